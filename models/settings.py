@@ -1,0 +1,66 @@
+"""Settings of a process, from environment variables with the prefix `DIALYSIS_`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """What a deployment may choose; every field is an environment variable, e.g. `DIALYSIS_BROKERS`.
+
+    Durations are in seconds, sizes in bytes.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="DIALYSIS_", extra="ignore", frozen=True)
+
+    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port …]")
+    topic_prefix: str = Field("dialysis.", pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    partitions: int = Field(8, ge=1, le=1024, description="Partitions of every patient topic")
+    replication: int = Field(1, ge=1, le=5, description="Replicas of a topic; 3 in production")
+    group: str = Field("dialysis-alerts", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Consumer group")
+    http: str = Field("127.0.0.1:6066", description="Where /metrics, /healthz and /readyz answer, host:port")
+    rules: Path | None = Field(None, description="A TOML file with this site's rule settings")
+    data: Path | None = Field(None, description="Folder for the embedded Kafka's data")
+    resolved_retention: Seconds = Field(900, description="How long an alert that is over stays readable")
+    checkpoint_interval: Seconds = Field(1.0, le=60, description="Longest time changed state stays in memory")
+    checkpoint_patients: int = Field(5000, ge=1, description="Changed patients that force a checkpoint")
+    batch_max: int = Field(1000, ge=1, le=10_000, description="Most records of a partition handled at once")
+    session_timeout: Seconds = Field(6.0, ge=6, description="Kafka's; the broker's least is 6 s by default")
+    rebalance_timeout: Seconds = Field(10.0, ge=6)
+    max_message_bytes: int = Field(4 * 1024 * 1024, ge=64 * 1024, description="Largest input message")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("brokers")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        for server in value.split(","):
+            _host_port(server.strip())
+        return value
+
+    @field_validator("http")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        _host_port(value, lowest=0)
+        return value
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """Host and port of the HTTP server; port 0 lets the kernel choose."""
+        return _host_port(self.http, lowest=0)
+
+    def topic(self, name: str) -> str:
+        """The full name of a topic of the contract."""
+        return self.topic_prefix + name
+
+
+def _host_port(text: str, lowest: int = 1) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not lowest <= int(port) <= 65535:
+        raise ValueError(f"{text!r} is not host:port with a port from {lowest} to 65535")
+    return host, int(port)
