@@ -1,0 +1,1 @@
+"""The embedded Kafka of `broker`, `demo` and the tests."""

