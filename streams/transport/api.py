@@ -1,0 +1,118 @@
+"""What the layers above see of the transport: plain types, none of Faust's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from aiokafka.structs import ConsumerRecord
+
+Records = list[ConsumerRecord[bytes | None, bytes | None]]
+
+
+class TP(NamedTuple):
+    """A partition of a topic; equal to (and hashing like) Faust's and aiokafka's own tuples."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSet:
+    """Input topics that are consumed together, and the table that keeps their state.
+
+    All topics and the changelog have `partitions` partitions; partition number `n` of all of them always has
+    the same owner, so that `n` alone names a unit of work.
+    """
+
+    table: str
+    topics: tuple[str, ...]
+    partitions: int
+
+    def changelog(self, group: str) -> str:
+        """Full name of the table's changelog topic."""
+        return f"{group}-{self.table}-changelog"
+
+
+class Batch:
+    """A slice of the fetched records of ONE partition, handed over as one Faust message.
+
+    Guarantees: records are raw bytes, in offset order, at most `Settings.batch_max`, at least one; batches of a
+    partition arrive in order, without overlap, and nothing between two of them was left out (gaps between their
+    offsets are records that the broker no longer has).
+
+    The receiver calls `ack()` once, when all that the records cause is stored. Batches may be acknowledged in
+    any order: the offset committed never passes the first batch that is not acknowledged. A batch of an older
+    generation may be acknowledged too; that commits nothing.
+    """
+
+    __slots__ = ("_ack", "generation_id", "partition", "records", "topic")
+
+    def __init__(
+        self, topic: str, partition: int, records: Records, generation_id: int, ack: Callable[[], None]
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.records = records
+        self.generation_id = generation_id
+        self._ack = ack
+
+    @property
+    def tp(self) -> TP:
+        """Where the records come from."""
+        return TP(self.topic, self.partition)
+
+    @property
+    def first_offset(self) -> int:
+        """Offset of the first record."""
+        return self.records[0].offset
+
+    @property
+    def last_offset(self) -> int:
+        """Offset of the last record; acknowledged, it lets `last_offset + 1` be committed."""
+        return self.records[-1].offset
+
+    def ack(self) -> None:
+        """Everything these records cause is stored."""
+        self._ack()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Batch {self.topic}[{self.partition}] {self.first_offset}..{self.last_offset}"
+            f" generation {self.generation_id}>"
+        )
+
+
+class Listener(Protocol):
+    """Told which partitions of a `TopicSet` this worker owns."""
+
+    async def on_assigned(self, partitions: set[int], recovered: Mapping[int, dict[bytes, bytes]]) -> None:
+        """The worker owns exactly these partitions now; called once a generation.
+
+        Guarantees: what was held before is void (`on_revoked` came first); `recovered[p]` holds for every
+        partition in `partitions` what the changelog says, complete; no batch of this generation was delivered
+        yet and none is before this returns. May write to the changelog and send. Called again from the start,
+        in a new generation, when a rebalance interrupts it (it is cancelled then).
+        """
+
+    async def on_revoked(self, partitions: set[int]) -> None:
+        """The worker is about to lose all its partitions, by a rebalance or because it stops.
+
+        Nothing more is delivered. Store and acknowledge what is held, at once: what is acknowledged when this
+        returns is committed. Writes are still accepted, unless the partitions were lost already (the session
+        expired): then they raise `StaleGenerationError` and what is held is to be dropped.
+        Bounded by half the rebalance timeout: then it is cancelled, and what was not acknowledged is delivered
+        again to whoever owns it next. After it returns all of the listener's state is void.
+        """
+
+
+class StaleGenerationError(Exception):
+    """This worker does not own the partition any more: drop what it holds, without acknowledging it."""
+
+
+class PartitionCountError(Exception):
+    """Topics do not exist, or have not the number of partitions they must have; the text says which."""
