@@ -1,0 +1,220 @@
+"""What is kept of a patient and of a water loop, and its bounds. One instance is one changelog record.
+
+Windows hold the events themselves, by identity; everything the rules say is a function of them and of the clock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from models.alerts import Priority, Status
+from models.records import (
+    AlertResponse,
+    LabResult,
+    MachineAlarm,
+    Medication,
+    PatientProfile,
+    Rhythm,
+    Schedule,
+    SessionEnded,
+    SessionStarted,
+    Symptom,
+    UnitAlertResponse,
+    UnitSignal,
+    Weight,
+)
+
+#: Version of the stored form. An older one is migrated, a newer one refuses to start.
+SCHEMA_VERSION: Final = 1
+
+#: The longest window of any rule (a month of cramps, aluminium on a loop) with five days for late messages.
+#: An event older than this when it arrives raises nothing.
+LONGEST_WINDOW: Final = timedelta(days=35)
+#: A response that fits no alert is kept this long for one that may still come.
+UNMATCHED_RESPONSE: Final = timedelta(hours=24)
+#: A session of which no end is known is taken to be over after this (SLED runs longest).
+LONGEST_SESSION: Final = timedelta(hours=24)
+#: A patient with no open alert and no live deadline leaves the table after this.
+RETIRE_AFTER: Final = timedelta(days=400)
+
+#: How many records of a kind are kept of one patient; the oldest go first and are counted.
+MAX_LABS: Final = 200
+MAX_SYMPTOMS: Final = 200
+MAX_SESSIONS: Final = 40
+MAX_RESPONSES: Final = 100
+MAX_OTHERS: Final = 100
+MAX_OVER_ALERTS: Final = 100
+MAX_SIGNALS: Final = 500
+
+
+#: Stands for "no value" in an outbox entry: no message of ours is a bare null.
+NO_VALUE: Final = msgspec.Raw(b"null")
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of the outbox, stored before it is sent.
+
+    `topic` is the contract's name without prefix. With `ce_type` the value is an alert transition: it carries
+    CloudEvents headers and goes to `alerts.active` as well, under `ce_id`'s alert id. `NO_VALUE` is a tombstone.
+    """
+
+    topic: str
+    key: str
+    value: msgspec.Raw = NO_VALUE
+    ce_id: str = ""
+    ce_type: str = ""
+
+
+class AlertState(msgspec.Struct, omit_defaults=True):
+    """An alert that is open, or over and still within reach of a late event."""
+
+    alert_id: str
+    rule: str
+    key: str
+    revision: int
+    status: Status
+    priority: Priority
+    onset_at: datetime
+    at: datetime
+    #: The newest transition's exact bytes: resent as they are when a partition changes hands.
+    value: msgspec.Raw
+    #: Digest of what the newest transition showed, to tell whether an update is due.
+    shown: str
+    #: `kind:id` of the evidence; if one of them is corrected away the alert is withdrawn, not resolved.
+    grounds: list[str]
+    escalation: int = 0
+    #: First moment of the clock at which somebody could have seen the alert; response times count from it.
+    seen_at: datetime | None = None
+    over_at: datetime | None = None
+    tombstoned: bool = False
+
+
+class Reading(msgspec.Struct, frozen=True, array_like=True):
+    """A value and when it was measured."""
+
+    at: datetime
+    value: float
+
+
+class Session(msgspec.Struct, omit_defaults=True):
+    """A treatment, pieced together from whatever arrived of it."""
+
+    session_id: str
+    machine_id: str
+    #: The earliest time that any message of it told of.
+    first_at: datetime
+    started: SessionStarted | None = None
+    ended: SessionEnded | None = None
+    systolic: Reading | None = None
+    uf_rate: Reading | None = None
+    #: Newest arrival of a sample whose own time was believable.
+    believable_at: datetime | None = None
+    #: When `sessions.active` last told of it.
+    told_at: datetime | None = None
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A message whose own time lay ahead of its arrival."""
+
+    source: str
+    id: str
+    at: datetime
+    received_at: datetime
+
+
+SelfT = TypeVar("SelfT", bound="SubjectState")
+
+
+class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """What patients and water loops have in common."""
+
+    id: str
+    #: Has no default here: a default is not written, and would be read as the reader's own version.
+    schema_version: int
+    #: Hash of the rule settings of the last evaluation.
+    rules: str = ""
+    #: The clock at the last evaluation; none goes back behind it.
+    now: datetime | None = None
+    #: Applied offset of each input topic (contract name); what is at or below it is skipped.
+    offsets: dict[str, int] = {}
+    alerts: dict[str, AlertState] = {}
+    #: When each rule, and the life cycle, wants to look again with no new event.
+    looks: dict[str, datetime] = {}
+    outbox: list[Entry] = []
+
+
+class PatientState(SubjectState, omit_defaults=True, kw_only=True):
+    """All that is kept of one patient."""
+
+    unit_id: str | None = None
+    unit_id_at: datetime | None = None
+    profile: PatientProfile | None = None
+    labs: dict[str, LabResult] = {}
+    symptoms: dict[str, Symptom] = {}
+    sessions: dict[str, Session] = {}
+    rhythms: dict[str, Rhythm] = {}
+    weights: dict[str, Weight] = {}
+    medications: dict[str, Medication] = {}
+    schedules: dict[str, Schedule] = {}
+    machine_alarms: dict[str, MachineAlarm] = {}
+    responses: dict[str, AlertResponse] = {}
+    problems: dict[str, Problem] = {}
+    #: What was last told to a water loop about each alert.
+    signals: dict[str, UnitSignal] = {}
+    signal_sequence: int = 0
+
+
+class LoopState(SubjectState, omit_defaults=True, kw_only=True):
+    """All that is kept of one water loop."""
+
+    signals: dict[str, UnitSignal] = {}
+    responses: dict[str, UnitAlertResponse] = {}
+
+
+StateT = TypeVar("StateT", bound=SubjectState)
+_ENCODER = msgspec.json.Encoder()
+
+
+class NewerSchemaError(Exception):
+    """The changelog was written by a newer version of the product, which this one cannot read."""
+
+
+class StateCodec(Generic[StateT]):
+    """Turns the state of one kind of subject into a changelog value and back."""
+
+    def __init__(self, kind: type[StateT]) -> None:
+        self.kind = kind
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def new(self, subject: str) -> StateT:
+        """The state of a subject of which nothing is known yet."""
+        return self.kind(id=subject, schema_version=SCHEMA_VERSION)
+
+    def encode(self, state: StateT) -> bytes:
+        """The state's changelog value."""
+        return _ENCODER.encode(state)
+
+    def decode(self, raw: bytes) -> StateT:
+        """The state of a changelog value.
+
+        Raises:
+            NewerSchemaError: a newer version of the product wrote it.
+        """
+        try:
+            state = self._decoder.decode(raw)
+        except msgspec.ValidationError:
+            self._check_version(msgspec.json.decode(raw))
+            raise
+        self._check_version({"schema_version": state.schema_version})
+        return state
+
+    def _check_version(self, fields: dict[str, int]) -> None:
+        version = fields.get("schema_version", 0)
+        if version > SCHEMA_VERSION:
+            raise NewerSchemaError(
+                f"the changelog holds schema version {version}, this program reads up to {SCHEMA_VERSION}: "
+                "start the newer version"
+            )
