@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from streams.broker.errors import INSTALL, BrokerError
@@ -114,6 +113,8 @@ def fetch(
     Raises:
         BrokerError: If one cannot be had, or the cache cannot be written.
     """
+    from filelock import FileLock  # noqa: PLC0415 - an optional dependency
+
     jars = pinned() if jars is None else jars
     folder = (cache or cache_folder()) / "jars"
     try:

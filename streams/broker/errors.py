@@ -4,13 +4,9 @@ import re
 from pathlib import Path
 
 INSTALL = "install dialysis-alerts with its extra [broker]"
-_TELLING = re.compile(r"ERROR|FATAL|Exception|Error:|error", re.ASCII)
 _TAIL_BYTES = 256 * 1024
 _SENTENCES = (
-    (
-        re.compile(r"Address already in use|SocketServer failed to bind"),
-        "its port is in use by another program",
-    ),
+    (re.compile(r"Address already in use"), "its port is in use by another program"),
     (re.compile(r"Failed to acquire lock on file"), "another broker is using its data folder"),
     (re.compile(r"No space left on device"), "the disk of its data folder is full"),
     (
@@ -18,44 +14,43 @@ _SENTENCES = (
         "there is not enough memory",
     ),
 )
+# A log4j line that complains; what follows up to the next date is its exception.
+_COMPLAINT = re.compile(r"^[\d-]+ [\d:,]+ (?:ERROR|FATAL) [\w.$]+: (.*(?:\n(?!\d{4}-).*)*)", re.MULTILINE)
+_EXCEPTION = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)+([\w$]*(?:Exception|Error)\b.*)", re.MULTILINE)
 
 
 class BrokerError(Exception):
     """The embedded Kafka cannot do what was asked; the message is one sentence for the person who asked."""
 
 
-class PortInUseError(BrokerError):
-    """Somebody else listens on the port."""
-
-
-def why_it_died(*logs: Path) -> str:
-    """Explain from its log files why a broker ended.
+def why_it_died(log: Path, output: Path) -> str:
+    """Explain from its files why a broker ended.
 
     Args:
-        logs: The files to read, the most telling first; those that do not exist count as empty.
+        log: Kafka's log since the start; a missing file counts as empty.
+        output: What the JVM itself printed.
 
     Returns:
-        A known cause as half a sentence, else the first line of the last complaint in the logs.
+        A known cause as half a sentence, else the log's last complaint, else the output's first line.
     """
-    texts = [_tail(log) for log in logs]
+    logged, printed = _tail(log), _tail(output)
     for pattern, sentence in _SENTENCES:
-        if any(pattern.search(text) for text in texts):
+        if pattern.search(logged) or pattern.search(printed):
             return sentence
-    for text in texts:
-        lines = [line.strip() for line in text.splitlines() if _TELLING.search(line)]
-        # Stack frames and what wraps the exception say less than the exception itself.
-        lines = [line for line in lines if not line.startswith(("at ", "..."))]
-        if lines:
-            return lines[-1][:400]
-    return "it left no message"
+    complaints = _COMPLAINT.findall(logged)
+    # What wraps an exception says less than its innermost cause, the last one printed.
+    causes = _EXCEPTION.findall(complaints[-1]) if complaints else _EXCEPTION.findall(printed)
+    lines = [*causes[-1:], *(text.splitlines()[0] for text in complaints[-1:]), *printed.splitlines()]
+    said = next((line.strip() for line in lines if line.strip()), "it left no message")
+    return said[:300].rstrip(".")
 
 
-def _tail(log: Path) -> str:
-    """Read the end of a log; a broker that died does so in its last lines."""
+def _tail(file: Path) -> str:
+    """Read the end of a file; a broker that died did so in its last lines."""
     try:
-        with log.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _TAIL_BYTES))
-            return file.read().decode(errors="replace")
+        with file.open("rb") as opened:
+            size = opened.seek(0, 2)
+            opened.seek(max(0, size - _TAIL_BYTES))
+            return opened.read().decode(errors="replace")
     except OSError:
         return ""

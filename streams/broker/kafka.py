@@ -6,11 +6,12 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from streams.broker.download import fetch
-from streams.broker.errors import INSTALL, BrokerError, PortInUseError, why_it_died
+from streams.broker.errors import INSTALL, BrokerError, why_it_died
 from streams.broker.ports import HOST, ReservedPort, answers
 from streams.broker.process import spawn
 from streams.broker.settings import CLUSTER_ID, jvm_options
@@ -28,8 +29,7 @@ _START_S = 90.0
 _STOP_S = 20.0
 _KILL_S = 10.0
 _POLL_S = 0.05
-# With no port asked for, another program may take the one that the kernel picked for the controller.
-_PORT_ATTEMPTS = 3
+_STARTED = b"Kafka Server started"
 
 
 class EmbeddedKafka:
@@ -41,14 +41,24 @@ class EmbeddedKafka:
     however that ends.
     """
 
-    def __init__(self, data: Path | None = None, port: int = 0, *, cpus: set[int] | None = None) -> None:
+    def __init__(
+        self,
+        data: Path | None = None,
+        port: int = 0,
+        *,
+        cpus: set[int] | None = None,
+        jvm: Sequence[str] = (),
+    ) -> None:
         """Describe the broker; nothing happens before `start`.
 
         Args:
             data: The folder for its data; `None` for a temporary one that goes with `close`.
             port: The port for clients; 0 lets the kernel pick one.
             cpus: The processors it may use (Linux); all when `None`.
+            jvm: More options for the JVM, after ours: the last of two that disagree counts. For long
+                measurements `-XX:TieredStopAtLevel=4` gives back the compiler that costs time at the start.
         """
+        self._jvm = tuple(jvm)
         self._data = data
         self._wanted_port = port
         self._cpus = cpus
@@ -176,29 +186,30 @@ class EmbeddedKafka:
         self.close()
 
     def _start(self) -> None:
-        jars = fetch()
         java = _java()
+        jars = fetch()
         if self._port is None:
             self._port = ReservedPort(self._wanted_port)
         if self._folder is None:
             self._folder = DataFolder(self._data)
             atexit.register(self.close)
-        command = [str(java), *jvm_options(LOG4J_PROPERTIES), "-cp", os.pathsep.join(map(str, jars))]
-        for attempt in range(1, _PORT_ATTEMPTS + 1):
-            controller = ReservedPort()
-            try:
-                self._folder.write_settings(self._port.number, controller.number)
-                if not self._folder.formatted:
-                    self._format(self._folder, command)
-                self._process = self._spawn([*command, "kafka.Kafka", SERVER_PROPERTIES])
-                self._wait_until_it_answers()
-            except PortInUseError:
-                if attempt == _PORT_ATTEMPTS:
-                    raise
-            else:
-                return
-            finally:
-                controller.release()
+        command = [
+            str(java),
+            *jvm_options(LOG4J_PROPERTIES),
+            *self._jvm,
+            "-cp",
+            os.pathsep.join(map(str, jars)),
+        ]
+        # Only the broker itself talks to the controller, so its port may be another one each time.
+        controller = ReservedPort()
+        try:
+            self._folder.write_settings(self._port.number, controller.number)
+            if not self._folder.formatted:
+                self._format(self._folder, command)
+            self._process = self._spawn([*command, "kafka.Kafka", SERVER_PROPERTIES])
+            self._wait_until_it_answers()
+        finally:
+            controller.release()
 
     def _format(self, folder: DataFolder, command: list[str]) -> None:
         folder.clear_formatting()
@@ -215,16 +226,19 @@ class EmbeddedKafka:
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + _START_S
-        while not answers(self.port):
+        # The log line proves that it is this broker that answers, not another one on the same port.
+        while not (self._says_started() and answers(self.port)):
             if not self.running:
-                why = self.why_it_ended()
-                kind = PortInUseError if "port is in use" in why else BrokerError
-                raise kind(f"Kafka ended while it started: {why}.")
+                raise BrokerError(f"Kafka ended while it started: {self.why_it_ended()}.")
             if time.monotonic() > deadline:
-                raise BrokerError(
-                    f"Kafka did not answer within {_START_S:.0f} s; see {self.data / LOG_FILE}."
-                )
+                raise BrokerError(f"Kafka did not answer within {_START_S:.0f} s: {self.why_it_ended()}.")
             time.sleep(_POLL_S)
+
+    def _says_started(self) -> bool:
+        try:
+            return _STARTED in (self.data / LOG_FILE).read_bytes()
+        except FileNotFoundError:
+            return False
 
     def _signal(self, number: signal.Signals) -> None:
         # Popen looks first whether the process still lives, so a pid that was reused is never hit.

@@ -10,7 +10,7 @@ from jgo.maven import MavenContext, PythonResolver
 from streams.broker.download import Jar, UnavailableError
 from streams.broker.progress import Advance
 
-_TIMEOUT_S = 20
+_TIMEOUT_S = 10
 
 
 def resolve_with_jgo(jar: Jar, folder: Path, fresh: bool, advance: Advance) -> Path:
@@ -41,6 +41,6 @@ def resolve_with_jgo(jar: Jar, folder: Path, fresh: bool, advance: Advance) -> P
     try:
         return context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
     except requests.ConnectionError:
-        raise UnavailableError("Maven Central cannot be reached; is there a network") from None
+        raise UnavailableError("Maven Central cannot be reached, check the network") from None
     except (requests.RequestException, RuntimeError) as error:
         raise UnavailableError(f"Maven Central did not give it ({type(error).__name__})") from None

@@ -5,7 +5,7 @@ import socket
 import struct
 import sys
 
-from streams.broker.errors import PortInUseError
+from streams.broker.errors import BrokerError
 
 HOST = "127.0.0.1"
 _API_VERSIONS_V0 = struct.pack(">ihhih", 10, 18, 0, 1, -1)
@@ -27,7 +27,7 @@ class ReservedPort:
             port: The port; 0 lets the kernel pick one.
 
         Raises:
-            PortInUseError: If somebody listens there.
+            BrokerError: If somebody listens there.
         """
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,9 +35,7 @@ class ReservedPort:
             self._socket.bind((HOST, port))
         except OSError as error:
             self._socket.close()
-            raise PortInUseError(
-                f"Port {port} cannot be used ({error.strerror}): choose another one."
-            ) from None
+            raise BrokerError(f"Port {port} cannot be used ({error.strerror}): choose another one.") from None
         self.number: int = self._socket.getsockname()[1]
         if sys.platform != "linux":
             self._socket.close()

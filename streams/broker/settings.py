@@ -55,6 +55,8 @@ log.cleaner.io.buffer.size=524288
 
 _LOG4J = """\
 status=error
+# Kafka logs its own stop, which comes after log4j's hook.
+shutdownHook=disable
 appender.file.type=RollingFile
 appender.file.name=file
 appender.file.fileName={log_file}

@@ -5,8 +5,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from streams.broker.errors import BrokerError
 from streams.broker.settings import CLUSTER_ID, NODE_ID, log4j_properties, server_properties
 
@@ -17,6 +15,7 @@ FORMAT_PROPERTIES = "format.properties"
 LOG4J_PROPERTIES = "log4j2.properties"
 LOG_FILE = "kafka.log"
 OUTPUT_FILE = "output.log"
+PREVIOUS_LOG_FILE = "kafka.previous.log"
 _LOCK_FILE = ".lock"
 _META_KEYS = {"version", "cluster.id", "node.id", "directory.id"}
 
@@ -33,6 +32,8 @@ class DataFolder:
         Raises:
             BrokerError: If it cannot be written, is in use, or holds something else or broken data.
         """
+        from filelock import FileLock  # noqa: PLC0415 - an optional dependency
+
         self._temporary = None
         if path is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="dialysis-kafka-")
@@ -65,6 +66,9 @@ class DataFolder:
         for name, log_dir in ((SERVER_PROPERTIES, LOG_DIR), (FORMAT_PROPERTIES, FORMATTING_DIR)):
             (self.path / name).write_text(server_properties(port, controller, log_dir))
         (self.path / LOG4J_PROPERTIES).write_text(log4j_properties(LOG_FILE))
+        # The log of one start is read for signs of life and death, so it must not hold those of another.
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / LOG_FILE).replace(self.path / PREVIOUS_LOG_FILE)
         (self.path / OUTPUT_FILE).write_bytes(b"")
 
     def clear_formatting(self) -> None:
@@ -95,7 +99,7 @@ class DataFolder:
             self._lock.acquire(blocking=False)
             if self.formatted:
                 self._check_meta()
-        except Timeout:
+        except TimeoutError:
             raise BrokerError(f"The data folder {self.path} is in use by another broker.") from None
         except OSError as error:
             raise BrokerError(f"The data folder {self.path} cannot be used ({error.strerror}).") from None
@@ -110,6 +114,7 @@ class DataFolder:
             LOG4J_PROPERTIES,
             LOG_FILE,
             OUTPUT_FILE,
+            PREVIOUS_LOG_FILE,
         }
         return sorted(entry.name for entry in self.path.iterdir() if entry.name not in ours)
 
