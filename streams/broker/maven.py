@@ -7,8 +7,7 @@ from pathlib import Path
 import requests
 from jgo.maven import MavenContext, PythonResolver
 
-from streams.broker.download import Jar, UnavailableError
-from streams.broker.progress import Advance
+from streams.broker.jars import Advance, Jar, UnavailableError
 
 _TIMEOUT_S = 10
 

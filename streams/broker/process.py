@@ -1,7 +1,9 @@
 """Child processes that end with their parent, also when the parent is killed with SIGKILL."""
 
+import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -17,9 +19,55 @@ _launcher: threading.Thread | None = None
 _launcher_lock = threading.Lock()
 
 
-def spawn(
-    command: Sequence[str], folder: Path, output: Path, cpus: set[int] | None = None
-) -> subprocess.Popen[bytes]:
+class Child:
+    """A program that this process started. Signals go to it alone, and never to a pid that was reused."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status; `None` while it lives, suspended or not."""
+        return self._process.poll()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for its end.
+
+        Args:
+            timeout: Seconds to wait; `None` for ever.
+
+        Returns:
+            Whether it has ended.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+        return self.status is not None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if it still lives."""
+        self._process.send_signal(number)
+
+    def end(self, number: signal.Signals, patience: float) -> None:
+        """End it, with SIGKILL if the signal does not do it in time.
+
+        Args:
+            number: SIGTERM to ask, SIGKILL to not.
+            patience: Seconds to wait for the signal to work.
+        """
+        self.send(number)
+        # A suspended process would not see SIGTERM.
+        self.send(signal.SIGCONT)
+        if not self.wait(patience):
+            self._process.kill()
+            self.wait()
+
+
+def spawn(command: Sequence[str], folder: Path, output: Path, cpus: set[int] | None = None) -> Child:
     """Start a program.
 
     It gets a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which then stops
@@ -32,7 +80,7 @@ def spawn(
         cpus: The processors it may use (Linux); all when `None`.
 
     Returns:
-        The running process.
+        The running program.
     """
     pinned = ",".join(map(str, sorted(cpus or ())))
     argv = [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), pinned, *command]
@@ -46,7 +94,7 @@ def spawn(
     future: Future[subprocess.Popen[bytes]] = Future()
     _ensure_launcher()
     _jobs.put((future, start))
-    return future.result()
+    return Child(future.result())
 
 
 def _ensure_launcher() -> None:

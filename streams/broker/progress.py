@@ -1,12 +1,12 @@
 """The progress of a download, on standard error."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-Advance = Callable[[int], None]
+from streams.broker.jars import Advance
 
 
 @contextmanager

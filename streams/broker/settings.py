@@ -1,4 +1,4 @@
-"""What the broker is told: `server.properties`, the JVM's options and where its log goes.
+"""What the broker is told: `server.properties` and where its log goes.
 
 All paths are relative to the data folder, which is the JVM's working directory: a name with a comma, a space
 or a letter outside Latin-1 would not survive a Java properties file.
@@ -97,24 +97,3 @@ def log4j_properties(log_file: str) -> str:
         The text of `log4j2.properties`.
     """
     return _LOG4J.format(log_file=log_file)
-
-
-def jvm_options(log4j: str) -> list[str]:
-    """Choose a JVM that starts fast and stays small.
-
-    Args:
-        log4j: The file with the logging settings.
-
-    Returns:
-        Options to put before the main class.
-    """
-    return [
-        "-Xms512m",
-        "-Xmx1g",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        "-XX:ErrorFile=jvm-crash-%p.log",
-        f"-Dlog4j2.configurationFile={log4j}",
-        "-Djava.net.preferIPv4Stack=true",
-        "-Djava.awt.headless=true",
-    ]

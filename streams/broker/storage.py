@@ -3,10 +3,15 @@
 import contextlib
 import shutil
 import tempfile
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streams.broker.errors import BrokerError
 from streams.broker.settings import CLUSTER_ID, NODE_ID, log4j_properties, server_properties
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 LOG_DIR = "log"
 FORMATTING_DIR = "log.formatting"
@@ -17,6 +22,9 @@ LOG_FILE = "kafka.log"
 OUTPUT_FILE = "output.log"
 PREVIOUS_LOG_FILE = "kafka.previous.log"
 _LOCK_FILE = ".lock"
+_PREFIX = "dialysis-kafka-"
+# Between making a temporary folder and locking it there is a moment; a folder this old is past it.
+_ORPHAN_S = 60.0
 _META_KEYS = {"version", "cluster.id", "node.id", "directory.id"}
 
 
@@ -32,14 +40,13 @@ class DataFolder:
         Raises:
             BrokerError: If it cannot be written, is in use, or holds something else or broken data.
         """
-        from filelock import FileLock  # noqa: PLC0415 - an optional dependency
-
         self._temporary = None
         if path is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="dialysis-kafka-")
+            _remove_orphans()
+            self._temporary = tempfile.TemporaryDirectory(prefix=_PREFIX)
             path = Path(self._temporary.name)
         self.path = path.absolute()
-        self._lock = FileLock(self.path / _LOCK_FILE, thread_local=False)
+        self._lock = _lock_of(self.path)
         try:
             self._take()
         except BaseException:
@@ -134,3 +141,18 @@ class DataFolder:
             )
         if meta["node.id"] != str(NODE_ID) or meta["cluster.id"] != CLUSTER_ID:
             raise BrokerError(f"The data folder {self.path} belongs to another Kafka: choose another one.")
+
+
+def _lock_of(folder: Path) -> "FileLock":
+    from filelock import FileLock  # noqa: PLC0415 - an optional dependency
+
+    return FileLock(folder / _LOCK_FILE, thread_local=False)
+
+
+def _remove_orphans() -> None:
+    """Remove temporary folders whose process was killed before it could: nobody holds their lock."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _ORPHAN_S:
+                with _lock_of(folder).acquire(blocking=False):
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -15,10 +15,11 @@ from types import SimpleNamespace
 import jgo.maven._core
 import pytest
 
-from streams.broker.download import Jar, UnavailableError, cache_folder, fetch, pinned
+from streams.broker.download import cache_folder, fetch
 from streams.broker.errors import BrokerError
+from streams.broker.jars import Advance, Jar, UnavailableError, pinned
 from streams.broker.maven import resolve_with_jgo
-from streams.broker.progress import Advance, progress_bar
+from streams.broker.progress import progress_bar
 
 CONTENT = {name: name.encode() * 1000 for name in ("anode", "beta", "gamma", "delta")}
 
