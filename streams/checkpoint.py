@@ -2,29 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
 
-from streams.transport import App, TopicSet
+from aiokafka.errors import KafkaError
+
+from streams.outgoing import NeverSendsError, may_repeat
+from streams.transport import StaleGenerationError
+from streams.transport.app import HEARTBEAT_SHARE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streams.transport import App, TopicSet
+    from streams.transport.app import Claim
+
+log = logging.getLogger(__name__)
+
+_FENCE_SECONDS = 0.05
 
 
 class ChangelogWriter:
     """Writes the changed keys of a partition as one checkpoint.
 
-    Guarantees: when `write` returns, the broker has acknowledged every entry on all in-sync replicas. Nothing is
-    written for a partition that is not ours. A write that cannot reach the broker is repeated until it does or
-    the partition is lost.
+    Guarantees: when `write` returns, the broker has acknowledged every entry on all in-sync replicas. Before
+    each attempt the partition is ours and the group's coordinator has answered a heartbeat recently enough
+    that it cannot be anybody else's before the attempt is over. Every record carries its `Stamp`, so that
+    recovery can tell if a worker was frozen at the one moment that this leaves. A write that cannot reach the
+    broker is repeated until it does or the partition is lost.
     """
 
     def __init__(self, app: App, topics: TopicSet) -> None:
-        raise NotImplementedError
+        self._app = app
+        self._table = topics.table
+        self._topic = topics.changelog(app.settings.group)
+        self._freshness = app.settings.session_timeout * HEARTBEAT_SHARE
+        self._limit = app.settings.max_message_bytes
+        self._locks: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
         """Stores the entries; None deletes a key.
 
-        One write of a partition at a time: calls for the same partition wait for each other, in order.
+        One write of a partition at a time: calls for the same partition wait for each other, in order. When
+        cancelled, some entries may be stored or not.
 
         Raises:
             StaleGenerationError: The partition is not ours any more; some entries may have been stored.
             NeverSendsError: An entry is larger than a message may be, or the topic refuses us.
         """
-        raise NotImplementedError
+        if not entries:
+            return
+        async with self._locks[partition]:
+            producer = self._app.kafka_producer
+            claim = self._app.claim_of(self._table, partition)
+            unsent = self._build(producer, claim, entries)
+            while unsent:
+                await self._fence(partition, claim)
+                unsent, error = await self._send(producer, partition, unsent)
+                if error is not None:
+                    await may_repeat(producer, self._topic, error)
+
+    def _build(self, producer: Any, claim: Claim, entries: Mapping[bytes, bytes | None]) -> list[Any]:
+        headers = [claim.next_stamp().header()]
+        batch = producer.create_batch()
+        full = []
+        for key, value in entries.items():
+            size = len(key) + len(value or b"")
+            if size > self._limit:
+                raise NeverSendsError(
+                    f"{self._topic}: the state of {key!r} has {size} bytes, limit {self._limit}"
+                )
+            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
+                full.append(batch)
+                batch = producer.create_batch()
+                # An empty batch takes any record, also one that is larger than a batch.
+                batch.append(timestamp=None, key=key, value=value, headers=headers)
+        for done in (*full, batch):
+            done.close()
+        return [*full, batch]
+
+    async def _fence(self, partition: int, claim: Claim) -> None:
+        """Returns when the partition is ours and will be for the time of an attempt."""
+        waiting = False
+        while True:
+            if self._app.claim_of(self._table, partition) is not claim:
+                # Owned again since, but not by the state that is to be written.
+                raise StaleGenerationError(f"partition {partition} of {self._table} was lost meanwhile")
+            heartbeat = self._app.heartbeat_at
+            if heartbeat is not None and time.monotonic() - heartbeat < self._freshness:
+                return
+            if not waiting:
+                waiting = True
+                log.warning(
+                    "No heartbeat was answered for %.1f s: not writing to %s", self._freshness, self._topic
+                )
+            await asyncio.sleep(_FENCE_SECONDS)
+
+    async def _send(
+        self, producer: Any, partition: int, batches: list[Any]
+    ) -> tuple[list[Any], BaseException | None]:
+        """Sends batches; returns those that failed and why the first of them did.
+
+        Their order does not matter, a key is in one of them only. Each waits until the one before it has
+        left.
+        """
+        sent: list[asyncio.Future[Any]] = []
+        refused: BaseException | None = None
+        for batch in batches:
+            try:
+                sent.append(await producer.send_batch(batch, self._topic, partition=partition))
+            except (KafkaError, AssertionError) as error:
+                refused = error
+                break
+        results = await asyncio.gather(*sent, return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        failed = [b for b, result in zip(batches, results, strict=False) if isinstance(result, BaseException)]
+        return [*failed, *batches[len(sent) :]], errors[0] if errors else refused

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import logging
+from collections import defaultdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from streams.transport import App
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed, UnknownTopicOrPartitionError
+from aiokafka.partitioner import DefaultPartitioner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streams.transport import App
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5
+_partition_of = DefaultPartitioner()  # murmur2 of the key; any partition without one
 
 
 class NeverSendsError(Exception):
-    """A message that no repetition will ever get through: too large, not allowed, no such topic. Stops the worker."""
+    """No repetition gets this message through: too large, not allowed, no such topic. Stops the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +37,39 @@ class Outgoing:
     partition: int | None = None
 
 
+async def may_repeat(producer: Any, topic: str, error: BaseException) -> None:
+    """Returns when a failed send is worth repeating.
+
+    Raises:
+        NeverSendsError: It is not.
+        BaseException: `error` itself, where the producer is at its end or the failure is not Kafka's.
+    """
+    if isinstance(error, AssertionError):
+        raise NeverSendsError(f"{topic} has no such partition") from error
+    if not isinstance(error, KafkaError) or isinstance(error, ProducerClosed):
+        raise error
+    if isinstance(error, UnknownTopicOrPartitionError):
+        # Also what aiokafka says when it could not ask anybody, so ask again: only a broker's own word
+        # counts.
+        client = producer.client
+        if await client.force_metadata_update() and topic not in client.cluster.topics():
+            raise NeverSendsError(f"topic {topic} does not exist") from error
+    elif not error.retriable and not isinstance(error, KafkaTimeoutError):
+        raise NeverSendsError(f"{topic} refused a message: {error!r}") from error
+    log.warning("Sending to %s failed, trying again: %r", topic, error)
+    await asyncio.sleep(RETRY_SECONDS)
+
+
 class Sender:
     """Sends messages and waits for the broker's acknowledgement.
 
-    Guarantees: when `send_all` returns, all are acknowledged by all in-sync replicas. Of one partition the last
-    message of the call is also the last in the log; after a failure messages are repeated from the first failed
-    one of the partition on, so that repeats never put an older message last.
+    Guarantees: when `send_all` returns, all are acknowledged by all in-sync replicas. Of one partition the
+    last message of the call is also the last in the log: after a failure messages are repeated from the first
+    failed one of the partition on, so that no repeat leaves an older message behind a newer one.
     """
 
     def __init__(self, app: App) -> None:
-        raise NotImplementedError
+        self._app = app
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
         """Sends all at once; a broker that is away is waited for.
@@ -40,4 +77,55 @@ class Sender:
         Raises:
             NeverSendsError: One can never succeed; others may have been sent.
         """
-        raise NotImplementedError
+        producer = self._app.kafka_producer
+        queues: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
+        for message in messages:
+            queues[message.topic, await self._place(producer, message)].append(message)
+        while queues:
+            failed = await self._attempt(producer, queues)
+            for topic, error in {topic: error for (topic, _), error in failed.items()}.items():
+                await may_repeat(producer, topic, error)
+            queues = {place: queues[place] for place in failed}
+
+    async def _place(self, producer: Any, message: Outgoing) -> int:
+        if message.partition is not None:
+            return message.partition
+        while True:
+            try:
+                numbers = sorted(await producer.partitions_for(message.topic))
+            except KafkaError as error:
+                await may_repeat(producer, message.topic, error)
+            else:
+                return int(_partition_of(message.key, numbers, numbers))
+
+    async def _attempt(
+        self, producer: Any, queues: dict[tuple[str, int], list[Outgoing]]
+    ) -> dict[tuple[str, int], BaseException]:
+        """Sends every queue, cuts off what was acknowledged, and returns the error of each that is left."""
+        errors = await asyncio.gather(
+            *(self._send(producer, *place, queue) for place, queue in queues.items())
+        )
+        return {place: error for place, error in zip(queues, errors, strict=True) if error is not None}
+
+    async def _send(
+        self, producer: Any, topic: str, partition: int, queue: list[Outgoing]
+    ) -> BaseException | None:
+        futures: list[asyncio.Future[object]] = []
+        refused: BaseException | None = None
+        for message in queue:
+            try:
+                futures.append(
+                    await producer.send(
+                        topic, message.value, message.key, partition, headers=list(message.headers)
+                    )
+                )
+            except (KafkaError, AssertionError) as error:
+                refused = error
+                break
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        for number, result in enumerate(results):
+            if isinstance(result, BaseException):
+                del queue[:number]
+                return result
+        del queue[: len(futures)]
+        return refused

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aiokafka.structs import ConsumerRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 Records = list[ConsumerRecord[bytes | None, bytes | None]]
 
@@ -38,9 +40,9 @@ class TopicSet:
 class Batch:
     """A slice of the fetched records of ONE partition, handed over as one Faust message.
 
-    Guarantees: records are raw bytes, in offset order, at most `Settings.batch_max`, at least one; batches of a
-    partition arrive in order, without overlap, and nothing between two of them was left out (gaps between their
-    offsets are records that the broker no longer has).
+    Guarantees: records are raw bytes, in offset order, at most `Settings.batch_max`, at least one; batches of
+    a partition arrive in order, without overlap, and nothing between two of them was left out (gaps between
+    their offsets are records that the broker no longer has).
 
     The receiver calls `ack()` once, when all that the records cause is stored. Batches may be acknowledged in
     any order: the offset committed never passes the first batch that is not acknowledged. A batch of an older
@@ -105,8 +107,8 @@ class Listener(Protocol):
         Nothing more is delivered. Store and acknowledge what is held, at once: what is acknowledged when this
         returns is committed. Writes are still accepted, unless the partitions were lost already (the session
         expired): then they raise `StaleGenerationError` and what is held is to be dropped.
-        Bounded by half the rebalance timeout: then it is cancelled, and what was not acknowledged is delivered
-        again to whoever owns it next. After it returns all of the listener's state is void.
+        Bounded by half the rebalance timeout: then it is cancelled, and what was not acknowledged is
+        delivered again to whoever owns it next. After it returns all of the listener's state is void.
         """
 
 

@@ -3,73 +3,287 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+import contextlib
+import logging
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import faust
+import mode
+from yarl import URL
 
-from models.settings import Settings
-from streams.transport.api import TP, Batch, Listener, TopicSet
+from streams.transport.api import TP, Batch, Listener, StaleGenerationError, TopicSet
+from streams.transport.consumer import BatchMessage, Consumer, Transport
+from streams.transport.recovery import TableManager
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+
+    from models.settings import Settings
+    from streams.transport.changelog import Stamp
+
+log = logging.getLogger(__name__)
+
+# The fence of design.md, Failure. A write begins only when a heartbeat was answered within HEARTBEAT_SHARE of
+# the session timeout; a batch may wait REQUEST_SHARE of it before its last attempt begins, and this attempt
+# may take as long again. Together less than one: by then nobody else can own the partition.
+HEARTBEAT_SHARE = 0.4
+REQUEST_SHARE = 0.29
+
+_COMMIT_SECONDS = 0.5
+_BUFFERED_BATCHES = 16
+_PRODUCER_BATCH_BYTES = 256 * 1024
+_HEADROOM_BYTES = 64 * 1024  # what a record's key, headers and framing may add to its value
+_STOP_MARGIN_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Claim:
+    """This worker's right to write one partition's changelog in one generation."""
+
+    generation: int
+    stamp: Stamp
+
+    def next_stamp(self) -> Stamp:
+        """The stamp of the next write."""
+        stamp = self.stamp
+        self.stamp = stamp._replace(sequence=stamp.sequence + 1)
+        return stamp
+
+
+@dataclass(slots=True)
+class Attached:
+    """A topic set, its listener, and what is claimed for it."""
+
+    topics: TopicSet
+    changelog: str
+    listener: Listener
+    claims: dict[int, Claim] = field(default_factory=dict)
+    told: bool = False  # whether the listener knows of the claims
+
+    def partitions_of(self, assigned: Collection[TP]) -> set[int]:
+        """The partition numbers of an assignment: the same for every topic and the changelog."""
+        by_topic = {
+            topic: {tp.partition for tp in assigned if tp.topic == topic}
+            for topic in (*self.topics.topics, self.changelog)
+        }
+        if len({frozenset(numbers) for numbers in by_topic.values()}) > 1:
+            raise RuntimeError(f"The group's leader did not keep partitions together: {by_topic}")
+        return by_topic[self.changelog]
+
+
+class BatchSchema(faust.Schema):  # type: ignore[type-arg]
+    """Passes a `Batch` through as it is: decoding is the task's work."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """The decoder that Faust calls for each message."""
+        create_event = app.create_event
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001
+            return create_event(None, message.value, None, message)
+
+        return decode
 
 
 class App(faust.App):
     """Faust's app with the batching transport."""
 
     settings: Settings
+    attached: list[Attached]
+    recovery_seconds: float | None = None
+
+    # -- assembling
 
     def attach(self, topics: TopicSet, listener: Listener) -> Any:
-        """Registers the table of `topics` and who is told of their partitions; returns the topic for an agent."""
-        raise NotImplementedError
+        """Registers a table and who is told of its partitions; returns the topic for an agent."""
+        self.Table(topics.table, partitions=topics.partitions, key_type=bytes, value_type=bytes)
+        self.attached.append(Attached(topics, topics.changelog(self.settings.group), listener))
+        return self.topic(*topics.topics, schema=BatchSchema(), partitions=topics.partitions)
+
+    def _new_transport(self) -> Any:
+        return Transport(self.conf.broker_consumer, self)
+
+    @property
+    def batch_consumer(self) -> Consumer:
+        """The consumer, typed."""
+        return cast("Consumer", self.consumer)
+
+    @property
+    def kafka_producer(self) -> Any:
+        """The `AIOKafkaProducer`; Faust starts and stops it."""
+        producer: Any = self.producer
+        return producer._ensure_producer()  # noqa: SLF001
+
+    # -- flow
 
     def pause(self, tps: Iterable[TP]) -> None:
         """No more batches of these partitions, but for at most one each that is on its way."""
-        raise NotImplementedError
+        self.batch_consumer.hold(tps)
 
     def resume(self, tps: Iterable[TP]) -> None:
         """Batches of these partitions again, at once. A new generation begins with nothing paused."""
-        raise NotImplementedError
+        self.batch_consumer.unhold(tps)
+
+    # -- what is known
 
     def end_confirmed_at(self, tp: TP) -> float | None:
-        """When a fetch last confirmed (`time.monotonic()`) that everything up to the log's end was handed over.
+        """When a fetch last confirmed (`time.monotonic()`) that all up to the log's end was handed over.
 
-        None while records are known that no agent has taken yet, or before the first answer.
+        None while records are known that no agent has taken yet, or before the first answer. While nothing
+        comes and the broker answers it is never older than a fraction of a second.
         """
-        raise NotImplementedError
+        return self.batch_consumer.end_confirmed_at(tp)
 
     def lag(self, tp: TP) -> int | None:
         """How many offsets the broker has beyond what an agent has taken; None while unknown."""
-        raise NotImplementedError
+        return self.batch_consumer.lag(tp)
 
     def end_offset(self, tp: TP) -> int | None:
         """The log's end as of the last answer; None while unknown."""
-        raise NotImplementedError
+        answer = self.batch_consumer.thread.answers.get(tp)
+        return None if answer is None else answer.highwater
 
     @property
     def polled_at(self) -> float:
-        """When the delivery loop last went round (`time.monotonic()`): it does even while nothing comes."""
-        raise NotImplementedError
+        """When the delivery loop last went round (`time.monotonic()`): it does even while nothing comes.
+
+        It stands while an agent does not take its batches.
+        """
+        return self.batch_consumer.polled_at
 
     @property
     def heartbeat_at(self) -> float | None:
         """When the last heartbeat that the group's coordinator answered was sent (`time.monotonic()`)."""
-        raise NotImplementedError
+        return self.batch_consumer.thread.heartbeat_at
+
+    # -- ownership
+
+    def claim(self, attached: Attached, generation: int, stamps: Mapping[int, Stamp]) -> None:
+        """Notes what this worker may write from now on."""
+        attached.claims = {p: Claim(generation, stamp) for p, stamp in stamps.items()}
+
+    def claim_of(self, table: str, partition: int) -> Claim:
+        """The right to write a partition's changelog.
+
+        Raises:
+            StaleGenerationError: It is not ours, or not any more.
+        """
+        for attached in self.attached:
+            claim = attached.claims.get(partition)
+            if attached.topics.table == table and claim is not None:
+                if claim.generation == self.batch_consumer.thread.generation:
+                    return claim
+                break
+        raise StaleGenerationError(f"partition {partition} of {table} is not ours any more")
 
     def owns(self, table: str, partition: int) -> bool:
         """Whether writes for this partition are (still) ours to make."""
-        raise NotImplementedError
+        with contextlib.suppress(StaleGenerationError):
+            self.claim_of(table, partition)
+            return True
+        return False
+
+    async def revoke_listeners(self) -> None:
+        """Lets every listener store what it holds, all at once and in bounded time, and voids the claims."""
+        await cast("TableManager", self.tables).recovery.abort()
+        told = [attached for attached in self.attached if attached.told]
+        try:
+            if told and not self.crashed:
+                async with asyncio.timeout(self.settings.rebalance_timeout / 2):
+                    await asyncio.gather(*(a.listener.on_revoked(set(a.claims)) for a in told))
+        except TimeoutError:
+            log.error("Tasks did not finish in time; what they hold will be delivered again")
+        except StaleGenerationError as error:
+            log.warning("Partitions were lost before they were released: %s", error)
+        finally:
+            for attached in self.attached:
+                attached.claims, attached.told = {}, False
+
+    async def _stop_consumer(self) -> None:
+        if self._consumer is not None:
+            await self.batch_consumer.release()
+        await super()._stop_consumer()
 
 
 def create_app(settings: Settings) -> App:
     """An app with every setting that the project relies on; nothing is connected yet."""
-    raise NotImplementedError
+    session = settings.session_timeout
+    app = App(
+        settings.group,
+        broker=[URL(f"kafka://{server.strip()}") for server in settings.brokers.split(",")],
+        # An agent that raises stops the worker, and a supervisor outside starts it again; all else would go
+        # on with an event that was not handled.
+        agent_supervisor=mode.CrashingSupervisor,
+        TableManager=TableManager,
+        # The group.
+        broker_session_timeout=session,
+        broker_heartbeat_interval=session / 6,
+        broker_rebalance_timeout=settings.rebalance_timeout,
+        # Joining the group is one request that lasts as long as the slowest member needs.
+        broker_request_timeout=max(session, settings.rebalance_timeout) + 5.0,
+        broker_commit_interval=_COMMIT_SECONDS,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=max(1024 * 1024, settings.max_message_bytes + _HEADROOM_BYTES),
+        stream_buffer_maxsize=_BUFFERED_BATCHES,
+        # Batches are held until a checkpoint; `release` asks for it, in bounded time, and then does not wait.
+        stream_wait_empty=False,
+        # The producer. aiokafka's partitioner is murmur2, as Java's and as the contract says. No idempotence:
+        # with it aiokafka repeats a batch until it is through, however long the partition has been somebody
+        # else's; without it a batch ends with its request timeout, and streams.checkpoint looks again whether
+        # it may be written. Order needs no idempotence: aiokafka has one batch of a partition in flight.
+        producer_acks=-1,
+        producer_linger=0.002,
+        producer_max_batch_size=_PRODUCER_BATCH_BYTES,
+        producer_max_request_size=settings.max_message_bytes + _HEADROOM_BYTES,
+        producer_request_timeout=session * REQUEST_SHARE,
+        # State lives in the tasks, its truth is the changelog.
+        store="memory://",
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replication,
+        web_enabled=False,
+        datadir=Path(tempfile.gettempdir()) / f"{settings.group}-faust",
+    )
+    app.settings = settings
+    app.attached = []
+    return app
 
 
 async def batches(stream: Any) -> AsyncIterator[Batch]:
-    """The batches of an agent's stream; nothing is acknowledged but by `Batch.ack`. Stale ones are left out."""
-    raise NotImplementedError
-    yield
+    """The batches of an agent's stream, stale ones left out; only `Batch.ack` acknowledges them."""
+    async for event in stream.noack().events():
+        message = cast("BatchMessage", event.message)
+        message.entry.taken = True
+        yield cast("Batch", message.value)
 
 
 async def run(app: App, stop: asyncio.Event) -> None:
-    """Runs the app until `stop` is set, then releases its partitions and stops; raises what crashed it."""
-    raise NotImplementedError
+    """Runs the app until `stop` is set, then releases its partitions and stops.
+
+    Returns within seconds of `stop`: half the rebalance timeout for the tasks, and a margin.
+
+    Raises:
+        BaseException: What crashed the app, after it was stopped.
+        TimeoutError: It did not stop in time; end the process, what is not stored will be delivered again.
+    """
+    starting = asyncio.ensure_future(app.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    crashing = asyncio.ensure_future(app.wait_until_stopped())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done() and starting.exception() is None:
+            await asyncio.wait({stopping, crashing}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        async with asyncio.timeout(app.settings.rebalance_timeout / 2 + _STOP_MARGIN_SECONDS):
+            await app.stop()
+        for task in (starting, stopping, crashing):
+            task.cancel()
+        await asyncio.gather(starting, stopping, crashing, return_exceptions=True)
+    if app.crash_reason is not None:
+        raise app.crash_reason
+    if starting.done() and not starting.cancelled() and (error := starting.exception()) is not None:
+        raise error

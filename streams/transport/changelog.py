@@ -1,0 +1,175 @@
+"""The changelog of a table: how a record is stamped, and reading whole partitions back in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from models.settings import Settings
+    from streams.transport.api import Records
+
+log = logging.getLogger(__name__)
+
+_Consumer: Any = AIOKafkaConsumer  # which has no types
+
+STAMP_HEADER = "s"
+_STAMP = struct.Struct(">HIQ")
+_FETCH_WAIT_MS = 100
+
+
+class Stamp(NamedTuple):
+    """Who wrote a changelog record, in an order that no frozen worker can break: the highest of a key holds.
+
+    `generation` is the consumer group's: a worker that lost the partition has a lower one than its successor.
+    Kafka counts generations anew when a group was deleted or its offsets expired; the first owner after that
+    sees higher ones in the changelog and begins a new `era`. `sequence` counts the writes of one owner.
+    """
+
+    era: int
+    generation: int
+    sequence: int
+
+    def header(self) -> tuple[str, bytes]:
+        """As a record header: 14 bytes."""
+        return STAMP_HEADER, _STAMP.pack(*self)
+
+    @classmethod
+    def of(cls, headers: Sequence[tuple[str, bytes]]) -> Stamp:
+        """The stamp of a record; one without (written by hand) ranks below all others."""
+        for name, value in headers:
+            if name == STAMP_HEADER and len(value) == _STAMP.size:
+                return cls._make(_STAMP.unpack(value))
+        return UNSTAMPED
+
+
+UNSTAMPED = Stamp(0, 0, 0)
+
+
+class Replica:
+    """One changelog partition while it is read.
+
+    Guarantees: after all records were added in log order, `values` holds for each key the value whose stamp
+    is the highest (the later record among equals), and no key whose highest record is a tombstone.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.latest = UNSTAMPED
+        # Packed stamps, not tuples: big-endian bytes compare like the numbers they hold, and no record needs
+        # unpacking on the way.
+        self._stamps: dict[bytes, bytes] = {}
+
+    def add(self, records: Records) -> None:
+        """Applies records in the order of the log."""
+        values, stamps = self.values, self._stamps
+        lowest = _STAMP.pack(*UNSTAMPED)
+        latest = _STAMP.pack(*self.latest)
+        for record in records:
+            key = record.key
+            if key is None:
+                continue
+            headers = record.headers
+            stamp = headers[0][1] if len(headers) == 1 and headers[0][0] == STAMP_HEADER else lowest
+            if len(stamp) != _STAMP.size:
+                stamp = lowest
+            if stamps.get(key, lowest) > stamp:
+                continue  # written by a worker that had lost the partition already
+            stamps[key] = stamp
+            latest = max(latest, stamp)
+            if record.value is None:
+                values.pop(key, None)  # the stamp stays: an older record may still follow
+            else:
+                values[key] = record.value
+        self.latest = Stamp._make(_STAMP.unpack(latest))
+
+    def next_stamp(self, generation: int) -> Stamp:
+        """What the owner of this generation stamps its first write with: above all that is there."""
+        era = self.latest.era + (generation <= self.latest.generation)
+        return Stamp(era, generation, 1)
+
+
+async def read_changelogs(
+    settings: Settings, wanted: Mapping[str, Iterable[int]]
+) -> dict[str, dict[int, Replica]]:
+    """Reads partitions of changelog topics (name -> partitions) from their beginning to their end.
+
+    Guarantees: contains everything that was acknowledged before the call. Gaps in the offsets, a tail that
+    compaction has emptied and control records do not hold it up. A broker that fails is tried again for ever:
+    bound it by cancelling.
+    """
+    tps = [TopicPartition(topic, number) for topic, numbers in wanted.items() for number in numbers]
+    replicas = {tp: Replica() for tp in tps}
+    while tps:
+        try:
+            await _read(settings, replicas)
+            break
+        except KafkaError as error:
+            log.warning("Reading the changelog failed, trying again: %s", error)
+            replicas = {tp: Replica() for tp in tps}
+            await asyncio.sleep(1.0)
+    found: dict[str, dict[int, Replica]] = {topic: {} for topic in wanted}
+    for tp, replica in replicas.items():
+        found[tp.topic][tp.partition] = replica
+    return found
+
+
+async def _read(settings: Settings, replicas: Mapping[TopicPartition, Replica]) -> None:
+    # A consumer of its own, without a group: plain public API, nothing to clean up in the group's one, and
+    # its fetches do not wait in line behind those of the input topics.
+    consumer = _Consumer(
+        bootstrap_servers=settings.brokers,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
+        max_partition_fetch_bytes=max(4 * 1024 * 1024, settings.max_message_bytes),
+    )
+    await consumer.start()
+    try:
+        consumer.assign(list(replicas))
+        ends = await consumer.end_offsets(list(replicas))
+        await consumer.seek_to_beginning(*replicas)
+        behind = {tp: _Progress(end) for tp, end in ends.items()}
+        while behind:
+            batches = await consumer.getmany(*behind, timeout_ms=_FETCH_WAIT_MS, max_records=5000)
+            for tp, records in batches.items():
+                replicas[tp].add(records)
+            for tp in list(behind):
+                answer = consumer.last_poll_timestamp(tp), consumer.highwater(tp)
+                if behind[tp].is_over(await consumer.position(tp), *answer):
+                    del behind[tp]
+            await asyncio.sleep(0)
+    finally:
+        await consumer.stop()
+
+
+class _Progress:
+    """Whether one partition was read to the end that it had at the beginning.
+
+    Its position alone does not tell: compaction may have removed the last records before `end`, and then
+    every fetch comes back empty with the position where it was. So answers in a row without progress count
+    too, if they come from a leader that knows of `end` (a new one may take a moment to).
+    """
+
+    def __init__(self, end: int) -> None:
+        self._end = end
+        self._position = -1
+        self._answers: set[int] = set()
+
+    def is_over(self, position: int, answered_ms: int | None, highwater: int | None) -> bool:
+        """Judges the state after a poll."""
+        if position != self._position:
+            self._position = position
+            self._answers.clear()
+        if answered_ms is not None and highwater is not None and highwater >= self._end:
+            self._answers.add(answered_ms)
+        # The first answer of a position may be the one that led to it; the second and third found nothing
+        # more.
+        return position >= self._end or len(self._answers) > 2

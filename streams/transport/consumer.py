@@ -1,0 +1,216 @@
+"""Faust's consumer, made to deliver batches and to commit no further than what is done."""
+
+# ruff: noqa: SLF001, ARG002 - overrides of Faust's methods; tests/contract names all that they use.
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from aiokafka.errors import KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import ConsumerMessage, tuples
+
+from streams.transport.api import TP, Batch, Records
+from streams.transport.ledger import Entry, Ledger
+from streams.transport.thread import ConsumerThread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from streams.transport.app import App
+
+log = logging.getLogger(__name__)
+
+
+class BatchMessage(ConsumerMessage):
+    """Faust's envelope of one batch; its offset is the last record's."""
+
+    def __init__(self, batch: Batch, entry: Entry) -> None:
+        last = batch.records[-1]
+        super().__init__(
+            batch.topic,
+            batch.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            None,
+            None,
+            cast("Any", batch),
+            None,
+            tp=tuples.TP(batch.topic, batch.partition),
+            generation_id=batch.generation_id,
+        )
+        self.entry = entry
+
+
+class Consumer(driver.Consumer):
+    """Delivers batches to agents and keeps a `Ledger` of each partition.
+
+    Guarantees, in every generation: batches of a partition in order and without overlap; nothing delivered
+    before its tables are recovered and the seek to the committed offsets is done, nothing after a revocation
+    has begun; offsets committed up to the first unfinished batch only, also when a commit failed before; what
+    was acknowledged before or during a revocation is committed before the partitions are given up, if the
+    broker answers in time.
+    """
+
+    app: App
+    _thread: ConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.ledgers: dict[TP, Ledger] = {}
+        self.epoch = 0  # another one: what was fetched before is not delivered any more
+        self.turn = 0  # another one: a waiting fetch asks for the wrong partitions
+        self.polled_at = time.monotonic()
+        self._paused: set[TP] = set()
+        self._commit_lock = asyncio.Lock()
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def thread(self) -> ConsumerThread:
+        """The thread that talks to the broker."""
+        return self._thread
+
+    # -- generations
+
+    async def begin(self, tps: Iterable[TP]) -> None:
+        """Seeks to the committed offsets and opens the ledgers; delivery starts with `resume_flow`."""
+        self.interrupt()
+        positions = await self._thread.start_at_committed(tps)
+        self.ledgers = {tp: Ledger(offset) for tp, offset in positions.items()}
+        self._paused.clear()
+
+    def interrupt(self) -> None:
+        """Delivers nothing more and forgets what was fetched, until `begin` and `resume_flow`."""
+        self.epoch += 1
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+        self._thread.wake()
+
+    async def release(self) -> None:
+        """Lets the listeners store what they hold, commits, and forgets the generation. Bounded in time."""
+        self.interrupt()
+        await self.app.revoke_listeners()
+        with contextlib.suppress(KafkaError):
+            await self.force_commit()
+        self.ledgers = {}
+
+    async def on_partitions_revoked(self, revoked: set[Any]) -> None:
+        """Releases everything first: Faust drops acknowledgements before it commits (faust-streaming#502)."""
+        await self.release()
+        await super().on_partitions_revoked(revoked)
+
+    # -- flow
+
+    def hold(self, tps: Iterable[TP]) -> None:
+        """See `App.pause`."""
+        self._paused.update(TP(*tp) for tp in tps)
+        self.turn += 1
+
+    def unhold(self, tps: Iterable[TP]) -> None:
+        """See `App.resume`."""
+        self._paused.difference_update(TP(*tp) for tp in tps)
+        self.turn += 1
+        self._thread.wake()
+
+    def on_buffer_full(self, tp: Any) -> None:
+        """Nothing: Faust would stop fetching and sleep; here a full queue holds up the delivery loop."""
+
+    def on_buffer_drop(self, tp: Any) -> None:
+        """Nothing, as above."""
+
+    # -- delivery
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                self.polled_at = time.monotonic()
+                if not self.flow_active:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self.can_resume_flow.wait(), 0.5)
+                    continue
+                await self._deliver_next()
+                await asyncio.sleep(0)  # agents first, even if fetching never waits
+        except asyncio.CancelledError:
+            # A fetcher that is stopped during a rebalance would take this for a crash.
+            if not self.app.should_stop:
+                raise
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+
+    async def _deliver_next(self) -> None:
+        epoch = self.epoch
+        active = frozenset(self.ledgers.keys() - self._paused)
+        slices = await self._thread.fetch(active, epoch, self.turn, self.app.settings.batch_max)
+        for tp, records in slices:
+            if self.epoch != epoch:
+                return  # the seek that follows brings them again
+            await self._deliver(tp, records)
+
+    async def _deliver(self, tp: TP, records: Records) -> None:
+        ledger = self.ledgers[tp]
+        records = ledger.admit(records)
+        if not records:
+            return
+        entry = ledger.deliver(records)
+        batch = Batch(*tp, records, self.app.consumer_generation_id, lambda: ledger.finish(entry))
+        await self.callback(BatchMessage(batch, entry))
+
+    def ack(self, message: Any) -> bool:
+        """The way of `event.ack()`; `Batch.ack()` does the same."""
+        if message.acked:
+            return False
+        message.acked = True
+        message.value.ack()
+        return True
+
+    # -- commit
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commits what is finished of all partitions; one at a time, each with the newest there is."""
+        async with self._commit_lock:
+            ledgers = self.ledgers
+            offsets: dict[TP, int] = {}
+            for tp, ledger in ledgers.items():
+                if (offset := ledger.to_commit) is not None:
+                    offsets[tp] = offset
+            if not offsets or not await self._commit(cast("Mapping[Any, int]", offsets)):
+                return False
+            for tp, offset in offsets.items():
+                ledgers[tp].committed(offset)
+            return True
+
+    # -- what is known
+
+    def lag(self, tp: TP) -> int | None:
+        """See `App.lag`."""
+        ledger, answer = self.ledgers.get(tp), self._thread.answers.get(tp)
+        if ledger is None or answer is None:
+            return None
+        return 0 if self.end_confirmed_at(tp) is not None else max(0, answer.highwater - ledger.taken)
+
+    def end_confirmed_at(self, tp: TP) -> float | None:
+        """See `App.end_confirmed_at`."""
+        ledger, answer = self.ledgers.get(tp), self._thread.answers.get(tp)
+        if ledger is None or answer is None or ledger.taken != ledger.position:
+            return None
+        if self._thread.fetched.get(tp, 0) > ledger.position:
+            return None  # on its way from the other thread
+        # The position passes control records; an answer without records passes what compaction removed.
+        position = self._thread.next_offset(tp)
+        at_end = answer.empty or (position is not None and position >= answer.highwater)
+        return answer.at if at_end else None
+
+
+class Transport(driver.Transport):
+    """Faust's Kafka transport with this module's consumer."""
+
+    Consumer = Consumer

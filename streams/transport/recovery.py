@@ -1,0 +1,131 @@
+"""What happens between an assignment and the first batch: tables are read back, then the flow is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from aiokafka.errors import KafkaError
+from faust.tables.manager import TableManager as FaustTableManager
+from faust.tables.recovery import Recovery as FaustRecovery
+from mode import Service
+
+from streams.transport.api import TP
+from streams.transport.changelog import read_changelogs
+
+if TYPE_CHECKING:
+    from streams.transport.app import App
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+
+
+class Recovery(FaustRecovery):
+    """Reads the changelogs of a generation and hands its partitions to their listeners.
+
+    Guarantees: no batch is delivered before all of it is done; delivery cannot begin between the seek and the
+    clearing of queues, where Faust loses events (faust-streaming#596): the flow is shut from the revocation
+    on and opened here, in one step. A rebalance in the middle starts all over in the new generation.
+    """
+
+    app: App
+
+    def __post_init__(self) -> None:
+        self._running: asyncio.Task[None] | None = None
+
+    @Service.task
+    async def _restart_recovery(self) -> None:
+        while not await self.wait_for_stopped(cast("Any", self.signal_recovery_start)):
+            self.signal_recovery_start.clear()
+            self._running = asyncio.ensure_future(self._recover(self._generation_id))
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._running
+            if self.should_stop:
+                break
+
+    @Service.task
+    async def _slurp_changelogs(self) -> None:
+        """Nothing: no changelog record passes through Faust's queue."""
+
+    @Service.task
+    async def _publish_stats(self) -> None:
+        """Nothing, as above."""
+
+    async def on_stop(self) -> None:
+        """Stops in the middle, too."""
+        await self.abort()
+
+    async def abort(self) -> None:
+        """Returns when no recovery is running any more."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running})
+
+    async def _recover(self, generation: int) -> None:
+        app, started = self.app, time.monotonic()
+        consumer = app.batch_consumer
+        consumer.interrupt()
+        assigned = {TP(*tp) for tp in consumer.assignment()}
+        owned = {attached.topics.table: attached.partitions_of(assigned) for attached in app.attached}
+        inputs = [tp for tp in assigned if tp.topic not in app.tables.changelog_topics]
+
+        wanted = {a.changelog: owned[a.topics.table] for a in app.attached}
+        replicas = await read_changelogs(app.settings, wanted)
+        while True:
+            try:
+                await consumer.begin(inputs)
+                break
+            except (KafkaError, TimeoutError) as error:
+                # Also when the group has moved on: then a rebalance is about to cancel this.
+                log.warning("Looking up the committed offsets failed, trying again: %r", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+        for attached in app.attached:
+            partitions = owned[attached.topics.table]
+            found = {p: replicas[attached.changelog][p] for p in partitions}
+            app.claim(
+                attached, generation, {p: replica.next_stamp(generation) for p, replica in found.items()}
+            )
+            keys = sum(len(replica.values) for replica in found.values())
+            log.info(
+                "Generation %d: %s owns partitions %s, %d keys recovered",
+                generation,
+                attached.topics.table,
+                sorted(partitions),
+                keys,
+            )
+            attached.told = True
+            await attached.listener.on_assigned(partitions, {p: r.values for p, r in found.items()})
+        app.recovery_seconds = time.monotonic() - started
+        await self._open(consumer)
+
+    async def _open(self, consumer: Any) -> None:
+        app = self.app
+        await app.on_rebalance_complete.send()
+        self.completed.set()
+        app.flow_control.resume()  # clears the queues ...
+        consumer.resume_flow()  # ... and nothing can be put into them before this: no await in between
+        await app._fetcher.maybe_start()  # noqa: SLF001
+        self.tables.on_actives_ready()
+        self.tables.on_standbys_ready()
+        app.on_rebalance_end()
+
+
+class TableManager(FaustTableManager):
+    """Faust's table manager with the recovery above, and without its second of waiting at the start."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """The recovery service."""
+        if self._recovery is None:
+            self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return cast("Recovery", self._recovery)
+
+    async def on_start(self) -> None:
+        """Registers the changelogs at once: all agents were started before the tables."""
+        await self._update_channels()
+        await self.recovery.start()

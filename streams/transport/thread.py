@@ -1,0 +1,264 @@
+"""The consumer's own thread: fetching in slices, and listening to what the broker answers."""
+
+# ruff: noqa: SLF001 - the one module that looks inside aiokafka; tests/contract names all that it uses.
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiokafka.errors import (
+    CommitFailedError,
+    ConsumerStoppedError,
+    IllegalStateError,
+    KafkaError,
+    KafkaTimeoutError,
+)
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+from streams.transport.api import TP, Records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from streams.transport.consumer import Consumer
+
+log = logging.getLogger(__name__)
+
+# How long a fetch may wait at the broker for records. aiokafka has one fetch in flight a broker, and a
+# partition that is resumed meanwhile waits for it to come back: Faust's 1.5 s would be an idle 1.5 s.
+FETCH_WAIT_MS = 100
+_IDLE_SECONDS = 0.5
+
+
+class Answer(NamedTuple):
+    """What a fetch response said about a partition."""
+
+    at: float  # monotonic
+    highwater: int
+    empty: bool
+
+
+class ConsumerThread(AIOKafkaConsumerThread):
+    """Runs aiokafka's consumer in a thread with a loop of its own: heartbeats never wait for our work.
+
+    Methods that start with an underscore run in that thread, all others are called from the main one.
+    """
+
+    consumer: Consumer
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.answers: dict[TP, Answer] = {}
+        self.fetched: dict[TP, int] = {}  # next offset after the last record that left aiokafka
+        self.heartbeat_at: float | None = None
+        self._wake = asyncio.Event()
+
+    # -- starting
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer: Any = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when it starts; Faust has no setting for it
+        return consumer
+
+    async def on_start(self) -> None:
+        """Starts the consumer and listens in on its heartbeats and fetches."""
+        await super().on_start()
+        consumer: Any = self._ensure_consumer()
+        coordinator, fetcher = consumer._coordinator, consumer._fetcher
+        do_heartbeat, proc_fetch_request = coordinator._do_heartbeat, fetcher._proc_fetch_request
+
+        async def heartbeat() -> bool:
+            # The time before the request: the broker's session clock starts no earlier.
+            sent = time.monotonic()
+            answered: bool = await do_heartbeat()
+            if answered:
+                self.heartbeat_at = sent
+            return answered
+
+        async def proc(assignment: Any, node_id: int, request: Any) -> bool:
+            asked = {
+                TP(topic, partition): assignment.state_value(TP(topic, partition)).timestamp
+                for topic, partitions in request.topics
+                for partition, *_ in partitions
+            }
+            woken: bool = await proc_fetch_request(assignment, node_id, request)
+            if assignment.active:
+                now = time.monotonic()
+                for tp, before in asked.items():
+                    state = assignment.state_value(tp)
+                    if state.timestamp != before:
+                        self.answers[tp] = Answer(now, state.highwater, tp not in fetcher._records)
+            return woken
+
+        coordinator._do_heartbeat = heartbeat
+        fetcher._proc_fetch_request = proc
+
+    # -- what is known, for the main thread
+
+    @property
+    def generation(self) -> int:
+        """The generation that the coordinator has now; -1 while this worker is in no group."""
+        if self._consumer is None or self._consumer._coordinator is None:
+            return -1
+        generation: int = self._consumer._coordinator.generation
+        return generation
+
+    def next_offset(self, tp: TP) -> int | None:
+        """The next offset that aiokafka will hand out; None if unknown."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        state = assignment.state_value(tp) if assignment is not None else None
+        if state is None or not state.has_valid_position:
+            return None
+        position: int = state.position
+        return position
+
+    # -- rebalance
+
+    async def on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
+        """Forgets the last generation's answers; changelogs are not fetched here, recovery reads them."""
+        self.heartbeat_at = time.monotonic()  # the group's coordinator has just answered
+        self.answers.clear()
+        self.fetched.clear()
+        changelogs = self.app.tables.changelog_topics
+        consumer: Any = self._ensure_consumer()
+        consumer.pause(*(TopicPartition(*tp) for tp in assigned if tp.topic in changelogs))
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    # -- fetching
+
+    def wake(self) -> None:
+        """Makes a waiting fetch return: what it was asked for has changed."""
+        self.thread_loop.call_soon_threadsafe(self._wake.set)
+
+    async def fetch(
+        self, active: frozenset[TP], epoch: int, turn: int, size: int
+    ) -> list[tuple[TP, Records]]:
+        """The next records of the partitions in `active`, at most `size` of each; [] if none come in a while.
+
+        Guarantees: nothing leaves aiokafka once the consumer's `epoch` is another; returns soon after `turn`
+        is another. So a changed epoch, then a seek, loses nothing.
+        """
+        work = asyncio.run_coroutine_threadsafe(self._fetch(active, epoch, turn, size), self.thread_loop)
+        return await asyncio.wrap_future(work)
+
+    async def _fetch(
+        self, active: frozenset[TP], epoch: int, turn: int, size: int
+    ) -> list[tuple[TP, Records]]:
+        consumer: Any = self._ensure_consumer()
+        fetcher = consumer._fetcher
+        deadline = time.monotonic() + _IDLE_SECONDS
+        with fetcher._subscriptions.fetch_context():
+            while True:
+                if consumer._closed or fetcher._closed:
+                    raise ConsumerStoppedError
+                # Cleared before the look at `turn`: a `wake` after that look sets it again.
+                self._wake.clear()
+                if self.consumer.epoch != epoch or self.consumer.turn != turn:
+                    return []
+                slices = (
+                    []
+                    if fetcher._subscriptions.reassignment_in_progress
+                    else (await self._drain(fetcher, active, size))
+                )
+                left = deadline - time.monotonic()
+                if slices or left <= 0:
+                    return slices
+                await self._more(fetcher, left)
+
+    async def _drain(self, fetcher: Any, active: frozenset[TP], size: int) -> list[tuple[TP, Records]]:
+        # With no timeout and no reassignment `fetched_records` does not wait: what leaves aiokafka here
+        # leaves it in one step, in the epoch that was just checked.
+        slices = []
+        for tp in [tp for tp in fetcher._records if tp in active]:
+            for records in (await fetcher.fetched_records({tp}, timeout=0, max_records=size)).values():
+                self.fetched[TP(*tp)] = records[-1].offset + 1
+                slices.append((TP(*tp), records))
+        return slices
+
+    async def _more(self, fetcher: Any, seconds: float) -> None:
+        """Waits for records, an error of the group (raised), or `wake`."""
+        waiter = fetcher._create_fetch_waiter()
+        woken = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({waiter, woken}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if waiter.done():
+                waiter.result()
+        finally:
+            waiter.cancel()
+            woken.cancel()
+
+    # -- offsets
+
+    async def start_at_committed(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Seeks every partition to its committed offset and returns these.
+
+        Where none is committed, the earliest is committed and taken: otherwise what arrives before the first
+        commit would be skipped, or not, depending on when a worker looks. Where one is committed it stands;
+        only if the log does not reach it (expired, or the topic was made anew) reading starts at the
+        earliest.
+        """
+        result: dict[TP, int] = await self.call_thread(self._start_at_committed, list(tps))
+        return result
+
+    async def _start_at_committed(self, tps: list[TP]) -> dict[TP, int]:
+        consumer: Any = self._ensure_consumer()
+        partitions = [TopicPartition(*tp) for tp in tps]
+        if not partitions:
+            return {}
+        committed = await consumer._coordinator.fetch_committed_offsets(partitions)
+        earliest = await consumer.beginning_offsets(partitions)
+        latest = await consumer.end_offsets(partitions)
+        positions: dict[TP, int] = {}
+        missing: dict[Any, int] = {}
+        for tp in partitions:
+            offset = committed[tp].offset if tp in committed else -1
+            if offset < 0:
+                missing[tp] = offset = earliest[tp]
+            elif not earliest[tp] <= offset <= latest[tp]:
+                log.error(
+                    "%s[%d] has offsets %d to %d, not the committed %d: records were deleted, or the topic "
+                    "was made anew; starting at %d",
+                    *tp,
+                    earliest[tp],
+                    latest[tp],
+                    offset,
+                    earliest[tp],
+                )
+                offset = earliest[tp]
+            positions[TP(*tp)] = offset
+        if missing:
+            await consumer.commit(missing)
+        for tp in partitions:
+            consumer.seek(tp, positions[TP(*tp)])
+        return positions
+
+    async def _commit(self, offsets: Mapping[Any, int]) -> bool:
+        """Commits; False if it did not succeed and may be tried again or is in vain."""
+        consumer: Any = self._ensure_consumer()
+        try:
+            # aiokafka tries again for ever while the broker is away; a rebalance or the end must not wait for
+            # it.
+            async with asyncio.timeout(self.app.conf.broker_session_timeout / 2):
+                await consumer.commit(
+                    {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+                )
+        except (TimeoutError, CommitFailedError, IllegalStateError, KafkaTimeoutError) as error:
+            log.warning("Offsets not committed, what follows them will be delivered again: %r", error)
+            return False
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            log.warning("Offsets not committed yet: %r", error)
+            return False
+        return True
+
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """Nothing: Faust would guess at stalls from its own bookkeeping, which batches bypass."""
+
+    def verify_recovery_event_path(self, now: float, tp: Any) -> None:
+        """Nothing, as above."""
