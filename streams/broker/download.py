@@ -41,9 +41,7 @@ def cache_folder() -> Path:
     return base / "dialysis-alerts"
 
 
-def fetch(
-    jars: Sequence[Jar] | None = None, cache: Path | None = None, resolve: Resolve | None = None
-) -> list[Path]:
+def fetch(jars: Sequence[Jar] | None = None, cache: Path | None = None, resolve: Resolve | None = None) -> list[Path]:
     """Make sure that all jars are in the cache, whole.
 
     A file gets its name in the cache only when its sum is right. Everything before that happens in a folder

@@ -110,7 +110,7 @@ class EmbeddedKafka:
                 return self
             first = self._folder is None
             try:
-                self._start()
+                self._start_or_explain()
             except BaseException:
                 self._end(signal.SIGKILL, _KILL_S)
                 if first:
@@ -178,6 +178,13 @@ class EmbeddedKafka:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _start_or_explain(self) -> None:
+        try:
+            self._start()
+        except OSError as error:
+            # Such as a full disk, or a folder in the data folder that belongs to somebody else.
+            raise BrokerError(f"Kafka could not be started: {error}.") from None
 
     def _start(self) -> None:
         # Java first: its sentence about what is not installed goes for all of it.

@@ -39,6 +39,12 @@ def resolve_with_jgo(jar: Jar, folder: Path, fresh: bool, advance: Advance) -> P
     )
     try:
         return context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
+    except requests.exceptions.SSLError:
+        # Typical of a network whose proxy opens TLS with a certificate authority of its own.
+        raise UnavailableError(
+            "the certificate of Maven Central is not trusted here, "
+            "set REQUESTS_CA_BUNDLE to the authority of your network"
+        ) from None
     except requests.ConnectionError:
         raise UnavailableError("Maven Central cannot be reached, check the network") from None
     except (requests.RequestException, RuntimeError) as error:

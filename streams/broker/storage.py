@@ -136,8 +136,7 @@ class DataFolder:
         meta = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
         if not meta.keys() >= _META_KEYS or meta["version"] != "1":
             raise BrokerError(
-                f"The data folder {self.path} is broken ({meta_file.name} cannot be read): "
-                "delete it or choose another."
+                f"The data folder {self.path} is broken ({meta_file.name} cannot be read): delete it or choose another."
             )
         if meta["node.id"] != str(NODE_ID) or meta["cluster.id"] != CLUSTER_ID:
             raise BrokerError(f"The data folder {self.path} belongs to another Kafka: choose another one.")

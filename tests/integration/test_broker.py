@@ -188,9 +188,7 @@ def test_a_used_port_is_one_sentence(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(
-            BrokerError, match=rf"^Port {port} cannot be used \(.*in use\): choose another one\.$"
-        ):
+        with pytest.raises(BrokerError, match=rf"^Port {port} cannot be used \(.*in use\): choose another one\.$"):
             EmbeddedKafka(tmp_path, port).start()
     # Nothing is held after a failure.
     with EmbeddedKafka(tmp_path, port) as broker:
@@ -243,6 +241,11 @@ def foreign_folder(folder: Path) -> None:
     (folder / "log").rename(folder / "photos")
 
 
+def settings_in_the_way(folder: Path) -> None:
+    (folder / "server.properties").unlink()
+    (folder / "server.properties").mkdir()
+
+
 def alien_in_the_log(folder: Path) -> None:
     (folder / "log" / "holiday").mkdir()
 
@@ -255,6 +258,7 @@ def alien_in_the_log(folder: Path) -> None:
         (other_node, r"belongs to another Kafka: choose another one\.$"),
         (other_cluster, r"belongs to another Kafka"),
         (foreign_folder, r"holds something else \(photos\): choose an empty one\.$"),
+        (settings_in_the_way, r"^Kafka could not be started: .*server\.properties"),
         (alien_in_the_log, r"^Kafka ended while it started: KafkaException: Found directory .*holiday"),
     ],
 )
@@ -313,9 +317,7 @@ if sys.argv[1] == "wait":
 @pytest.mark.parametrize("end", ["kill", "forget"])
 def test_it_dies_with_its_parent(end: str) -> None:
     argument = "wait" if end == "kill" else "leave"
-    with subprocess.Popen(
-        [sys.executable, "-c", _PARENT, argument], stdout=subprocess.PIPE, text=True
-    ) as parent:
+    with subprocess.Popen([sys.executable, "-c", _PARENT, argument], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid, data = parent.stdout.readline().split()
         if end == "kill":

@@ -90,9 +90,7 @@ def test_a_wrong_checksum_is_retried_without_local_copies(tmp_path: Path) -> Non
 
 
 def test_a_checksum_that_stays_wrong_is_one_sentence_and_no_file(tmp_path: Path) -> None:
-    with pytest.raises(
-        BrokerError, match=r"^Kafka could not be downloaded \(beta 1\.0\): its SHA-256 is wrong"
-    ):
+    with pytest.raises(BrokerError, match=r"^Kafka could not be downloaded \(beta 1\.0\): its SHA-256 is wrong"):
         fetch([jar("beta")], tmp_path, FakeCentral(beta=[b"evil"] * 9))
     assert files(tmp_path) == []
 
@@ -214,9 +212,7 @@ def test_progress_is_one_line_without_a_terminal(
     assert capsys.readouterr().err == "Downloading Apache Kafka (46 files), 45 MB …\n"
 
 
-def test_progress_is_a_bar_on_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_progress_is_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "120")
     with progress_bar(46, 45_000_000) as advance:
@@ -253,9 +249,7 @@ def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[http
     monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Repository) as server:
-        monkeypatch.setitem(
-            jgo.maven._core.DEFAULT_REMOTE_REPOS, "central", f"http://127.0.0.1:{server.server_port}"
-        )
+        monkeypatch.setitem(jgo.maven._core.DEFAULT_REMOTE_REPOS, "central", f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -314,6 +308,14 @@ def test_no_network_says_so(
 ) -> None:
     monkeypatch.setitem(jgo.maven._core.DEFAULT_REMOTE_REPOS, "central", "http://127.0.0.1:9")
     with pytest.raises(BrokerError, match="Maven Central cannot be reached, check the network"):
+        fetch([jar("anode")], tmp_path)
+
+
+def test_a_certificate_that_is_not_trusted_says_so(
+    repository: http.server.HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(jgo.maven._core.DEFAULT_REMOTE_REPOS, "central", f"https://127.0.0.1:{repository.server_port}")
+    with pytest.raises(BrokerError, match="set REQUESTS_CA_BUNDLE"):
         fetch([jar("anode")], tmp_path)
 
 
