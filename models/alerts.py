@@ -114,7 +114,7 @@ class Alert(BaseModel):
     alert_id: str
     revision: Annotated[int, Field(ge=1)]
     rule: str
-    rule_version: str
+    rule_version: Annotated[int, Field(ge=1)]
     family: str
     status: Status
     transition: Transition

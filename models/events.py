@@ -11,7 +11,15 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from models.analytes import Analyte, Specimen
@@ -147,9 +155,7 @@ class LabResult(Event):
             raise PydanticCustomError("missing_analyte", "needs `analyte` or `loinc`")
         withdrawn = self.status in (ResultStatus.CANCELLED, ResultStatus.ENTERED_IN_ERROR)
         if self.value is None and not withdrawn:
-            raise PydanticCustomError(
-                "missing_value", "needs `value` unless `status` is cancelled or entered_in_error"
-            )
+            raise PydanticCustomError("missing_value", "needs `value` unless `status` is cancelled or entered_in_error")
         return self
 
 

@@ -129,8 +129,10 @@ def _rejected(error: ValidationError) -> Rejected:
 
 def _wording(kind: str, message: str) -> str:
     if kind == "union_tag_invalid":
-        return "unknown `type`" + message[message.find(", expected") :] if ", expected" in message else (
-            "unknown `type`, expected one of" + message.partition("expected tags:")[2]
+        return (
+            "unknown `type`" + message[message.find(", expected") :]
+            if ", expected" in message
+            else ("unknown `type`, expected one of" + message.partition("expected tags:")[2])
         )
     if kind == "union_tag_not_found":
         return "needs `type`"

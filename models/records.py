@@ -89,23 +89,23 @@ def _slim(annotation: Any) -> Any:
     return annotation
 
 
+_BOUNDS = {
+    annotated_types.Gt: ("gt", "gt"),
+    annotated_types.Ge: ("ge", "ge"),
+    annotated_types.Le: ("le", "le"),
+    annotated_types.MinLen: ("min_length", "min_length"),
+    annotated_types.MaxLen: ("max_length", "max_length"),
+}
+
+
 def _bound(item: Any) -> dict[str, Any]:
-    match item:
-        case annotated_types.Gt(gt):
-            return {"gt": gt}
-        case annotated_types.Ge(ge):
-            return {"ge": ge}
-        case annotated_types.Le(le):
-            return {"le": le}
-        case annotated_types.MinLen(length):
-            return {"min_length": length}
-        case annotated_types.MaxLen(length):
-            return {"max_length": length}
-    if isinstance(item, annotated_types.GroupedMetadata):
-        return {key: value for part in item for key, value in _bound(part).items()}
-    if getattr(item, "pattern", None):
-        return {"pattern": item.pattern.replace("$", r"\Z")}  # Python's `$` also matches before a final newline
-    return {}
+    """The bound that one piece of pydantic metadata sets."""
+    if type(item) in _BOUNDS:
+        attribute, name = _BOUNDS[type(item)]
+        return {name: getattr(item, attribute)}
+    pattern = getattr(item, "pattern", None)
+    # Python's `$`, unlike pydantic's, also matches before a final newline.
+    return {"pattern": pattern.replace("$", r"\Z")} if pattern else {}
 
 
 if TYPE_CHECKING:

@@ -83,8 +83,14 @@ class AlertState(msgspec.Struct, omit_defaults=True):
     value: msgspec.Raw
     #: Digest of what the newest transition showed, to tell whether an update is due.
     shown: str
+    #: Inputs that may have named the episode: a response to any of their ids is one to this alert.
+    anchors: list[str]
     #: `kind:id` of the evidence; if one of them is corrected away the alert is withdrawn, not resolved.
     grounds: list[str]
+    #: When the newest of its evidence, and the evidence of its priority, became known: a person's response
+    #: counts only for what could be known when it was given.
+    known_at: datetime
+    level_known_at: datetime
     escalation: int = 0
     #: First moment of the clock at which somebody could have seen the alert; response times count from it.
     seen_at: datetime | None = None
@@ -121,6 +127,9 @@ class Problem(msgspec.Struct, frozen=True):
 
     source: str
     id: str
+    #: Arrival of the first such message in a row, and how far it was ahead then, in seconds.
+    since: datetime
+    ahead_s: float
     at: datetime
     received_at: datetime
 
@@ -143,6 +152,8 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True):
     alerts: dict[str, AlertState] = {}
     #: When each rule, and the life cycle, wants to look again with no new event.
     looks: dict[str, datetime] = {}
+    #: Rules that raised an exception at their last evaluation, and since when.
+    failing: dict[str, datetime] = {}
     outbox: list[Entry] = []
 
 

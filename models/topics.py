@@ -106,7 +106,13 @@ def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
         TopicSpec(INGEST, "any", "foreign messages to be normalised", _deleted(7, **append_time)),
     ]
     topics += [
-        TopicSpec(changelog(group, table), table[:-1] + " id", f"state of {table}", _compacted(**roomy), internal=True)
+        TopicSpec(
+            changelog(group, table),
+            table[:-1] + " id",
+            f"state of {table}",
+            _compacted(**roomy),
+            internal=True,
+        )
         for table in TABLES
     ]
     return topics

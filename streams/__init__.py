@@ -1,0 +1,1 @@
+"""How it flows: commands, agents, tasks, transport; the engine and the rules."""

@@ -1,0 +1,346 @@
+"""Filing: an event goes into its window, and nothing else happens.
+
+Filing is commutative and idempotent: two events of one identity meet in a tie-break that depends on what they
+say, never on which came first. So any order of arrival leaves the same windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from models.alerts import Reason
+from models.events import ResultStatus
+from models.records import (
+    AlertResponse,
+    LabResult,
+    MachineAlarm,
+    Medication,
+    PatientProfile,
+    PatientRecord,
+    Rhythm,
+    Schedule,
+    SessionEnded,
+    SessionStarted,
+    Symptom,
+    Telemetry,
+    Weight,
+)
+from models.state import (
+    LONGEST_WINDOW,
+    MAX_LABS,
+    MAX_OTHERS,
+    MAX_RESPONSES,
+    MAX_SESSIONS,
+    MAX_SYMPTOMS,
+    PatientState,
+    Problem,
+    Reading,
+    Session,
+)
+from streams.engine.windows import prune
+from streams.rules.base import CLOCK
+from streams.rules.labs import analyte_of
+
+#: How far `at` may lie ahead of the record's timestamp before the sender's clock is called wrong.
+AHEAD: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What filing an event did.
+
+    Attributes:
+        facets: parts of the state that changed; only rules reading one of them are evaluated.
+        corrected: `kind:id` of an input that this event changed after the fact, and the reason to give.
+        dropped: records that a cap pushed out.
+        filed: False for a repeat, or for an event older than the longest window.
+    """
+
+    facets: frozenset[str] = frozenset()
+    corrected: str | None = None
+    reason: Reason | None = None
+    dropped: int = 0
+    filed: bool = True
+
+
+UNCHANGED: Final = Change()
+NOT_FILED: Final = Change(filed=False)
+_encode = msgspec.json.Encoder().encode
+
+
+def apply(state: PatientState, event: PatientRecord, received_at: datetime, now: datetime) -> Change:
+    """File an event into a patient's windows.
+
+    Args:
+        state: the patient; changed in place.
+        event: what happened.
+        received_at: the record's timestamp, against which the sender's clock is checked.
+        now: the task's clock, from which the windows reach back.
+    """
+    horizon = now - LONGEST_WINDOW
+    if isinstance(event, Telemetry):
+        return _telemetry(state, event, received_at, horizon)
+    if event.at < horizon and not isinstance(event, PatientProfile):
+        return NOT_FILED
+    change = _FILERS[type(event)](state, event, horizon)
+    _unit(state, event)
+    clock = _check_clock(state, event, received_at)
+    return replace(change, facets=change.facets | clock) if clock else change
+
+
+def _unit(state: PatientState, event: PatientRecord) -> None:
+    """The newest word on which unit treats the patient."""
+    if event.unit_id is None:
+        return
+    if (
+        state.unit_id is None
+        or state.unit_id_at is None
+        or (event.at, event.unit_id) > (state.unit_id_at, state.unit_id)
+    ):
+        state.unit_id, state.unit_id_at = event.unit_id, event.at
+
+
+# -- telemetry: nearly all of the traffic, so this path is kept short ------------------------------------------------
+
+_SESSION: Final = frozenset({"session"})
+_SESSION_CHANGED: Final = Change(_SESSION)
+
+
+def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, horizon: datetime) -> Change:
+    at = sample.at
+    session = state.sessions.get(sample.session_id)
+    change = UNCHANGED
+    if session is None or at < session.first_at:
+        if at < horizon:
+            return NOT_FILED
+        session = _session(state, sample.session_id, sample.machine_id, at, horizon)
+        change = _SESSION_CHANGED
+    if sample.systolic_mmhg is not None:
+        session.systolic = _newer(session.systolic, at, sample.systolic_mmhg)
+    if sample.uf_rate_ml_h is not None:
+        session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
+    if sample.unit_id is not None and sample.unit_id != state.unit_id:
+        _unit(state, sample)
+    if at - received_at <= AHEAD:
+        if session.believable_at is None or received_at > session.believable_at:
+            session.believable_at = received_at
+        if not state.problems or state.problems.pop(f"clock:{sample.machine_id}", None) is None:
+            return change
+        return replace(change, facets=change.facets | {CLOCK})
+    return _ahead(state, f"clock:{sample.machine_id}", sample.machine_id, sample, received_at, session, change)
+
+
+def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
+    """The later of two readings; of one moment the greater."""
+    if known is None or at > known.at or (at == known.at and value > known.value):
+        return Reading(at, value)
+    return known
+
+
+def _ahead(
+    state: PatientState,
+    key: str,
+    source: str,
+    event: PatientRecord,
+    received_at: datetime,
+    session: Session | None,
+    change: Change,
+) -> Change:
+    """Note a message from the future, unless a later one of the same source was believable."""
+    if session and session.believable_at and session.believable_at > received_at:
+        return change
+    known = state.problems.get(key)
+    if known and known.received_at >= received_at:
+        return change
+    ahead = (event.at - received_at).total_seconds()
+    state.problems[key] = Problem(
+        source=source,
+        id=known.id if known else event.at.isoformat(),
+        since=known.since if known else received_at,
+        ahead_s=known.ahead_s if known else ahead,
+        at=event.at,
+        received_at=received_at,
+    )
+    return replace(change, facets=change.facets | {CLOCK})
+
+
+def _check_clock(state: PatientState, event: PatientRecord, received_at: datetime) -> frozenset[str]:
+    ref = f"clock:{_identity(event)}"
+    if event.at - received_at > AHEAD:
+        source = event.source or f"the sender of a {type(event).__name__}"
+        return _ahead(state, ref, source, event, received_at, None, UNCHANGED).facets
+    return frozenset({CLOCK}) if state.problems.pop(ref, None) else frozenset()
+
+
+# -- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def _session(state: PatientState, session_id: str, machine_id: str, at: datetime, horizon: datetime) -> Session:
+    session = state.sessions.get(session_id)
+    if session is None:
+        session = state.sessions[session_id] = Session(session_id=session_id, machine_id=machine_id, first_at=at)
+        prune(state.sessions, MAX_SESSIONS, horizon, lambda s: s.first_at, _used(state, "session_ended"))
+    session.first_at = min(session.first_at, at)
+    return session
+
+
+def _session_started(state: PatientState, event: SessionStarted, horizon: datetime) -> Change:
+    session = _session(state, event.session_id, event.machine_id, event.at, horizon)
+    if session.started is not None and not _wins(event, session.started):
+        return NOT_FILED
+    session.started, session.machine_id = event, event.machine_id
+    return _SESSION_CHANGED
+
+
+def _session_ended(state: PatientState, event: SessionEnded, horizon: datetime) -> Change:
+    session = _session(state, event.session_id, "", event.at, horizon)
+    if session.ended is not None and not _wins(event, session.ended):
+        return NOT_FILED
+    session.ended = event
+    return _SESSION_CHANGED
+
+
+# -- results, symptoms and what people said ---------------------------------------------------------------------------
+
+_RANK: Final = {status: rank for rank, status in enumerate(ResultStatus)}
+_SYMPTOM_FIELDS: Final = [
+    name
+    for name in Symptom.__struct_fields__
+    if name not in ("patient_id", "symptom_id", "status")  # type: ignore[attr-defined]
+]
+_LAB: Final = frozenset({"lab_result"})
+_SYMPTOM: Final = frozenset({"symptom"})
+_REASONS: Final = {
+    ResultStatus.CANCELLED: Reason.RESULT_CANCELLED,
+    ResultStatus.ENTERED_IN_ERROR: Reason.ENTERED_IN_ERROR,
+}
+
+
+def _lab_result(state: PatientState, event: LabResult, horizon: datetime) -> Change:
+    """The later report of a result stands; at equal times the more final status, then the greater bytes."""
+    key = event.result_id
+    known = state.labs.get(key)
+    if known is None:
+        state.labs[key] = event
+        newest = _newest_results(state)
+        dropped = prune(state.labs, MAX_LABS, horizon, lambda r: r.at, _used(state, "lab_result") | newest)
+        return Change(_LAB, dropped=dropped)
+    if _precedence(event) <= _precedence(known):
+        return NOT_FILED
+    state.labs[key] = event
+    return Change(_LAB, f"lab_result:{key}", _REASONS.get(event.status, Reason.RESULT_CORRECTED))
+
+
+def _precedence(result: LabResult) -> tuple[datetime, int, bytes]:
+    return result.reported_at or result.at, _RANK[result.status], _encode(result)
+
+
+def _newest_results(state: PatientState) -> set[str]:
+    """The newest results of each analyte: they speak for the patient however old they get."""
+    newest: dict[object, list[LabResult]] = {}
+    for record in state.labs.values():
+        newest.setdefault(analyte_of(record) or record.loinc, []).append(record)
+    kept = (sorted(group, key=lambda r: (r.at, r.result_id))[-3:] for group in newest.values())
+    return {record.result_id for group in kept for record in group}
+
+
+def _symptom(state: PatientState, event: Symptom, horizon: datetime) -> Change:
+    """Messages of one symptom merge: an end and an `entered_in_error` are never lost to an older message."""
+    key = event.symptom_id
+    known = state.symptoms.get(key)
+    if known is None:
+        state.symptoms[key] = event
+        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used(state, "symptom"))
+        return Change(_SYMPTOM, dropped=dropped)
+    merged = _merge(known, event)
+    if merged == known:
+        return NOT_FILED
+    state.symptoms[key] = merged
+    if merged.status == known.status:
+        return Change(_SYMPTOM)
+    return Change(_SYMPTOM, f"symptom:{key}", Reason.ENTERED_IN_ERROR)
+
+
+def _merge(one: Symptom, other: Symptom) -> Symptom:
+    """Field by field the greater word; what only one of them says is kept. Commutative and associative."""
+    status = {} if one.status == other.status else {"status": "entered_in_error"}
+    greater = {
+        name: max((getattr(s, name) for s in (one, other) if getattr(s, name) is not None), default=None)
+        for name in _SYMPTOM_FIELDS
+    }
+    return msgspec.structs.replace(one, **greater, **status)  # type: ignore[type-var]
+
+
+def _alert_response(state: PatientState, event: AlertResponse, horizon: datetime) -> Change:
+    key = f"{event.alert_id}|{event.action}|{_identity(event)}"
+    if not _file(state.responses, key, event, MAX_RESPONSES, horizon):
+        return NOT_FILED
+    return Change(frozenset({"alert_response"}))
+
+
+def _profile(state: PatientState, event: PatientProfile, _horizon: datetime) -> Change:
+    if state.profile and (event.at, _encode(event)) <= (state.profile.at, _encode(state.profile)):
+        return NOT_FILED
+    state.profile = event
+    return Change(frozenset({"patient_profile"}))
+
+
+def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime], Change]:
+    """A filer for events that only need their window: the parts tell apart events of one moment."""
+
+    def filer(state: PatientState, event: Any, horizon: datetime) -> Change:
+        key = "|".join((*(str(getattr(event, part)) for part in parts), _identity(event)))
+        if not _file(getattr(state, name), key, event, MAX_OTHERS, horizon):
+            return NOT_FILED
+        return Change(frozenset({type(event).__struct_config__.tag}))
+
+    return filer
+
+
+def _file(window: dict[str, Any], key: str, event: Any, cap: int, horizon: datetime) -> bool:
+    if key in window and not _wins(event, window[key]):
+        return False
+    window[key] = event
+    prune(window, cap, horizon, lambda item: item.at, frozenset())
+    return True
+
+
+def _wins(event: object, known: object) -> bool:
+    """Two events of one identity: the greater canonical bytes win."""
+    return _encode(event) > _encode(known)
+
+
+def _identity(event: PatientRecord) -> str:
+    return event.event_id or event.at.isoformat()
+
+
+def _used(state: PatientState, kind: str) -> set[str]:
+    """Ids of inputs that an open alert rests on; they stay."""
+    prefix = f"{kind}:"
+    return {
+        ground.removeprefix(prefix)
+        for alert in state.alerts.values()
+        if alert.over_at is None
+        for ground in alert.grounds
+        if ground.startswith(prefix)
+    }
+
+
+_FILERS: Final[dict[type, Callable[[PatientState, Any, datetime], Change]]] = {
+    LabResult: _lab_result,
+    SessionStarted: _session_started,
+    SessionEnded: _session_ended,
+    Symptom: _symptom,
+    AlertResponse: _alert_response,
+    PatientProfile: _profile,
+    Rhythm: _window("rhythms", "kind"),
+    Weight: _window("weights", "moment"),
+    Medication: _window("medications", "order_id", "action"),
+    Schedule: _window("schedules", "session_id"),
+    MachineAlarm: _window("machine_alarms", "session_id", "code", "phase"),
+}

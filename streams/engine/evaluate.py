@@ -1,0 +1,155 @@
+"""Evaluation: ask the rules that could answer differently, compare with the open alerts, tell what changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic
+
+from models.alerts import AlertRecord
+from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, LoopState, PatientState
+from streams.engine import lifecycle
+from streams.engine.lifecycle import ORDINARY, Cause, Step
+from streams.engine.messages import tell, tombstone
+from streams.engine.windows import prune
+from streams.rules.base import FAILING, Outcome, Rule, StateT, View
+from streams.rules.catalogue import RuleSettings
+
+log = logging.getLogger(__name__)
+
+#: The life cycle's own place among the moments to look again.
+LIFECYCLE: Final = "lifecycle"
+
+
+@dataclass
+class Evaluator(Generic[StateT]):
+    """Evaluates the subjects of one kind.
+
+    Args:
+        catalogue: the kind's rules; those that the settings turn off are closed and not asked.
+        settings: thresholds and response times.
+        retention: how long an alert that is over stays on `alerts.active`.
+        after: what else follows from the transitions told, for this kind of subject.
+        on_rule_error: called with the name of a rule that raised.
+    """
+
+    catalogue: tuple[Rule[StateT], ...]
+    settings: RuleSettings
+    retention: timedelta
+    after: Callable[[StateT, list[AlertRecord], datetime], None] | None = None
+    on_rule_error: Callable[[str], None] = field(default=lambda _rule: None)
+
+    def __post_init__(self) -> None:
+        self._rules = {rule.name: rule for rule in self.settings.rules(self.catalogue)}
+        self._readers: dict[frozenset[str], tuple[Rule[StateT], ...]] = {}
+        self._names = {rule.name: rule for rule in self.catalogue}
+
+    def evaluate(
+        self, state: StateT, facets: frozenset[str], now: datetime, cause: Cause = ORDINARY
+    ) -> list[AlertRecord]:
+        """Evaluate a subject after `facets` of it changed, or at a deadline; returns the transitions made.
+
+        The subject's clock never goes back: it is evaluated at the later of `now` and its last evaluation.
+        Transitions are in the outbox, in order, when this returns.
+        """
+        if state.now is not None and state.now > now:
+            now = state.now
+        state.now = now
+        rules = {rule.name: rule for rule in self._reading(facets)}
+        for name, moment in list(state.looks.items()):
+            if moment <= now:
+                del state.looks[name]
+                if name in self._rules:
+                    rules[name] = self._rules[name]
+        failing = set(state.failing)
+        steps: list[Step] = []
+        for rule in rules.values():
+            steps += self._ask(state, rule, now, cause)
+        if set(state.failing) != failing:
+            for rule in self._reading(frozenset({FAILING})):
+                steps += self._ask(state, rule, now, cause)
+        return self._finish(state, steps, now)
+
+    def evaluate_all(self, state: StateT, now: datetime, cause: Cause) -> list[AlertRecord]:
+        """Evaluate a subject by every rule, closing the alerts of rules that are off or gone."""
+        gone = {alert.rule for alert in state.alerts.values() if alert.over_at is None} - set(self._rules)
+        later = max(now, state.now or now)
+        steps = [
+            step for name in sorted(gone & set(self._names)) for step in self._match(state, name, [], later, cause)
+        ]
+        facets = frozenset(facet for rule in self._rules.values() for facet in rule.reads)
+        state.rules = self.settings.hash
+        told = self._finish(state, steps, later) if steps else []
+        return told + self.evaluate(state, facets, now, cause)
+
+    def _reading(self, facets: frozenset[str]) -> tuple[Rule[StateT], ...]:
+        readers = self._readers.get(facets)
+        if readers is None:
+            readers = tuple(rule for rule in self._rules.values() if rule.reads & facets)
+            self._readers[facets] = readers
+        return readers
+
+    def _ask(self, state: StateT, rule: Rule[StateT], now: datetime, cause: Cause) -> list[Step]:
+        """One rule's outcomes against its alerts. A rule that raises leaves its alerts as they are."""
+        view = View(state, now, self.settings)
+        try:
+            outcomes = list(rule.find(view))
+        except Exception:  # a faulty rule must not blind the others
+            log.exception("rule %s failed; its alerts stay as they are", rule.name)
+            self.on_rule_error(rule.name)
+            state.failing.setdefault(rule.name, now)
+            return []
+        state.failing.pop(rule.name, None)
+        if view.next_look is None:
+            state.looks.pop(rule.name, None)
+        else:
+            state.looks[rule.name] = view.next_look
+        return self._match(state, rule.name, outcomes, now, cause)
+
+    @staticmethod
+    def _match(state: Any, rule: str, outcomes: list[Outcome], now: datetime, cause: Cause) -> list[Step]:
+        return lifecycle.match(state, rule, outcomes, now, cause)
+
+    def _finish(self, state: StateT, steps: list[Step], now: datetime) -> list[AlertRecord]:
+        assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
+        told = self._tell(state, steps)
+        if state.alerts:
+            told += self._tell(state, lifecycle.tend(state, self.settings.responses, now))
+            self._bury(state, now)
+            deadline = lifecycle.next_deadline(state, self.settings.responses, self.retention)
+            if deadline is None:
+                state.looks.pop(LIFECYCLE, None)
+            else:
+                state.looks[LIFECYCLE] = deadline
+        if self.after is not None:
+            self.after(state, told, now)
+        return told
+
+    def _tell(self, state: PatientState | LoopState, steps: list[Step]) -> list[AlertRecord]:
+        return [tell(state, self._names[step.alert.rule], step) for step in sorted(steps, key=lifecycle.order)]
+
+    def _bury(self, state: PatientState | LoopState, now: datetime) -> None:
+        """Tombstones for alerts that have been over long enough; forget those out of reach of late events."""
+        for alert in state.alerts.values():
+            if alert.over_at is not None and not alert.tombstoned and alert.over_at + self.retention <= now:
+                alert.tombstoned = True
+                state.outbox.append(tombstone(alert.alert_id))
+        over = {name: alert for name, alert in state.alerts.items() if alert.tombstoned}
+        before = len(over)
+        prune(over, MAX_OVER_ALERTS, now - LONGEST_WINDOW, lambda alert: alert.over_at or now, frozenset())
+        if len(over) != before:
+            state.alerts = {name: a for name, a in state.alerts.items() if not a.tombstoned or name in over}
+
+    def seen(self, state: StateT, now: datetime) -> bool:
+        """Somebody can see the open alerts from `now` on: response times count from here. True if new."""
+        fresh = [a for a in state.alerts.values() if a.over_at is None and a.seen_at is None]
+        for alert in fresh:
+            alert.seen_at = now
+        if fresh:
+            assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
+            deadline = lifecycle.next_deadline(state, self.settings.responses, self.retention)
+            if deadline is not None:
+                state.looks[LIFECYCLE] = deadline
+        return bool(fresh)

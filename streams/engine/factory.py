@@ -1,0 +1,33 @@
+"""The two kinds of partition there are: patients, and water loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from models.state import LoopState, PatientState, StateCodec
+from streams.engine.apply import apply
+from streams.engine.apply_loop import apply_loop
+from streams.engine.evaluate import Evaluator
+from streams.engine.partition import Partition
+from streams.engine.signals import send_signals
+from streams.rules.catalogue import LOOP_RULES, PATIENT_RULES, RuleSettings
+
+
+def _ignore(_rule: str) -> None:
+    pass
+
+
+def patient_partition(
+    settings: RuleSettings, retention: timedelta, on_rule_error: Callable[[str], None] = _ignore
+) -> Partition[PatientState]:
+    """An empty partition of patients; `retention` is how long an alert that is over stays readable."""
+    evaluator = Evaluator(PATIENT_RULES, settings, retention, send_signals, on_rule_error)
+    return Partition(StateCodec(PatientState), apply, evaluator)
+
+
+def loop_partition(
+    settings: RuleSettings, retention: timedelta, on_rule_error: Callable[[str], None] = _ignore
+) -> Partition[LoopState]:
+    """An empty partition of water loops."""
+    return Partition(StateCodec(LoopState), apply_loop, Evaluator(LOOP_RULES, settings, retention, None, on_rule_error))

@@ -1,0 +1,269 @@
+"""The life cycle of alerts: compares what holds now with the alerts that are open, and yields transitions.
+
+The whole state machine is in this file. `match` follows the conditions (raised, updated, escalated by severity,
+over); `tend` follows people and the clock (acknowledged, snoozed, unanswered). Both are functions of the windows
+and the clock: what a person said counts only for what could be known when it was said, so no order of arrival
+changes where an alert ends up.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from models.alerts import Reason, Status, Transition, alert_id
+from models.events import ResponseAction
+from models.state import AlertState, LoopState, PatientState
+from streams.rules.base import Ending, Finding, Outcome
+from streams.rules.catalogue import ResponseLimits
+from streams.rules.responses import responses_to, settled_at
+
+State = PatientState | LoopState
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why the engine looks: an input changed after the fact, or the rule settings did."""
+
+    corrected: str | None = None
+    reason: Reason | None = None
+
+
+#: A new event, or the clock.
+ORDINARY: Final = Cause()
+#: The site's rule settings are no longer those of the last evaluation.
+NEW_SETTINGS: Final = Cause(reason=Reason.SUPERSEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A transition to be told: the alert as it stood after it, and what the message shows of its condition.
+
+    Without a finding the message shows what the one before it showed.
+    """
+
+    alert: AlertState
+    transition: Transition
+    reason: Reason
+    finding: Finding | None = None
+
+
+def match(state: State, rule: str, outcomes: Iterable[Outcome], now: datetime, cause: Cause) -> list[Step]:
+    """Bring a rule's open alerts in line with what it says now.
+
+    An alert is matched by its rule and key; it keeps its id while it is open, whichever input began it.
+    """
+    findings: dict[str, Finding] = {}
+    endings: dict[str, Ending] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, Finding):
+            findings[outcome.key] = outcome
+        else:
+            endings[outcome.key] = outcome
+    steps = []
+    for alert in [a for a in state.alerts.values() if a.rule == rule and a.over_at is None]:
+        finding = findings.pop(alert.key, None)
+        if finding is None:
+            steps.append(_end(alert, endings.get(alert.key), now, cause))
+        else:
+            steps += _follow(state, alert, finding, now, cause)
+    steps += [step for finding in findings.values() if (step := _raise(state, rule, finding, now))]
+    return steps
+
+
+def tend(state: State, limits: ResponseLimits, now: datetime) -> list[Step]:
+    """Follow what people said about the open alerts, and call again where nobody answered."""
+    steps = []
+    for alert in state.alerts.values():
+        if alert.over_at is not None:
+            continue
+        settled = settled_at(state, alert.rule, alert.key, alert.anchors)
+        if settled is not None and settled >= alert.known_at:
+            steps.append(_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now))
+            continue
+        status = _answered(state, alert, now)
+        if status is not alert.status:
+            steps.append(_answer(alert, status, now))
+        elif (due := _unanswered_at(alert, limits)) and due <= now:
+            alert.escalation += 1
+            steps.append(_step(alert, Transition.ESCALATED, Reason.UNACKNOWLEDGED, now))
+    return steps
+
+
+def next_deadline(state: State, limits: ResponseLimits, retention: timedelta) -> datetime | None:
+    """When the clock alone will change an alert: a snooze ends, nobody answered, a tombstone is due."""
+    moments = []
+    for alert in state.alerts.values():
+        if alert.over_at is not None:
+            if not alert.tombstoned:
+                moments.append(alert.over_at + retention)
+            continue
+        if alert.status is Status.SNOOZED and (until := _snoozed_until(state, alert)):
+            moments.append(until)
+        if due := _unanswered_at(alert, limits):
+            moments.append(due)
+    return min(moments, default=None)
+
+
+# -- conditions -------------------------------------------------------------------------------------------------------
+
+
+def _raise(state: State, rule: str, finding: Finding, now: datetime) -> Step | None:
+    """A condition without an open alert: raised, unless a person has declared what is known of it over."""
+    settled = settled_at(state, rule, finding.key, finding.anchors)
+    if settled is not None and settled >= finding.known_at:
+        return None
+    ids = [alert_id(rule, state.id, anchor) for anchor in finding.anchors]
+    alert = next((state.alerts[name] for name in ids if name in state.alerts), None)
+    if alert is None:
+        alert = state.alerts[ids[0]] = AlertState(
+            alert_id=ids[0],
+            rule=rule,
+            key=finding.key,
+            revision=0,
+            status=Status.ACTIVE,
+            priority=finding.priority,
+            onset_at=finding.onset_at,
+            at=now,
+            value=msgspec.Raw(b""),
+            shown="",
+            anchors=[],
+            grounds=[],
+            known_at=finding.known_at,
+            level_known_at=finding.level_known_at,
+        )
+    alert.key, alert.over_at, alert.tombstoned = finding.key, None, False
+    _adopt(alert, finding)
+    _call_again(alert)
+    alert.status = Status.ACTIVE
+    return _step(alert, Transition.RAISED, finding.reason, now, finding)
+
+
+def _follow(state: State, alert: AlertState, finding: Finding, now: datetime, cause: Cause) -> list[Step]:
+    """An open alert whose condition still holds: worse, milder, shown differently, or unchanged."""
+    before, shown, grounds = alert.priority, alert.shown, alert.grounds
+    _adopt(alert, finding)
+    settled = settled_at(state, alert.rule, alert.key, alert.anchors)
+    if settled is not None and settled >= alert.known_at:
+        return [_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now)]
+    if alert.priority is not before:
+        worse = alert.priority.rank > before.rank
+        status = _answered(state, alert, now)
+        if status is Status.ACTIVE and (worse or alert.status is not Status.ACTIVE):
+            _call_again(alert)
+        alert.status = status
+        transition = Transition.ESCALATED if worse else Transition.DEESCALATED
+        return [_step(alert, transition, Reason.SEVERITY_CHANGED, now, finding)]
+    if alert.shown != shown:
+        corrected = cause.corrected in grounds or cause.reason is Reason.SUPERSEDED
+        reason = cause.reason if corrected and cause.reason else Reason.EVIDENCE_CHANGED
+        return [_step(alert, Transition.UPDATED, reason, now, finding)]
+    return []
+
+
+def _end(alert: AlertState, ending: Ending | None, now: datetime, cause: Cause) -> Step:
+    """An open alert whose condition no longer holds: resolved, or withdrawn if its ground was corrected away."""
+    if ending is not None:
+        return _close(alert, ending.status, ending.reason, now)
+    if cause.corrected in alert.grounds and cause.reason:
+        return _close(alert, Status.WITHDRAWN, cause.reason, now)
+    return _close(alert, Status.RESOLVED, cause.reason or Reason.CONDITION_CLEARED, now)
+
+
+def _adopt(alert: AlertState, finding: Finding) -> None:
+    """Take over what a finding says."""
+    alert.priority = finding.priority
+    alert.onset_at = finding.onset_at
+    alert.known_at = finding.known_at
+    alert.level_known_at = finding.level_known_at
+    alert.anchors = list(finding.anchors)
+    alert.grounds = [f"{item.kind}:{item.id}" for item in finding.evidence]
+    alert.shown = _digest(finding)
+
+
+def _digest(finding: Finding) -> str:
+    content = msgspec.json.encode([finding.onset_at, finding.summary, finding.guidance, finding.evidence])
+    return hashlib.blake2s(content, digest_size=8).hexdigest()
+
+
+# -- people and the clock ---------------------------------------------------------------------------------------------
+
+
+def _answered(state: State, alert: AlertState, now: datetime) -> Status:
+    """The status that people's last word gives, as far as it was said of the present priority."""
+    for response in reversed(responses_to(state, alert.rule, alert.key, alert.anchors)):
+        if response.at < alert.level_known_at:
+            break
+        if response.action is ResponseAction.ACKNOWLEDGE:
+            return Status.ACKNOWLEDGED
+        if response.action is ResponseAction.SNOOZE and response.until:
+            return Status.SNOOZED if response.until > now else Status.ACTIVE
+    return Status.ACTIVE
+
+
+def _snoozed_until(state: State, alert: AlertState) -> datetime | None:
+    responses = responses_to(state, alert.rule, alert.key, alert.anchors)
+    snoozes = [r.until for r in responses if r.action is ResponseAction.SNOOZE]
+    return snoozes[-1] if snoozes else None
+
+
+_ANSWERS: Final = {
+    Status.ACKNOWLEDGED: (Transition.ACKNOWLEDGED, Reason.ACKNOWLEDGED),
+    Status.SNOOZED: (Transition.SNOOZED, Reason.SNOOZED),
+    Status.ACTIVE: (Transition.REMINDED, Reason.SNOOZE_ENDED),
+}
+
+
+def _answer(alert: AlertState, status: Status, now: datetime) -> Step:
+    transition, reason = _ANSWERS[status]
+    if status is Status.ACTIVE:
+        if alert.status is not Status.SNOOZED:
+            transition, reason = Transition.UPDATED, Reason.EVIDENCE_CHANGED
+        _call_again(alert)
+    alert.status = status
+    return _step(alert, transition, reason, now)
+
+
+def _call_again(alert: AlertState) -> None:
+    """Response times start anew, from when this can be seen."""
+    alert.escalation, alert.seen_at = 0, None
+
+
+def _unanswered_at(alert: AlertState, limits: ResponseLimits) -> datetime | None:
+    if alert.status is not Status.ACTIVE or alert.seen_at is None:
+        return None
+    delays = limits.delays(alert.priority)
+    if alert.escalation >= len(delays):
+        return None
+    return alert.seen_at + timedelta(seconds=delays[alert.escalation])
+
+
+def _close(alert: AlertState, status: Status, reason: Reason, now: datetime) -> Step:
+    alert.status, alert.over_at, alert.seen_at = status, now, None
+    return _step(alert, _CLOSINGS[status], reason, now)
+
+
+_CLOSINGS: Final = {
+    Status.RESOLVED: Transition.RESOLVED,
+    Status.WITHDRAWN: Transition.WITHDRAWN,
+    Status.EXPIRED: Transition.EXPIRED,
+}
+
+
+def _step(
+    alert: AlertState, transition: Transition, reason: Reason, now: datetime, finding: Finding | None = None
+) -> Step:
+    alert.revision += 1
+    alert.at = max(alert.at, now)
+    return Step(copy.copy(alert), transition, reason, finding)
+
+
+def order(step: Step) -> tuple[bool, str, str, int]:
+    """Order of transitions of one moment: endings before escalations, then rule, then id."""
+    return step.alert.over_at is None, step.alert.rule, step.alert.alert_id, step.alert.revision

@@ -1,0 +1,142 @@
+"""The subjects of one partition, their clock and their deadlines: the engine as replay and the worker run it.
+
+Pure: no I/O and no clock of its own. `take` files an event and answers with the transitions it made; the
+deadlines up to the clock that the event brings fire before it, each at its own time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic
+
+from models.alerts import AlertRecord
+from models.state import StateCodec
+from streams.engine.apply import Change
+from streams.engine.evaluate import Evaluator
+from streams.engine.lifecycle import NEW_SETTINGS, Cause
+from streams.rules.base import StateT
+
+#: Before any event: the clock stands at the beginning.
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Generic[StateT]):
+    """A transition and the subject whose outbox holds it."""
+
+    state: StateT
+    alert: AlertRecord
+
+
+class Partition(Generic[StateT]):
+    """State, clock and deadlines of one partition.
+
+    Args:
+        codec: makes the state of a subject seen for the first time.
+        file: files an event: (state, event, received_at, now) -> change.
+        evaluator: rules and life cycle.
+    """
+
+    def __init__(
+        self,
+        codec: StateCodec[StateT],
+        file: Callable[[StateT, Any, datetime, datetime], Change],
+        evaluator: Evaluator[StateT],
+    ) -> None:
+        self.states: dict[str, StateT] = {}
+        self.now = BEGINNING
+        self._new = codec.new
+        self._file = file
+        self._evaluator = evaluator
+        self._deadlines: list[tuple[datetime, str]] = []
+        self._armed: dict[str, datetime] = {}
+
+    def adopt(self, states: Iterable[StateT]) -> list[Told[StateT]]:
+        """Take over subjects from the changelog; those evaluated under other settings are evaluated again."""
+        told: list[Told[StateT]] = []
+        for state in states:
+            self.states[state.id] = state
+            if state.now is not None and state.now > self.now:
+                self.now = state.now
+        for state in self.states.values():
+            if state.rules != self._evaluator.settings.hash and state.now is not None:
+                alerts = self._evaluator.evaluate_all(state, state.now, NEW_SETTINGS)
+                told += [Told(state, alert) for alert in alerts]
+            self._arm(state)
+        return told
+
+    def state_of(self, subject: str) -> StateT:
+        """The state of a subject, new if nothing is known of it."""
+        state = self.states.get(subject)
+        if state is None:
+            state = self.states[subject] = self._new(subject)
+            state.rules = self._evaluator.settings.hash
+        return state
+
+    def take(self, subject: str, event: Any, received_at: datetime) -> tuple[StateT, Change, list[AlertRecord]]:
+        """File an event at the clock as it stands; `advance` to `received_at` first.
+
+        Returns:
+            The subject's state, what filing changed, and the transitions that followed.
+        """
+        state = self.states.get(subject) or self.state_of(subject)
+        change = self._file(state, event, received_at, self.now)
+        if not change.facets:
+            return state, change, []
+        told = self._evaluator.evaluate(state, change.facets, self.now, Cause(change.corrected, change.reason))
+        self._arm(state)
+        return state, change, told
+
+    def advance(self, to: datetime) -> Iterator[Told[StateT]]:
+        """Move the clock on, firing every deadline up to and including `to` at its own time.
+
+        Deadlines of one moment fire together: endings before escalations, then by rule and id.
+        """
+        while self._deadlines and self._deadlines[0][0] <= to:
+            moment = self._deadlines[0][0]
+            yield from self._fire(moment)
+        self.now = max(self.now, to)
+
+    def _fire(self, moment: datetime) -> list[Told[StateT]]:
+        self.now = max(self.now, moment)
+        due = []
+        while self._deadlines and self._deadlines[0][0] == moment:
+            _, subject = heapq.heappop(self._deadlines)
+            if self._armed.get(subject) == moment:
+                del self._armed[subject]
+                due.append(self.states[subject])
+        told = []
+        for state in due:
+            alerts = self._evaluator.evaluate(state, frozenset(), moment)
+            told += [Told(state, alert) for alert in alerts]
+            self._arm(state)
+        return sorted(told, key=lambda one: (one.alert.status.is_open, one.alert.rule, one.alert.alert_id))
+
+    def seen(self, state: StateT) -> bool:
+        """The subject's open alerts can be seen from the present clock on; True if that is news."""
+        if not self._evaluator.seen(state, self.now):
+            return False
+        self._arm(state)
+        return True
+
+    def next_deadline(self) -> datetime | None:
+        """The next moment at which the clock alone changes something."""
+        while self._deadlines and self._armed.get(self._deadlines[0][1]) != self._deadlines[0][0]:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def forget(self, subject: str) -> None:
+        """Drop a subject."""
+        self.states.pop(subject, None)
+        self._armed.pop(subject, None)
+
+    def _arm(self, state: StateT) -> None:
+        moment = min(state.looks.values(), default=None)
+        if moment is None:
+            self._armed.pop(state.id, None)
+        elif self._armed.get(state.id) != moment:
+            self._armed[state.id] = moment
+            heapq.heappush(self._deadlines, (moment, state.id))

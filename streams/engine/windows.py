@@ -1,0 +1,32 @@
+"""Keeping windows within their bounds: what is too old goes, then the oldest above the cap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from datetime import datetime
+from typing import TypeVar
+
+ItemT = TypeVar("ItemT")
+
+
+def prune(
+    window: dict[str, ItemT],
+    cap: int,
+    horizon: datetime,
+    moment: Callable[[ItemT], datetime],
+    kept: Set[str],
+) -> int:
+    """Drop what lies before the horizon, then the oldest above the cap, but never what is in `kept`.
+
+    Returns:
+        How many the cap pushed out; they were still within the window.
+    """
+    for key in [key for key, item in window.items() if moment(item) < horizon and key not in kept]:
+        del window[key]
+    surplus = len(window) - cap
+    if surplus <= 0:
+        return 0
+    oldest = sorted((key for key in window if key not in kept), key=lambda key: (moment(window[key]), key))
+    for key in oldest[:surplus]:
+        del window[key]
+    return min(surplus, len(oldest))

@@ -1,0 +1,232 @@
+"""`replay`: the engine over a file of events, without a broker (contract, Command line).
+
+The clock of a line is its `received_at`, else the time it tells of: `at`, or a symptom's `ended_at` (nobody can
+report an end before it came). Signals to water loops are handled at once, so unit alerts appear as well.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import msgspec
+
+from models.alerts import AlertRecord, Priority, Transition
+from models.parsing import Parsed, Rejected, parse_loop_event, parse_patient_event
+from models.records import LoopRecord, PatientRecord, Symptom, UnitAlertResponse, UnitSignal
+from models.topics import UNIT_SIGNALS
+from streams.engine.factory import loop_partition, patient_partition
+from streams.engine.partition import Partition
+from streams.rules.base import StateT
+from streams.rules.catalogue import ALL_RULES, RuleSettings, RuleSettingsError, load_settings
+
+Line = Parsed[PatientRecord] | Parsed[LoopRecord]
+_encode: Final = msgspec.json.Encoder().encode
+#: `replay` keeps alerts as long as a worker with default settings does.
+_RETENTION: Final = timedelta(minutes=15)
+
+
+class Replay:
+    """Every patient and water loop as one partition; transitions count as sent and seen at once."""
+
+    def __init__(self, settings: RuleSettings) -> None:
+        self._patients = patient_partition(settings, _RETENTION)
+        self._loops = loop_partition(settings, _RETENTION)
+
+    def take(self, line: Line) -> Iterator[AlertRecord]:
+        """Move the clock to a line, file it, and yield the transitions in order."""
+        event = line.record
+        now = line.received_at or _tells_of(event)
+        yield from self.advance(now)
+        received_at = line.received_at or event.at
+        if isinstance(event, UnitSignal | UnitAlertResponse):
+            yield from self._file(self._loops, event.water_loop_id, event, received_at)
+        else:
+            yield from self._file(self._patients, event.patient_id, event, received_at)
+
+    def advance(self, to: datetime) -> Iterator[AlertRecord]:
+        """Run the clock on to a moment; yields what the deadlines on the way bring."""
+        while (moment := self._next_deadline()) is not None and moment <= to:
+            yield from self._fire(self._patients, moment)
+            yield from self._fire(self._loops, moment)
+        yield from self._fire(self._patients, to)
+        yield from self._fire(self._loops, to)
+
+    def _next_deadline(self) -> datetime | None:
+        moments = (self._patients.next_deadline(), self._loops.next_deadline())
+        return min((moment for moment in moments if moment), default=None)
+
+    def _fire(self, partition: Partition[StateT], to: datetime) -> Iterator[AlertRecord]:
+        for told in partition.advance(to):
+            yield told.alert
+            yield from self._sent(partition, told.state)
+
+    def _file(self, partition: Partition[StateT], subject: str, event: Any, at: datetime) -> Iterator[AlertRecord]:
+        state, _, told = partition.take(subject, event, at)
+        yield from told
+        yield from self._sent(partition, state)
+
+    def _sent(self, partition: Partition[StateT], state: StateT) -> Iterator[AlertRecord]:
+        """Treat the outbox as acknowledged by a broker, and hand on what it holds for water loops."""
+        signals = [entry for entry in state.outbox if entry.topic == UNIT_SIGNALS]
+        state.outbox.clear()
+        partition.seen(state)
+        for entry in signals:
+            parsed = parse_loop_event(bytes(entry.value))
+            if isinstance(parsed, Parsed):
+                self._loops.now = max(self._loops.now, partition.now)
+                yield from self._file(self._loops, entry.key, parsed.record, partition.now)
+
+
+def _tells_of(event: PatientRecord | LoopRecord) -> datetime:
+    if isinstance(event, Symptom) and event.ended_at is not None:
+        return max(event.at, event.ended_at)
+    return event.at
+
+
+def parse_line(raw: bytes) -> Line | Rejected:
+    """Parse one line: an event of a patient, or one of a water loop."""
+    parsed = parse_patient_event(raw)
+    if isinstance(parsed, Rejected):
+        of_loop = parse_loop_event(raw)
+        return of_loop if isinstance(of_loop, Parsed) else parsed
+    return parsed
+
+
+@dataclass
+class Load:
+    """Alarm load of one replay: what a unit would have heard."""
+
+    raised: Counter[tuple[str, Priority]] = field(default_factory=Counter)
+    transitions: Counter[str] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
+    open: dict[str, str] = field(default_factory=dict)
+
+    def add(self, alert: AlertRecord) -> None:
+        """Count a transition."""
+        self.transitions[alert.rule] += 1
+        if alert.transition is Transition.RAISED:
+            self.raised[alert.rule, alert.priority] += 1
+        if alert.transition is Transition.ESCALATED and alert.escalation:
+            self.unanswered[alert.rule] += 1
+        if alert.status.is_open:
+            self.open[alert.alert_id] = alert.rule
+        else:
+            self.open.pop(alert.alert_id, None)
+
+
+def run(
+    file: str,
+    until: datetime | None = None,
+    summary: bool = False,
+    compare: Path | None = None,
+    strict: bool = False,
+    rules: Path | None = None,
+) -> int:
+    """Replay a file of JSON lines (`-` is standard input); returns the exit status.
+
+    Args:
+        file: path of the events.
+        until: run the clock on to this moment after the last line.
+        summary: print the alarm load per rule in place of the transitions.
+        compare: another rule-settings file, whose alarm load stands beside it; implies `summary`.
+        strict: exit status 1 when a line was unusable.
+        rules: the rule-settings file in force.
+    """
+    try:
+        settings = load_settings(rules)
+        others = [load_settings(compare)] if compare else []
+    except RuleSettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        source: BinaryIO = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        print(f"{file}: cannot be read: {error.strerror}", file=sys.stderr)
+        return 2
+    broken = Broken("<stdin>" if file == "-" else file)
+    with source:
+        if summary or compare:
+            lines = list(broken.usable(source))
+            print_loads([(load_of(each, lines, until)) for each in (settings, *others)], [rules, compare])
+        else:
+            _print_transitions(Replay(settings), broken.usable(source), until)
+    return 1 if strict and broken.count else 0
+
+
+@dataclass
+class Broken:
+    """Reports unusable lines on standard error and goes on."""
+
+    name: str
+    count: int = 0
+
+    def usable(self, source: Iterable[bytes]) -> Iterator[Line]:
+        """The usable lines; blank ones are passed over."""
+        for number, raw in enumerate(source, 1):
+            if not raw.strip():
+                continue
+            parsed = parse_line(raw)
+            if isinstance(parsed, Rejected):
+                self.count += 1
+                print(f"{self.name}:{number}: {parsed.detail} ({parsed.reason})", file=sys.stderr)
+            else:
+                yield parsed
+
+
+def _print_transitions(replay: Replay, lines: Iterable[Line], until: datetime | None) -> None:
+    write = sys.stdout.buffer.write
+    for line in lines:
+        for alert in replay.take(line):
+            write(_encode(alert) + b"\n")
+    if until is not None:
+        for alert in replay.advance(until):
+            write(_encode(alert) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def load_of(settings: RuleSettings, lines: Iterable[Line], until: datetime | None) -> Load:
+    """The alarm load of a replay under some settings."""
+    load, replay = Load(), Replay(settings)
+    for line in lines:
+        for alert in replay.take(line):
+            load.add(alert)
+    if until is not None:
+        for alert in replay.advance(until):
+            load.add(alert)
+    return load
+
+
+def print_loads(loads: list[Load], names: list[Path | None]) -> None:
+    """Print the alarm load per rule, one group of columns for each settings file."""
+    from rich.console import Console  # noqa: PLC0415 (not needed, and slow, when transitions are printed)
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("rule", title="Alarm load")
+    for index, _ in enumerate(loads):
+        suffix = f"\n{names[index] or 'default'}" if len(loads) > 1 else ""
+        for column in ("high", "medium", "low", "info", "transitions", "unanswered", "open"):
+            table.add_column(column + suffix, justify="right")
+    for rule in ALL_RULES:
+        if any(load.transitions[rule.name] for load in loads):
+            table.add_row(rule.name, *(cell for load in loads for cell in _cells(load, rule.name)))
+    table.add_section()
+    table.add_row("all", *(cell for load in loads for cell in _cells(load, None)))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _cells(load: Load, rule: str | None) -> list[str]:
+    raised = [
+        sum(n for (name, priority), n in load.raised.items() if rule in (None, name) and priority is wanted)
+        for wanted in reversed(Priority)
+    ]
+    counts = [
+        sum(n for name, n in counter.items() if rule in (None, name))
+        for counter in (load.transitions, load.unanswered, Counter(load.open.values()))
+    ]
+    return [str(number) for number in (*raised, *counts)]

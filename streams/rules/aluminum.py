@@ -1,0 +1,148 @@
+"""`aluminum_suspicion` (R20) and `aluminum_result_overdue` (R22): suspected, and then not followed up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import Field
+
+from models.alerts import EvidenceRecord, Priority, Reason
+from models.analytes import Analyte
+from streams.rules import bedside, labs
+from streams.rules.base import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.responses import settled_at
+from streams.rules.suspicion import AluminumSuspicionLimits, Suspicion, excluded_at, suspicion
+
+SUSPICION: Final = "aluminum_suspicion"
+_READS: Final = frozenset({"symptom", "lab_result", "session"})
+
+_MEASURE: Final = guidance(
+    "Review a plasma aluminium level, drawn in a trace-element tube. A normal level does not exclude "
+    "aluminium when the picture fits.",
+    "article L9-L11, L58-L62; JAMA Intern Med 1986 (normal level)",
+)
+_DIFFERENTIAL: Final = guidance(
+    "Baclofen toxicity gives the same picture (encephalopathy, myoclonus, seizures): review the medication.",
+    "clinical.md section 0 against article L32",
+)
+_SEIZURE: Final = guidance("A seizure with this picture: the article warns of death if untreated.", "article L11")
+
+
+class AluminumResultOverdueLimits(Limits):
+    """How long a suspicion may stay without a specimen and without a result."""
+
+    specimen_hours: float = Field(default=24, gt=0, description="hours to the specimen (ours)")
+    result_days: float = Field(
+        default=10, gt=0, description="days to the result; catalogues give 1 to 9 days turn-around"
+    )
+
+
+def find_suspicion(view: PatientView) -> Iterator[Outcome]:
+    """A jerk, myoclonus or twitch with a companion symptom within days, or shortly after dialysis.
+
+    Raised medium; high with a seizure. Open until a level below the KDOQI baseline, or a person's word.
+    """
+    limits = view.settings.limits(AluminumSuspicionLimits)
+    found = suspicion(view.state, limits, excluded_at(view.state, limits))
+    if found is None:
+        return
+    seizure = bool(found.seizures)
+    names = ", ".join(dict.fromkeys(str(symptom.kind) for symptom in (*found.symptoms, *found.seizures)))
+    when = " shortly after dialysis" if found.sessions else ""
+    seizure_at = min((symptom.at for symptom in found.seizures), default=found.complete_at)
+    yield Finding(
+        key="suspicion",
+        anchors=found.anchors,
+        priority=Priority.HIGH if seizure else Priority.MEDIUM,
+        onset_at=found.onset_at,
+        known_at=found.newest_at,
+        level_known_at=max(found.complete_at, seizure_at),
+        summary=f"Possible aluminium toxicity: {names}{when}",
+        guidance=tuple_of(_MEASURE, _DIFFERENTIAL, _SEIZURE if seizure else None),
+        evidence=(*_symptom_evidence(found), *_levels(view, found.onset_at)),
+    )
+
+
+def find_overdue(view: PatientView) -> Iterator[Outcome]:
+    """A suspicion without a specimen after 24 h (low), without a result after 10 days (medium)."""
+    limits = view.settings.limits(AluminumSuspicionLimits)
+    found = suspicion(view.state, limits, excluded_at(view.state, limits))
+    if found is None:
+        return
+    settled = settled_at(view.state, SUSPICION, "suspicion", found.anchors)
+    if settled is not None and settled >= found.newest_at:
+        return
+    overdue = view.settings.limits(AluminumResultOverdueLimits)
+    specimen_due = found.complete_at + timedelta(hours=overdue.specimen_hours)
+    result_due = found.complete_at + timedelta(days=overdue.result_days)
+    drawn = [r for r in labs.of_analyte(view.state, Analyte.ALUMINUM) if r.at >= found.onset_at]
+    levels = labs.results(view.state, Analyte.ALUMINUM)
+    if any(level.at >= found.onset_at and not level.is_preliminary for level in levels):
+        return
+    view.look_at(result_due)
+    if not drawn:
+        view.look_at(specimen_due)
+    if view.now >= result_due:
+        yield _overdue(found, Priority.MEDIUM, result_due, f"no result {overdue.result_days:g} days")
+    elif not drawn and view.now >= specimen_due:
+        yield _overdue(found, Priority.LOW, specimen_due, f"no specimen {overdue.specimen_hours:g} h")
+
+
+def _overdue(found: Suspicion, priority: Priority, due: datetime, what: str) -> Finding:
+    return Finding(
+        key="overdue",
+        anchors=found.anchors,
+        priority=priority,
+        onset_at=due,
+        known_at=due,
+        level_known_at=due,
+        summary=f"Aluminium suspected, {what} after the suspicion",
+        guidance=(guidance("Review whether a plasma aluminium level was drawn and sent.", "article L10; catalogues"),),
+        evidence=_symptom_evidence(found),
+        reason=Reason.DEADLINE_PASSED,
+    )
+
+
+def _symptom_evidence(found: Suspicion) -> tuple[EvidenceRecord, ...]:
+    symptoms = (bedside.symptom_evidence(symptom) for symptom in (*found.symptoms, *found.seizures))
+    sessions = (
+        EvidenceRecord(
+            kind="session_ended", id=s.session_id, name="session_ended", value=None, unit=None, at=s.ended.at
+        )
+        for s in found.sessions
+        if s.ended
+    )
+    return (*symptoms, *sessions)
+
+
+def _levels(view: PatientView, onset: datetime) -> tuple[EvidenceRecord, ...]:
+    """Levels collected since the onset: a suspicion stays open beside `aluminum_level` and points to them."""
+    levels = labs.results(view.state, Analyte.ALUMINUM)
+    return tuple(level.evidence() for level in levels if level.at >= onset and not level.is_preliminary)
+
+
+SUSPICION_RULE: Final = PatientRule(
+    name=SUSPICION,
+    version=1,
+    family="aluminum",
+    ids="R20",
+    title="Jerks with speech or personality change, or after dialysis",
+    reads=_READS,
+    limits=AluminumSuspicionLimits,
+    find=find_suspicion,
+    sources=("article L9-L11, L58-L62", "KDOQI aluminium guideline", "clinical.md 1.2"),
+)
+OVERDUE_RULE: Final = PatientRule(
+    name="aluminum_result_overdue",
+    version=1,
+    family="aluminum",
+    ids="R22",
+    title="Aluminium suspected and not measured",
+    reads=_READS | {"alert_response"},
+    limits=AluminumResultOverdueLimits,
+    find=find_overdue,
+    sources=("article L10", "laboratory catalogues in clinical.md 1.2"),
+    without=("an order for an aluminium level",),
+)

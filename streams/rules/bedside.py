@@ -1,0 +1,81 @@
+"""Reading symptoms, the electrocardiogram and sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from models.alerts import EvidenceRecord
+from models.events import SymptomKind
+from models.records import Rhythm, Symptom
+from models.state import LONGEST_SESSION, PatientState, Session
+
+K = SymptomKind
+#: Signs of nerve and muscle irritability that make a low magnesium urgent (contract, ruling on R01).
+IRRITABILITY: Final = frozenset({K.JERK, K.SPASM, K.CRAMP, K.TWITCH, K.MYOCLONUS, K.SEIZURE})
+
+
+def present(state: PatientState, kinds: Iterable[SymptomKind]) -> list[Symptom]:
+    """Symptoms of some kinds that were not entered in error, in the order of onset."""
+    wanted = frozenset(kinds)
+    found = [s for s in state.symptoms.values() if s.kind in wanted and s.status == "present"]
+    return sorted(found, key=lambda symptom: (symptom.at, symptom.symptom_id))
+
+
+def symptom_ref(symptom: Symptom) -> str:
+    """A symptom's name as an anchor."""
+    return f"symptom:{symptom.symptom_id}"
+
+
+def symptom_evidence(symptom: Symptom) -> EvidenceRecord:
+    """A symptom as evidence; the value is its score, 1 to 10, where given."""
+    value = None if symptom.score is None else float(symptom.score)
+    return EvidenceRecord(
+        kind="symptom", id=symptom.symptom_id, name=str(symptom.kind), value=value, unit=None, at=symptom.at
+    )
+
+
+def long_qtc(state: PatientState, since: datetime, limit_ms: float) -> Rhythm | None:
+    """The newest QTc measured after `since`, if it is above the limit in milliseconds."""
+    measured = [r for r in state.rhythms.values() if r.kind == "qtc" and r.qtc_ms is not None and r.at > since]
+    newest = max(measured, key=lambda r: (r.at, r.qtc_ms), default=None)
+    return newest if newest and newest.qtc_ms and newest.qtc_ms > limit_ms else None
+
+
+def rhythm_evidence(rhythm: Rhythm) -> EvidenceRecord:
+    """A QTc as evidence."""
+    ref = rhythm.event_id or rhythm.at.isoformat()
+    return EvidenceRecord(kind="rhythm", id=ref, name=rhythm.kind, value=rhythm.qtc_ms, unit="ms", at=rhythm.at)
+
+
+def in_order(state: PatientState) -> list[Session]:
+    """The patient's sessions by their start."""
+    return sorted(state.sessions.values(), key=lambda session: (session.first_at, session.session_id))
+
+
+def session_at(state: PatientState, moment: datetime) -> Session | None:
+    """The session that ran at a moment.
+
+    Without an end message a session lasts until the next one starts, at most `LONGEST_SESSION`.
+    """
+    running = None
+    for session in in_order(state):
+        if session.first_at > moment:
+            break
+        end = session.ended.at if session.ended else session.first_at + LONGEST_SESSION
+        running = session if moment <= end else None
+    return running
+
+
+def latest_session(state: PatientState) -> Session | None:
+    """The session that started last."""
+    return max(state.sessions.values(), key=lambda s: (s.first_at, s.session_id), default=None)
+
+
+def water_loop(state: PatientState) -> str | None:
+    """The water loop the patient was last dialysed on."""
+    for session in reversed(in_order(state)):
+        if session.started and session.started.water_loop_id:
+            return session.started.water_loop_id
+    return None

@@ -1,0 +1,124 @@
+"""`intradialytic_cramp` (R30): a cramp or spasm during treatment, one alert for those that overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import Field
+
+from models.alerts import Priority, Reason, Status
+from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
+from models.events import SymptomKind
+from models.records import Symptom
+from models.state import Session
+from streams.rules import bedside, labs
+from streams.rules.base import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+
+CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
+
+
+class CrampLimits(Limits):
+    """How long a cramp counts without word of its end, and when hypertonic saline needs a second look."""
+
+    silence_minutes: float = Field(default=30, gt=0, description="minutes without word until it expires (R30)")
+    pre_systolic_mmhg: float = Field(
+        default=160, gt=0, description="pre-dialysis systolic (mm[Hg]) from which saline needs a check (2.8)"
+    )
+    sodium: dict[str, float] = Field(
+        default={MMOL_L: 145, MEQ_L: 145, MG_DL: 333.3},
+        description="serum sodium above which saline needs a check (R30)",
+    )
+
+
+_ACUTE: Final = guidance(
+    "Per unit protocol, review: hypertonic saline, ice and massage, oxygen, and the ultrafiltration rate.",
+    "article L38-L42",
+)
+_CHECK: Final = guidance(
+    "Check blood pressure and sodium before hypertonic saline: one of them was high.",
+    "clinical.md R30 (ours)",
+)
+
+
+def find(view: PatientView) -> Iterator[Outcome]:
+    """A cramp that began during a session and goes on; overlapping ones are one condition.
+
+    It is over when all have ended; 30 min without word it expires, its end unconfirmed.
+    """
+    limits = view.settings.limits(CrampLimits)
+    silence = timedelta(minutes=limits.silence_minutes)
+    groups: dict[str, list[Symptom]] = {}
+    sessions: dict[str, Session] = {}
+    for cramp in bedside.present(view.state, CRAMPS):
+        session = bedside.session_at(view.state, cramp.at)
+        if session is None or cramp.at > view.now:
+            if session is not None:
+                view.look_at(cramp.at)
+            continue
+        sessions[session.session_id] = session
+        group = groups.get(session.session_id)
+        if group and cramp.at <= _over_at(group, silence):
+            group.append(cramp)
+        else:
+            groups[session.session_id] = [cramp]
+    for key, group in groups.items():
+        over = _over_at(group, silence)
+        view.look_at(over)
+        if view.now < over:
+            yield _finding(view, limits, group, sessions[key])
+        elif any(cramp.ended_at is None for cramp in group):
+            yield Ending(key, Status.EXPIRED, Reason.UNCONFIRMED_END)
+
+
+def _over_at(group: list[Symptom], silence: timedelta) -> datetime:
+    """When a group of overlapping cramps is over: all ended, or `silence` after the last word of one."""
+    words = [moment for cramp in group for moment in (cramp.at, cramp.ended_at) if moment]
+    if all(cramp.ended_at for cramp in group):
+        return max(words)
+    return max(words) + silence
+
+
+def _finding(view: PatientView, limits: CrampLimits, group: list[Symptom], session: Session) -> Finding:
+    running = [cramp for cramp in group if cramp.ended_at is None or cramp.ended_at > view.now]
+    kinds = ", ".join(dict.fromkeys(str(cramp.kind) for cramp in running or group))
+    score = max((cramp.score for cramp in group if cramp.score is not None), default=None)
+    newest = max(cramp.at for cramp in group)
+    return Finding(
+        key=session.session_id,
+        anchors=tuple(bedside.symptom_ref(cramp) for cramp in group),
+        priority=Priority.MEDIUM,
+        onset_at=group[0].at,
+        known_at=newest,
+        level_known_at=group[0].at,
+        summary=f"Muscle {kinds} during dialysis" + ("" if score is None else f", score {score} of 10"),
+        guidance=tuple_of(_ACUTE, _CHECK if _needs_check(view, limits, session) else None),
+        evidence=tuple(bedside.symptom_evidence(cramp) for cramp in group),
+        session_id=session.session_id,
+    )
+
+
+def _needs_check(view: PatientView, limits: CrampLimits, session: Session) -> bool:
+    started = session.started
+    if started and started.pre_systolic_mmhg is not None and started.pre_systolic_mmhg >= limits.pre_systolic_mmhg:
+        return True
+    sodium = [result for result in labs.results(view.state, Analyte.SODIUM) if not result.is_preliminary]
+    if not sodium:
+        return False
+    newest = sodium[-1]
+    return newest.value > limits.sodium[newest.unit] if newest.unit in limits.sodium else False
+
+
+RULE: Final = PatientRule(
+    name="intradialytic_cramp",
+    version=1,
+    family="cramp",
+    ids="R30",
+    title="Cramp or spasm during treatment",
+    reads=frozenset({"symptom", "session", "lab_result"}),
+    limits=CrampLimits,
+    find=find,
+    sources=("article L38-L42", "clinical.md 1.3"),
+    without=("an intervention during a cramp, so nothing reminds after 10 min but the response times do",),
+)

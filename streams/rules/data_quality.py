@@ -1,0 +1,162 @@
+"""`data_quality` (E07): what cannot be evaluated, said once and closed by the first usable input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from models.alerts import EvidenceRecord, Priority
+from models.analytes import Analyte
+from models.records import LabResult
+from streams.rules import aluminum_level, labs, magnesium
+from streams.rules.base import (
+    CLOCK,
+    FAILING,
+    Finding,
+    Limits,
+    Outcome,
+    PatientRule,
+    PatientView,
+    guidance,
+)
+
+_HIGH_FLAGS: Final = frozenset({"HH", ">"})
+_LOW_FLAGS: Final = frozenset({"LL", "<"})
+
+
+class DataQualityLimits(Limits):
+    """None of its own: units and fences stand in `models.analytes`, the clock's 5 min in `engine.apply`."""
+
+
+def find(view: PatientView) -> Iterator[Outcome]:
+    """Unknown codes and units, implausible or undecidable values, flags that contradict, wrong clocks.
+
+    Only the newest result of an analyte counts: a usable one after it closes the alert.
+    """
+    yield from _results(view)
+    yield from _clocks(view)
+    yield from _rules(view)
+
+
+def _results(view: PatientView) -> Iterator[Finding]:
+    newest: dict[str, LabResult] = {}
+    for record in view.state.labs.values():
+        if not labs.is_live(record) or not labs.is_of_patient(record):
+            continue
+        name = str(labs.analyte_of(record) or record.loinc)
+        if name not in newest or _order(record) > _order(newest[name]):
+            newest[name] = record
+    for name, record in sorted(newest.items()):
+        problem = labs.trouble(record) or _contradiction(view, record)
+        if problem:
+            known = labs.known_at(record)
+            yield _finding(
+                key=f"lab_result:{name}",
+                anchor=f"lab_result:{record.result_id}",
+                moment=record.at,
+                known=known,
+                summary=f"Result of {name} not evaluated: {problem}",
+                evidence=labs.evidence(record, labs.analyte_of(record)),
+                advice="Check the result with the laboratory; a usable result or a correction closes this.",
+            )
+
+
+def _order(record: LabResult) -> tuple[datetime, datetime, str]:
+    return record.at, labs.known_at(record), record.result_id
+
+
+def _contradiction(view: PatientView, record: LabResult) -> str | None:
+    """What is wrong with a readable result of an analyte that has bands."""
+    result = labs.read(record)
+    if result is None:
+        return None
+    flags = {flag.strip().upper() for flag in record.flags}
+    match result.analyte:
+        case Analyte.MAGNESIUM:
+            limits = view.settings.limits(magnesium.LowMagnesiumLimits)
+            if magnesium.is_undecided(result, limits):
+                return f"{result.shown()} leaves open on which side of {labs.shown_bound(limits.low, result)} it lies"
+            if flags & _LOW_FLAGS and result.below(limits.low) is False:
+                return "the laboratory flags it critically low, the value is not low"
+        case Analyte.ALUMINUM:
+            bands = view.settings.limits(aluminum_level.AluminumLevelLimits)
+            if aluminum_level.is_undecided(result, bands):
+                return f"{result.shown()} leaves open whether it is raised"
+            if flags & _HIGH_FLAGS and result.below(bands.above_normal) is True:
+                return "the laboratory flags it critically high, the value is normal"
+        case _:
+            pass
+    return None
+
+
+def _clocks(view: PatientView) -> Iterator[Finding]:
+    for key, problem in sorted(view.state.problems.items()):
+        if view.now >= problem.at:
+            continue
+        view.look_at(problem.at)
+        yield _finding(
+            key=key,
+            anchor=f"{key}:{problem.id}",
+            moment=problem.since,
+            known=problem.since,
+            summary=f"Clock of {problem.source} is {problem.ahead_s:.0f} s ahead",
+            evidence=EvidenceRecord(
+                kind="clock",
+                id=problem.source,
+                name="ahead",
+                value=problem.ahead_s,
+                unit="s",
+                at=problem.since,
+            ),
+            advice="Check the clock of the sending device: its samples are filed at a time that has not come.",
+        )
+
+
+def _rules(view: PatientView) -> Iterator[Finding]:
+    for rule, since in sorted(view.state.failing.items()):
+        yield _finding(
+            key=f"rule:{rule}",
+            anchor=f"rule:{rule}:{since.isoformat()}",
+            moment=since,
+            known=since,
+            summary=f"Rule {rule} failed and watches no longer; the other rules do",
+            evidence=EvidenceRecord(kind="rule", id=rule, name="failed", value=None, unit=None, at=since),
+            advice="Tell the operator of this processor: its log names the fault.",
+        )
+
+
+def _finding(
+    key: str,
+    anchor: str,
+    moment: datetime,
+    known: datetime,
+    summary: str,
+    evidence: EvidenceRecord,
+    advice: str,
+) -> Finding:
+    return Finding(
+        key=key,
+        anchors=(anchor,),
+        priority=Priority.LOW,
+        onset_at=moment,
+        known_at=known,
+        level_known_at=known,
+        summary=summary,
+        guidance=(guidance(advice, "clinical.md E07"),),
+        evidence=(evidence,),
+    )
+
+
+RULE: Final = PatientRule(
+    name="data_quality",
+    version=1,
+    family="data-quality",
+    ids="E07",
+    title="Input that cannot be evaluated",
+    reads=frozenset({"lab_result", CLOCK, FAILING}),
+    limits=DataQualityLimits,
+    find=find,
+    sources=("clinical.md 3.2, 3.3, E07",),
+    without=("a patient not bound to a machine: the contract's events always name one",),
+)

@@ -1,0 +1,192 @@
+"""Reading laboratory results: which are usable, and how a value compares with a bound.
+
+A bound belongs to the unit it was given for: 1.7 mg/dL is 0.6994 mmol/L, so converting would raise an alert on a
+normal value (clinical.md, section 0). Nothing is compared after conversion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+from models.alerts import EvidenceRecord
+from models.analytes import (
+    LOINC,
+    PATIENT_SPECIMENS,
+    Analyte,
+    Specimen,
+    canonical_unit,
+    is_plausible,
+    units_of,
+)
+from models.events import Comparator, ResultStatus
+from models.records import LabResult
+from models.state import PatientState
+
+#: A bound for each unit an analyte is reported in.
+PerUnit = dict[str, float]
+
+_LIVE: Final = frozenset({ResultStatus.PRELIMINARY, ResultStatus.FINAL, ResultStatus.CORRECTED})
+
+
+def per_unit(analyte: Analyte) -> AfterValidator:
+    """A validator: the bound is given for every unit of the analyte and for no other."""
+
+    def check(bounds: PerUnit) -> PerUnit:
+        units = units_of(analyte)
+        if sorted(bounds) != sorted(units):
+            raise ValueError(f"needs one bound for each of {', '.join(units)}")
+        return bounds
+
+    return AfterValidator(check)
+
+
+MagnesiumBound = Annotated[PerUnit, per_unit(Analyte.MAGNESIUM)]
+AluminumBound = Annotated[PerUnit, per_unit(Analyte.ALUMINUM)]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result whose analyte, unit and specimen are understood; `unit` is canonical."""
+
+    record: LabResult
+    analyte: Analyte
+    unit: str
+    value: float
+
+    @property
+    def at(self) -> datetime:
+        """When the specimen was collected."""
+        return self.record.at
+
+    @property
+    def known_at(self) -> datetime:
+        """When the result could be known: reported, else collected."""
+        return known_at(self.record)
+
+    @property
+    def ref(self) -> str:
+        """Its name as an anchor."""
+        return f"lab_result:{self.record.result_id}"
+
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether the laboratory may still change it."""
+        return self.record.status is ResultStatus.PRELIMINARY
+
+    def below(self, bound: PerUnit) -> bool | None:
+        """Whether the true value lies strictly below the bound; None when `<` or `>` leaves it open."""
+        limit = bound[self.unit]
+        match self.record.comparator:
+            case None:
+                return self.value < limit
+            case Comparator.LT:
+                return True if self.value <= limit else None
+            case Comparator.LE:
+                return True if self.value < limit else None
+            case Comparator.GT | Comparator.GE:
+                return False if self.value >= limit else None
+
+    def shown(self) -> str:
+        """Value and unit as reported, for a summary."""
+        return f"{self.record.comparator or ''}{self.value:g} {self.record.unit}"
+
+    def evidence(self) -> EvidenceRecord:
+        """The result as evidence."""
+        return evidence(self.record, self.analyte)
+
+
+def known_at(record: LabResult) -> datetime:
+    """When a result could be known: reported, else collected."""
+    return record.reported_at or record.at
+
+
+def analyte_of(record: LabResult) -> Analyte | None:
+    """The analyte, by name or by LOINC code; None where the code is unknown."""
+    if record.analyte is not None:
+        return record.analyte
+    known = LOINC.get(record.loinc or "")
+    return known.analyte if known else None
+
+
+def specimen_of(record: LabResult) -> Specimen | None:
+    """The specimen, as said or as the LOINC code implies."""
+    if record.specimen is not None:
+        return record.specimen
+    known = LOINC.get(record.loinc or "")
+    return known.specimen if known else None
+
+
+def is_of_patient(record: LabResult) -> bool:
+    """Whether the specimen speaks of the patient's blood (not urine, red cells or the citrate circuit)."""
+    specimen = specimen_of(record)
+    return specimen is None or specimen in PATIENT_SPECIMENS
+
+
+def is_live(record: LabResult) -> bool:
+    """Whether the laboratory stands by the result."""
+    return record.status in _LIVE
+
+
+def trouble(record: LabResult) -> str | None:
+    """Why a live result cannot be evaluated, or None: the words for a data quality alert."""
+    analyte = analyte_of(record)
+    if analyte is None:
+        return "its code is unknown"
+    coded = LOINC.get(record.loinc or "")
+    if coded and coded.analyte is not analyte:
+        return f"its LOINC code says {coded.analyte}"
+    unit = canonical_unit(analyte, record.unit)
+    if unit is None:
+        return f"unit {record.unit!r} is not one of {', '.join(units_of(analyte))}"
+    if record.value is not None and not is_plausible(analyte, record.value, unit, record.comparator):
+        return "its value is not plausible in that unit"
+    return None
+
+
+def read(record: LabResult) -> Result | None:
+    """The result ready to compare, or None when it is withdrawn, not the patient's or in trouble."""
+    if not is_live(record) or record.value is None or not is_of_patient(record) or trouble(record):
+        return None
+    analyte = analyte_of(record)
+    unit = canonical_unit(analyte, record.unit) if analyte else None
+    return Result(record, analyte, unit, record.value) if analyte and unit else None
+
+
+def results(state: PatientState, analyte: Analyte) -> list[Result]:
+    """Usable results of an analyte in the order of collection."""
+    found = (
+        result
+        for record in state.labs.values()
+        if analyte_of(record) is analyte and (result := read(record)) is not None
+    )
+    return sorted(found, key=lambda result: (result.at, result.known_at, result.record.result_id))
+
+
+def of_analyte(state: PatientState, analyte: Analyte) -> Iterator[LabResult]:
+    """Live results of an analyte from the patient's blood, usable or not."""
+    return (
+        record
+        for record in state.labs.values()
+        if analyte_of(record) is analyte and is_live(record) and is_of_patient(record)
+    )
+
+
+def evidence(record: LabResult, analyte: Analyte | None) -> EvidenceRecord:
+    """A result as evidence: value and unit as reported."""
+    value: float | str | None = record.value
+    if record.value is not None and record.comparator:
+        value = f"{record.comparator}{record.value:g}"
+    name = str(analyte or record.loinc)
+    return EvidenceRecord(
+        kind="lab_result", id=record.result_id, name=name, value=value, unit=record.unit, at=record.at
+    )
+
+
+def shown_bound(bound: Mapping[str, float], result: Result) -> str:
+    """The bound in the unit of the result, for a summary."""
+    return f"{bound[result.unit]:g} {result.record.unit}"

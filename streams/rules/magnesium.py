@@ -1,0 +1,142 @@
+"""`low_magnesium` (R01): magnesium first, because calcium and potassium do not recover without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from pydantic import Field
+
+from models.alerts import Priority, Reason
+from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
+from models.records import Rhythm, Symptom
+from streams.rules import bedside, labs
+from streams.rules.base import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+
+_CONTEXT: Final = timedelta(hours=24)
+
+
+class LowMagnesiumLimits(Limits):
+    """Thresholds of `low_magnesium`, each compared in the reported unit, strictly below."""
+
+    low: labs.MagnesiumBound = Field(
+        default={MG_DL: 1.7, MMOL_L: 0.70, MEQ_L: 1.4},
+        description="low below this; article L2 and L16, one bound a unit because they disagree at the edge",
+    )
+    severe: labs.MagnesiumBound = Field(
+        default={MG_DL: 1.0, MMOL_L: 0.41, MEQ_L: 0.82},
+        description="severe, priority high, below this; critical limits of US laboratories (Kost)",
+    )
+    qtc_ms: float = Field(
+        default=480,
+        gt=0,
+        description="a QTc above this (ms) within 24 h makes it high; below 480 machine QTc is unreliable (2.9)",
+    )
+
+
+_FIRST: Final = guidance(
+    "Review magnesium first: low calcium and potassium do not respond to replacement until it is corrected. "
+    "Review the dialysate magnesium per unit protocol.",
+    "article L2, L14, L16; Kost critical limits",
+)
+_NO_IV: Final = guidance(
+    "The article advises adjusting the dialysate rather than intravenous magnesium during dialysis; the ban is "
+    "contested for continuous treatment with citrate (Di Mario 2021). Follow the prescriber.",
+    "article L15, L17",
+)
+_SYMPTOMS: Final = guidance(
+    "Signs of nerve and muscle irritability within 24 h, or a long QTc: assess the patient and the rhythm now.",
+    "article L3-L8; contract ruling R01",
+)
+
+
+def find(view: PatientView) -> Iterator[Outcome]:
+    """The newest usable magnesium is below the limit of its unit.
+
+    Raised medium; high when severe, with signs of irritability in the last 24 h, or with a long QTc.
+    """
+    limits = view.settings.limits(LowMagnesiumLimits)
+    usable = [result for result in labs.results(view.state, Analyte.MAGNESIUM) if _counts(result, limits)]
+    run = _trailing(usable, limits.low)
+    if not run:
+        return
+    newest, since = run[-1], view.now - _CONTEXT
+    symptoms = [s for s in bedside.present(view.state, bedside.IRRITABILITY) if s.at > since]
+    qtc = bedside.long_qtc(view.state, since, limits.qtc_ms)
+    for moment in [s.at for s in symptoms] + ([qtc.at] if qtc else []):
+        view.look_at(moment + _CONTEXT)
+
+    first_known = min(result.known_at for result in run)
+    high_since = [result.known_at for result in _trailing(usable, limits.severe)]
+    if symptoms or qtc:
+        high_since.append(max(first_known, min([s.at for s in symptoms] + ([qtc.at] if qtc else []))))
+    severe = newest.below(limits.severe) is True
+    yield Finding(
+        key="magnesium",
+        anchors=tuple(result.ref for result in run),
+        priority=Priority.HIGH if high_since else Priority.MEDIUM,
+        onset_at=run[0].at,
+        known_at=max([newest.known_at] + [s.at for s in symptoms] + ([qtc.at] if qtc else [])),
+        level_known_at=min(high_since) if high_since else first_known,
+        summary=_summary(newest, limits, symptoms, qtc, severe=severe),
+        guidance=tuple_of(_FIRST, _NO_IV, _SYMPTOMS if symptoms or qtc else None),
+        evidence=(
+            newest.evidence(),
+            *(bedside.symptom_evidence(symptom) for symptom in symptoms),
+            *((bedside.rhythm_evidence(qtc),) if qtc else ()),
+        ),
+        reason=Reason.CONDITION_MET,
+    )
+
+
+def is_undecided(result: labs.Result, limits: LowMagnesiumLimits) -> bool:
+    """Whether `<` or `>` leaves open on which side of the limit a magnesium lies."""
+    return result.below(limits.low) is None
+
+
+def _counts(result: labs.Result, limits: LowMagnesiumLimits) -> bool:
+    """Preliminary results count for the critical band only; undecidable ones not at all."""
+    if result.is_preliminary:
+        return result.below(limits.severe) is True
+    return not is_undecided(result, limits)
+
+
+def _trailing(usable: list[labs.Result], bound: labs.PerUnit) -> list[labs.Result]:
+    """The newest results in a row that lie below a bound."""
+    start = len(usable)
+    while start and usable[start - 1].below(bound) is True:
+        start -= 1
+    return usable[start:]
+
+
+def _summary(
+    newest: labs.Result,
+    limits: LowMagnesiumLimits,
+    symptoms: list[Symptom],
+    qtc: Rhythm | None,
+    *,
+    severe: bool,
+) -> str:
+    bound = limits.severe if severe else limits.low
+    text = f"Magnesium {newest.shown()}, {'severely ' if severe else ''}low (below {labs.shown_bound(bound, newest)})"
+    if newest.is_preliminary:
+        text += ", preliminary"
+    if symptoms:
+        text += " with " + ", ".join(dict.fromkeys(str(symptom.kind) for symptom in symptoms))
+    if qtc:
+        text += f", QTc {qtc.qtc_ms:g} ms"
+    return text
+
+
+RULE: Final = PatientRule(
+    name="low_magnesium",
+    version=1,
+    family="low-magnesium",
+    ids="R01",
+    title="Magnesium below the limit of its unit",
+    reads=frozenset({"lab_result", "symptom", "rhythm"}),
+    limits=LowMagnesiumLimits,
+    find=find,
+    sources=("article L2, L14-L17", "Kost, US critical limits", "clinical.md 2.4"),
+)

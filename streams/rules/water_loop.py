@@ -1,0 +1,96 @@
+"""`aluminum_cluster` (R25): two patients on one water loop point to the water, not to the patients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from pydantic import Field
+
+from models.alerts import EvidenceRecord, Priority
+from models.records import UnitSignal
+from streams.rules.base import Finding, Limits, LoopRule, LoopView, Outcome, guidance
+from streams.rules.responses import settled_at
+
+NAME: Final = "aluminum_cluster"
+
+
+class AluminumClusterLimits(Limits):
+    """How many patients within how many days make a cluster."""
+
+    patients: int = Field(default=2, ge=2, description="patients on one loop (R25)")
+    days: float = Field(default=30, gt=0, le=30, description="rolling days within which they count (contract)")
+
+
+_ADVICE: Final = guidance(
+    "Inform the technical and the medical lead: measure aluminium in the product water and the dialysate "
+    "(below 10 ug/L) and remove the source.",
+    "KDOQI aluminium guideline, source search",
+)
+
+
+def find(view: LoopView) -> Iterator[Outcome]:
+    """Enough patients of a loop with a suspicion or a level from 60 ug/L within 30 days; a person ends it."""
+    limits = view.settings.limits(AluminumClusterLimits)
+    standing = sorted(
+        (signal for signal in view.state.signals.values() if not signal.retracted),
+        key=lambda signal: (signal.at, signal.alert_id),
+    )
+    settled = settled_at(view.state, NAME, "cluster", [_ref(signal) for signal in standing])
+    cluster = _cluster(standing, limits)
+    if settled is not None and cluster and max(signal.at for signal in cluster) <= settled:
+        cluster = _cluster([signal for signal in standing if signal.at > settled], limits)
+    if not cluster:
+        return
+    complete = max(signal.at for signal in cluster)
+    patients = len({signal.patient_id for signal in cluster})
+    yield Finding(
+        key="cluster",
+        anchors=tuple(_ref(signal) for signal in reversed(cluster)),
+        priority=Priority.HIGH,
+        onset_at=cluster[0].at,
+        known_at=complete,
+        level_known_at=cluster[0].at,
+        summary=f"{patients} patients on one water loop with signs or levels of aluminium within {limits.days:g} days",
+        guidance=(_ADVICE,),
+        evidence=tuple(
+            EvidenceRecord(
+                kind="alert",
+                id=signal.alert_id,
+                name=signal.rule,
+                value=signal.patient_id,
+                unit=None,
+                at=signal.at,
+            )
+            for signal in cluster
+        ),
+    )
+
+
+def _ref(signal: UnitSignal) -> str:
+    return f"alert:{signal.alert_id}"
+
+
+def _cluster(standing: list[UnitSignal], limits: AluminumClusterLimits) -> list[UnitSignal]:
+    """Every signal that lies within the window of enough patients."""
+    window = timedelta(days=limits.days)
+    members: dict[str, UnitSignal] = {}
+    for end in standing:
+        inside = [signal for signal in standing if end.at - window < signal.at <= end.at]
+        if len({signal.patient_id for signal in inside}) >= limits.patients:
+            members |= {signal.alert_id: signal for signal in inside}
+    return sorted(members.values(), key=lambda signal: (signal.at, signal.alert_id))
+
+
+RULE: Final = LoopRule(
+    name=NAME,
+    version=1,
+    family="unit",
+    ids="R25",
+    title="Two patients with signs of aluminium on one water loop",
+    reads=frozenset({"unit_signal", "alert_response"}),
+    limits=AluminumClusterLimits,
+    find=find,
+    sources=("KDOQI aluminium guideline", "clinical.md 1.2"),
+)
