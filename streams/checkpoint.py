@@ -72,9 +72,7 @@ class ChangelogWriter:
         for key, value in entries.items():
             size = len(key) + len(value or b"")
             if size > self._limit:
-                raise NeverSendsError(
-                    f"{self._topic}: the state of {key!r} has {size} bytes, limit {self._limit}"
-                )
+                raise NeverSendsError(f"{self._topic}: the state of {key!r} has {size} bytes, limit {self._limit}")
             if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
                 full.append(batch)
                 batch = producer.create_batch()
@@ -96,14 +94,10 @@ class ChangelogWriter:
                 return
             if not waiting:
                 waiting = True
-                log.warning(
-                    "No heartbeat was answered for %.1f s: not writing to %s", self._freshness, self._topic
-                )
+                log.warning("No heartbeat was answered for %.1f s: not writing to %s", self._freshness, self._topic)
             await asyncio.sleep(_FENCE_SECONDS)
 
-    async def _send(
-        self, producer: Any, partition: int, batches: list[Any]
-    ) -> tuple[list[Any], BaseException | None]:
+    async def _send(self, producer: Any, partition: int, batches: list[Any]) -> tuple[list[Any], BaseException | None]:
         """Sends batches; returns those that failed and why the first of them did.
 
         Their order does not matter, a key is in one of them only. Each waits until the one before it has

@@ -102,22 +102,16 @@ class Sender:
         self, producer: Any, queues: dict[tuple[str, int], list[Outgoing]]
     ) -> dict[tuple[str, int], BaseException]:
         """Sends every queue, cuts off what was acknowledged, and returns the error of each that is left."""
-        errors = await asyncio.gather(
-            *(self._send(producer, *place, queue) for place, queue in queues.items())
-        )
+        errors = await asyncio.gather(*(self._send(producer, *place, queue) for place, queue in queues.items()))
         return {place: error for place, error in zip(queues, errors, strict=True) if error is not None}
 
-    async def _send(
-        self, producer: Any, topic: str, partition: int, queue: list[Outgoing]
-    ) -> BaseException | None:
+    async def _send(self, producer: Any, topic: str, partition: int, queue: list[Outgoing]) -> BaseException | None:
         futures: list[asyncio.Future[object]] = []
         refused: BaseException | None = None
         for message in queue:
             try:
                 futures.append(
-                    await producer.send(
-                        topic, message.value, message.key, partition, headers=list(message.headers)
-                    )
+                    await producer.send(topic, message.value, message.key, partition, headers=list(message.headers))
                 )
             except (KafkaError, AssertionError) as error:
                 refused = error

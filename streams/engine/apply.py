@@ -15,6 +15,7 @@ import msgspec
 
 from models.alerts import Reason
 from models.events import ResultStatus
+from models.events import Symptom as SymptomModel
 from models.records import (
     AlertResponse,
     LabResult,
@@ -208,11 +209,9 @@ def _session_ended(state: PatientState, event: SessionEnded, horizon: datetime) 
 # -- results, symptoms and what people said ---------------------------------------------------------------------------
 
 _RANK: Final = {status: rank for rank, status in enumerate(ResultStatus)}
-_SYMPTOM_FIELDS: Final = [
-    name
-    for name in Symptom.__struct_fields__
-    if name not in ("patient_id", "symptom_id", "status")  # type: ignore[attr-defined]
-]
+_SYMPTOM_FIELDS: Final = sorted(
+    set(SymptomModel.model_fields) - {"type", "received_at", "patient_id", "symptom_id", "status"}
+)
 _LAB: Final = frozenset({"lab_result"})
 _SYMPTOM: Final = frozenset({"symptom"})
 _REASONS: Final = {

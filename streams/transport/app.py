@@ -278,12 +278,24 @@ async def run(app: App, stop: asyncio.Event) -> None:
         if not stopping.done() and starting.exception() is None:
             await asyncio.wait({stopping, crashing}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        async with asyncio.timeout(app.settings.rebalance_timeout / 2 + _STOP_MARGIN_SECONDS):
-            await app.stop()
+        stopped = await _stop(app)
         for task in (starting, stopping, crashing):
             task.cancel()
         await asyncio.gather(starting, stopping, crashing, return_exceptions=True)
+    # What came first is what the operator must see, not what went wrong because of it.
     if app.crash_reason is not None:
         raise app.crash_reason
-    if starting.done() and not starting.cancelled() and (error := starting.exception()) is not None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
         raise error
+    if stopped is not None:
+        raise stopped
+
+
+async def _stop(app: App) -> BaseException | None:
+    try:
+        async with asyncio.timeout(app.settings.rebalance_timeout / 2 + _STOP_MARGIN_SECONDS):
+            await app.stop()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the caller raises it in its turn
+        log.error("Stopping failed: %r", error)
+        return error
+    return None

@@ -96,9 +96,7 @@ class Replica:
         return Stamp(era, generation, 1)
 
 
-async def read_changelogs(
-    settings: Settings, wanted: Mapping[str, Iterable[int]]
-) -> dict[str, dict[int, Replica]]:
+async def read_changelogs(settings: Settings, wanted: Mapping[str, Iterable[int]]) -> dict[str, dict[int, Replica]]:
     """Reads partitions of changelog topics (name -> partitions) from their beginning to their end.
 
     Guarantees: contains everything that was acknowledged before the call. Gaps in the offsets, a tail that

@@ -95,11 +95,15 @@ class Consumer(driver.Consumer):
         self._thread.wake()
 
     async def release(self) -> None:
-        """Lets the listeners store what they hold, commits, and forgets the generation. Bounded in time."""
+        """Lets the listeners store what they hold, commits, and forgets the generation. Bounded in time.
+
+        After a crash it only forgets: what the tasks hold is not to be trusted, and the thread is gone.
+        """
         self.interrupt()
         await self.app.revoke_listeners()
-        with contextlib.suppress(KafkaError):
-            await self.force_commit()
+        if not self.app.crashed:
+            with contextlib.suppress(KafkaError):
+                await self.force_commit()
         self.ledgers = {}
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:

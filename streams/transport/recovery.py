@@ -87,9 +87,7 @@ class Recovery(FaustRecovery):
         for attached in app.attached:
             partitions = owned[attached.topics.table]
             found = {p: replicas[attached.changelog][p] for p in partitions}
-            app.claim(
-                attached, generation, {p: replica.next_stamp(generation) for p, replica in found.items()}
-            )
+            app.claim(attached, generation, {p: replica.next_stamp(generation) for p, replica in found.items()})
             keys = sum(len(replica.values) for replica in found.values())
             log.info(
                 "Generation %d: %s owns partitions %s, %d keys recovered",

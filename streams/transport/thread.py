@@ -135,9 +135,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         """Makes a waiting fetch return: what it was asked for has changed."""
         self.thread_loop.call_soon_threadsafe(self._wake.set)
 
-    async def fetch(
-        self, active: frozenset[TP], epoch: int, turn: int, size: int
-    ) -> list[tuple[TP, Records]]:
+    async def fetch(self, active: frozenset[TP], epoch: int, turn: int, size: int) -> list[tuple[TP, Records]]:
         """The next records of the partitions in `active`, at most `size` of each; [] if none come in a while.
 
         Guarantees: nothing leaves aiokafka once the consumer's `epoch` is another; returns soon after `turn`
@@ -146,9 +144,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         work = asyncio.run_coroutine_threadsafe(self._fetch(active, epoch, turn, size), self.thread_loop)
         return await asyncio.wrap_future(work)
 
-    async def _fetch(
-        self, active: frozenset[TP], epoch: int, turn: int, size: int
-    ) -> list[tuple[TP, Records]]:
+    async def _fetch(self, active: frozenset[TP], epoch: int, turn: int, size: int) -> list[tuple[TP, Records]]:
         consumer: Any = self._ensure_consumer()
         fetcher = consumer._fetcher
         deadline = time.monotonic() + _IDLE_SECONDS

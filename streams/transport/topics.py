@@ -42,9 +42,7 @@ async def check_partitions(settings: Settings, topics: Mapping[str, int]) -> Non
         with attempt:
             counts = await _count(settings.brokers, list(topics))
     wrong = [
-        f"{topic} does not exist"
-        if topic not in counts
-        else f"{topic} has {counts[topic]} partitions, not {count}"
+        f"{topic} does not exist" if topic not in counts else f"{topic} has {counts[topic]} partitions, not {count}"
         for topic, count in sorted(topics.items())
         if counts.get(topic) != count
     ]

@@ -96,9 +96,7 @@ class Counting:
             held, self.held = self.held, []
             alerts, self.alerts = self.alerts, []
             dirty, self.dirty = self.dirty, set()
-            await self.toys.writer.write(
-                self.partition, {k: json.dumps(self.state[k]).encode() for k in dirty}
-            )
+            await self.toys.writer.write(self.partition, {k: json.dumps(self.state[k]).encode() for k in dirty})
             await self.toys.sender.send_all(alerts)
             for batch in held:
                 batch.ack()
@@ -166,9 +164,7 @@ async def main() -> int:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     try:
-        await check_partitions(
-            settings, dict.fromkeys((*topics.topics, topics.changelog(settings.group)), partitions)
-        )
+        await check_partitions(settings, dict.fromkeys((*topics.topics, topics.changelog(settings.group)), partitions))
     except PartitionCountError as error:
         say("refused", why=str(error))
         return 2

@@ -24,7 +24,8 @@ def test_commits_up_to_the_first_unfinished_batch() -> None:
     first, second, third = (ledger.deliver(records(n, n + 1)) for n in (0, 2, 4))
     ledger.finish(third)
     ledger.finish(second)
-    assert ledger.to_commit is None
+    held_back = ledger.to_commit
+    assert held_back is None
     assert ledger.unfinished == 3
     ledger.finish(first)
     assert ledger.to_commit == 6
