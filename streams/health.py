@@ -123,18 +123,14 @@ class Health:
     def _recovery(self) -> Check:
         done = self._recovered_at is not None
         since = self._clock() - self._assigned_at
-        return Check(
-            "recovered", done, "state is complete" if done else f"state is incomplete since {since:.1f} s"
-        )
+        return Check("recovered", done, "state is complete" if done else f"state is incomplete since {since:.1f} s")
 
     def _broker(self) -> Check:
         if self._broker_at is None:
             return Check("broker", ok=False, why="the broker has not answered yet")
         age = self._clock() - self._broker_at
         limit = self._limits.broker
-        return Check(
-            "broker", age <= limit, f"the broker last answered {age:.1f} s ago, {limit:g} s are allowed"
-        )
+        return Check("broker", age <= limit, f"the broker last answered {age:.1f} s ago, {limit:g} s are allowed")
 
     def _progress(self) -> Check:
         """Judges every assigned partition from the last moment at which it could not be expected to move.

@@ -65,9 +65,7 @@ class HttpServer:
             why = "this machine has no such address"
         else:
             why = error.strerror or str(error)
-        return (
-            f"Cannot serve HTTP on {self._host}:{self._port}: {why}; set DIALYSIS_HTTP to another host:port."
-        )
+        return f"Cannot serve HTTP on {self._host}:{self._port}: {why}; set DIALYSIS_HTTP to another host:port."
 
 
 def application(health: Health, registry: CollectorRegistry) -> web.Application:

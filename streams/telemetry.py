@@ -66,9 +66,7 @@ class TopicMetrics:
         #: By event type.
         self.events = Children(lambda kind: metrics.events.labels(topic, kind), EVENT_TYPES)
         #: By reason. All are there from the start, so that `increase()` sees the first one.
-        self.dead_letters = Children(
-            lambda reason: metrics.dead_letters.labels(topic, reason), frozenset(RejectReason)
-        )
+        self.dead_letters = Children(lambda reason: metrics.dead_letters.labels(topic, reason), frozenset(RejectReason))
         for reason in RejectReason:
             self.dead_letters[reason.value]
         self.late = metrics.late_events.labels(topic)
@@ -86,17 +84,13 @@ class Metrics:
         self._lag: dict[tuple[str, int], Gauge] = {}
 
         # -- Input. Count: usable messages taken from an input topic, repeats and late ones included.
-        self.events = Counter(
-            "dialysis_events", "Usable messages taken", ["topic", "type"], registry=registry
-        )
+        self.events = Counter("dialysis_events", "Usable messages taken", ["topic", "type"], registry=registry)
         # Count: messages that could not be used and went to dead-letters.
         self.dead_letters = Counter(
             "dialysis_dead_letters", "Messages that could not be used", ["topic", "reason"], registry=registry
         )
         # Count: events older than the clock of their task allows for, filed all the same.
-        self.late_events = Counter(
-            "dialysis_late_events", "Events that came late", ["topic"], registry=registry
-        )
+        self.late_events = Counter("dialysis_late_events", "Events that came late", ["topic"], registry=registry)
         # Count: events that were known already, and records below the applied offset.
         self.duplicate_events = Counter(
             "dialysis_duplicate_events", "Events that were known already", ["topic"], registry=registry
@@ -128,9 +122,7 @@ class Metrics:
             registry=registry,
         )
         # Number: alerts that are not over, of the partitions this worker owns. Written by `open_alerts`.
-        self.alerts_active = Gauge(
-            "dialysis_alerts_active", "Open alerts", ["rule", "priority"], registry=registry
-        )
+        self.alerts_active = Gauge("dialysis_alerts_active", "Open alerts", ["rule", "priority"], registry=registry)
         # Time: from the append of the input that made a transition to its acknowledgement by the broker.
         self.event_to_alert_seconds = Histogram(
             "dialysis_event_to_alert_seconds",
@@ -178,9 +170,7 @@ class Metrics:
             "dialysis_last_tick_timestamp_seconds", "When the timer last ran", registry=registry
         )
         # Count: times the group gave this worker partitions. Restarts: changes(process_start_time_seconds).
-        self.assignments = Counter(
-            "dialysis_assignments", "Times partitions were assigned", registry=registry
-        )
+        self.assignments = Counter("dialysis_assignments", "Times partitions were assigned", registry=registry)
 
         # -- Health. Count: rules that raised; each is a `data_quality` alert too.
         self.rule_errors = Counter("dialysis_rule_errors", "Rules that raised", ["rule"], registry=registry)

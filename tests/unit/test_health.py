@@ -38,9 +38,7 @@ def failing(checks: list[Check]) -> dict[str, str]:
     return {check.name: check.why for check in checks if not check.ok}
 
 
-def run_for(
-    clock: Clock, health: Health, seconds: int, broker: bool = True, poll: tuple[str, ...] = ()
-) -> None:
+def run_for(clock: Clock, health: Health, seconds: int, broker: bool = True, poll: tuple[str, ...] = ()) -> None:
     for _ in range(seconds):
         clock.now += 1
         health.ticked()

@@ -1,0 +1,194 @@
+"""What could not be used: the messages of `dead-letters`, and listing them by reason."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Self
+
+from models.settings import Settings
+from models.topics import DEAD_LETTERS
+from streams.kafka_clients import (
+    KafkaFailedError,
+    Record,
+    admin_client,
+    consumer_client,
+    explained,
+    partition_counts,
+    read_to_end,
+)
+from streams.tables import complain, print_table, say
+
+DONE: Final = 0
+FAILED: Final = 1
+
+#: Put on what is published again: partition and offset of the dead letter it was.
+REDRIVEN: Final = "dl_redriven"
+_OURS: Final = ("dl_topic", "dl_partition", "dl_offset", "dl_reason", "dl_detail", "dl_size", "dl_sha256")
+_DETAIL_BYTES: Final = 1000
+_HEADERS_BYTES: Final = 8 * 1024
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class DeadLetter(NamedTuple):
+    """A message for the topic `dead-letters`."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def dead_letter(record: Record, reason: str, detail: str, max_message_bytes: int) -> DeadLetter:
+    """Wraps an unusable record: its raw bytes, its key, and where it came from.
+
+    The result always fits the topic, which takes twice `max_message_bytes`: a larger record loses the end of
+    its value, and of its key where that alone is too long, and says so by `dl_size` and `dl_sha256` (of the
+    whole value). The record's own headers are kept while they are small; in our inputs they mean nothing.
+
+    Args:
+        record: The record as it was fetched.
+        reason: One of a bounded set, e.g. a `RejectReason`.
+        detail: What is wrong with which field; no values, it is shown to people.
+        max_message_bytes: `Settings.max_message_bytes`.
+    """
+    key = record.key[: max_message_bytes // 2] if record.key is not None else None
+    value = record.value[: max_message_bytes - len(key or b"")] if record.value is not None else None
+    if key is None and value is None:
+        value = b""  # aiokafka sends nothing that has neither
+    headers = [
+        ("dl_topic", record.topic.encode()),
+        ("dl_partition", b"%d" % record.partition),
+        ("dl_offset", b"%d" % record.offset),
+        ("dl_reason", reason.encode()),
+        ("dl_detail", detail.encode(errors="replace")[:_DETAIL_BYTES]),
+    ]
+    if len(key or b"") + len(value or b"") < len(record.key or b"") + len(record.value or b""):
+        whole = record.value or b""
+        headers += [
+            ("dl_size", b"%d" % len(whole)),
+            ("dl_sha256", hashlib.sha256(whole).hexdigest().encode()),
+        ]
+    return DeadLetter(key, value, (*headers, *_own_headers(record.headers)))
+
+
+def _own_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
+    """Headers that the record came with, `dl_redriven` included: it tells that a redrive did not help."""
+    own = tuple((name, value or b"") for name, value in headers if name not in _OURS)
+    return own if sum(len(name) + len(value) for name, value in own) <= _HEADERS_BYTES else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the headers of a dead letter say."""
+
+    topic: str
+    partition: int
+    reason: str
+    detail: str
+    cut: bool
+    came_back: bool
+    headers: Headers
+
+    @classmethod
+    def of(cls, record: Record) -> Self | None:
+        """Reads the headers; None where they are not ours."""
+        found = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+        try:
+            return cls(
+                topic=found["dl_topic"],
+                partition=int(found["dl_partition"]),
+                reason=found["dl_reason"],
+                detail=found.get("dl_detail", ""),
+                cut="dl_size" in found,
+                came_back=REDRIVEN in found,
+                headers=tuple((name, value or b"") for name, value in record.headers if name not in (*_OURS, REDRIVEN)),
+            )
+        except (KeyError, ValueError):
+            return None
+
+    def matches(self, reason: str | None, topic: str | None) -> bool:
+        """Whether it passes the filters; `topic` is a full name."""
+        return reason in (None, self.reason) and topic in (None, self.topic)
+
+
+@dataclass(slots=True)
+class _Row:
+    count: int = 0
+    cut: int = 0
+    came_back: int = 0
+    last: int = -1
+    detail: str = ""
+
+    def add(self, origin: Origin, timestamp: int) -> None:
+        self.count += 1
+        self.cut += origin.cut
+        self.came_back += origin.came_back
+        if timestamp >= self.last:
+            self.last, self.detail = timestamp, origin.detail
+
+
+def list_dead_letters(settings: Settings, reason: str | None = None, topic: str | None = None) -> int:
+    """Prints how many dead letters there are of each reason and topic, with the last one's time and detail.
+
+    Args:
+        settings: Where the broker is.
+        reason: Only these.
+        topic: Only from this topic, by its full name.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        rows, foreign = asyncio.run(_tally(settings, reason, topic))
+    except KafkaFailedError as error:
+        complain(str(error))
+        return FAILED
+    if rows:
+        cells = [
+            (name, origin, str(row.count), str(row.cut), str(row.came_back), _time(row.last), row.detail)
+            for (name, origin), row in sorted(rows.items(), key=lambda item: -item[1].count)
+        ]
+        columns = ("reason", "topic", "count", "cut", "came back", "last", "for example")
+        print_table("Dead letters", columns, cells)
+    else:
+        say("No dead letters.")
+    if foreign:
+        say(f"{foreign} messages there are not dead letters of ours.")
+    return DONE
+
+
+async def _tally(settings: Settings, reason: str | None, topic: str | None) -> tuple[dict[tuple[str, str], _Row], int]:
+    rows: dict[tuple[str, str], _Row] = {}
+    foreign = 0
+    async with explained(settings):
+        partitions = await dead_letter_partitions(settings)
+        async with consumer_client(settings) as consumer:
+            async for records in read_to_end(consumer, settings.topic(DEAD_LETTERS), partitions):
+                for record in records:
+                    origin = Origin.of(record)
+                    if origin is None:
+                        foreign += 1
+                    elif origin.matches(reason, topic):
+                        row = rows.setdefault((origin.reason, origin.topic), _Row())
+                        row.add(origin, record.timestamp)
+    return rows, foreign
+
+
+async def dead_letter_partitions(settings: Settings) -> int:
+    """The number of partitions of `dead-letters`.
+
+    Raises:
+        KafkaFailedError: There is no such topic.
+    """
+    name = settings.topic(DEAD_LETTERS)
+    async with admin_client(settings) as admin:
+        found = (await partition_counts(admin)).get(name)
+    if found is None:
+        raise KafkaFailedError(f"There is no topic {name}: `dialysis-alerts topics --create` makes it.")
+    return found
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
