@@ -10,7 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage, tuples
 
@@ -214,7 +214,31 @@ class Consumer(driver.Consumer):
         return answer.at if at_end else None
 
 
+class Producer(driver.Producer):
+    """Faust's producer, whose batches end with their time.
+
+    Guarantees: no attempt to send a batch begins later than the request timeout after the batch was made.
+    aiokafka looks at a batch's age when an attempt has failed only, and may hold it up after that for as long
+    as the broker's address cannot be learnt: a write could leave long after it was allowed.
+    """
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        producer: Any = super()._new_producer(transactional_id)
+        accumulator = producer._message_accumulator
+        drain_by_nodes = accumulator.drain_by_nodes
+
+        def drain(ignore_nodes: Any, muted_partitions: Any = frozenset()) -> Any:
+            for tp in [tp for tp in accumulator._batches if tp not in muted_partitions]:
+                while (waiting := accumulator._batches.get(tp)) and waiting[0].expired():
+                    accumulator._pop_batch(tp).failure(exception=KafkaTimeoutError())
+            return drain_by_nodes(ignore_nodes=ignore_nodes, muted_partitions=muted_partitions)
+
+        accumulator.drain_by_nodes = drain
+        return producer
+
+
 class Transport(driver.Transport):
-    """Faust's Kafka transport with this module's consumer."""
+    """Faust's Kafka transport with this module's consumer and producer."""
 
     Consumer = Consumer
+    Producer = Producer

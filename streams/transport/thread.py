@@ -172,6 +172,10 @@ class ConsumerThread(AIOKafkaConsumerThread):
         slices = []
         for tp in [tp for tp in fetcher._records if tp in active]:
             for records in (await fetcher.fetched_records({tp}, timeout=0, max_records=size)).values():
+                if records[0].offset < self.fetched.get(tp, 0):
+                    # aiokafka has reset the position of a log that is shorter than it was. To go on would
+                    # file new records under offsets that are taken; a restart looks at the log as it is now.
+                    raise RuntimeError(f"{tp.topic}[{tp.partition}] went back to offset {records[0].offset}")
                 self.fetched[TP(*tp)] = records[-1].offset + 1
                 slices.append((TP(*tp), records))
         return slices

@@ -35,6 +35,7 @@ from streams.transport import (
 
 SLEEP = float(os.environ.get("TOY_SLEEP", "0"))
 FAIL_AT = int(os.environ.get("TOY_FAIL_AT", "0"))
+FAIL_IN = os.environ.get("TOY_FAIL_IN", "task")
 EMPTY = os.environ.get("TOY_EMPTY") == "1"
 MANY = 4
 
@@ -116,6 +117,10 @@ class Toys:
     def count(self, records: int) -> None:
         self.first = self.first or time.monotonic()
         self.records += records
+        if FAIL_IN == "task":
+            self.fail()
+
+    def fail(self) -> None:
         if FAIL_AT and self.records >= FAIL_AT:
             raise RuntimeError("told to fail")
 
@@ -159,6 +164,8 @@ async def main() -> int:
     @app.agent(app.attach(topics, toys))
     async def toy(stream: Any) -> None:
         async for batch in batches(stream):
+            if FAIL_IN == "agent":
+                toys.fail()
             toys.tasks[batch.partition].put(batch)
 
     stop = asyncio.Event()

@@ -1,0 +1,319 @@
+"""What the transport tells and lets do, with the app in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from streams.broker.kafka import EmbeddedKafka
+from streams.checkpoint import ChangelogWriter
+from streams.outgoing import NeverSendsError, Outgoing, Sender
+from streams.transport import (
+    TP,
+    App,
+    Batch,
+    PartitionCountError,
+    StaleGenerationError,
+    TopicSet,
+    batches,
+    check_partitions,
+    create_app,
+    run,
+)
+from streams.transport.changelog import read_changelogs
+from tests.integration.toys import Playground, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_Producer: Any = AIOKafkaProducer
+MEGABYTE = 1024 * 1024
+
+
+class Worker:
+    """An app that keeps what it is given and acknowledges at once."""
+
+    def __init__(self, play: Playground) -> None:
+        self.play = play
+        self.topics = TopicSet("toys", play.inputs, play.partitions)
+        self.app: App = create_app(play.settings)
+        self.writer, self.sender = ChangelogWriter(self.app, self.topics), Sender(self.app)
+        self.recovered: dict[int, dict[bytes, bytes]] | None = None
+        self.got: list[Batch] = []
+        self.stop = asyncio.Event()
+        self.revoked = 0
+        self.app.agent(self.app.attach(self.topics, self))(self._agent)
+        self.running = asyncio.ensure_future(run(self.app, self.stop))
+
+    async def _agent(self, stream: Any) -> None:
+        async for batch in batches(stream):
+            self.got.append(batch)
+            batch.ack()
+
+    async def on_assigned(self, partitions: set[int], recovered: Any) -> None:
+        assert set(recovered) == partitions
+        self.recovered = recovered
+
+    async def on_revoked(self, partitions: set[int]) -> None:
+        assert partitions
+        self.revoked += 1
+
+    async def ready(self) -> Worker:
+        async def assigned() -> bool:
+            if self.running.done():
+                self.running.result()
+            return self.recovered is not None
+
+        await until(assigned, 30)
+        return self
+
+    async def end(self) -> None:
+        self.stop.set()
+        await self.running
+
+
+@pytest.fixture
+async def worker(bootstrap: str) -> AsyncIterator[Worker]:
+    made = await Worker(await Playground(bootstrap).create()).ready()
+    yield made
+    with contextlib.suppress(Exception):
+        await made.end()
+
+
+async def put(bootstrap: str, topic: str, partition: int, *values: bytes) -> None:
+    producer = _Producer(bootstrap_servers=bootstrap, max_request_size=5 * MEGABYTE)
+    await producer.start()
+    for value in values:
+        await producer.send_and_wait(topic, value, partition=partition)
+    await producer.stop()
+
+
+async def test_the_end_is_confirmed_while_nothing_comes(worker: Worker) -> None:
+    tps = [TP(topic, p) for topic in worker.play.inputs for p in range(4)]
+
+    async def confirmed() -> bool:
+        return all(worker.app.end_confirmed_at(tp) is not None for tp in tps)
+
+    await until(confirmed, 5)
+    await asyncio.sleep(1)
+    ages = [time.monotonic() - (worker.app.end_confirmed_at(tp) or 0) for tp in tps]
+    assert max(ages) < 1
+    assert {worker.app.lag(tp) for tp in tps} == {0}
+    assert {worker.app.end_offset(tp) for tp in tps} == {0}
+
+
+async def test_a_paused_partition_waits_alone(worker: Worker) -> None:
+    held, free = TP(worker.play.inputs[0], 0), TP(worker.play.inputs[0], 1)
+    worker.app.pause({held})
+    await asyncio.sleep(0.2)
+    await put(worker.play.bootstrap, *held, b"a", b"b")
+    await put(worker.play.bootstrap, *free, b"c")
+
+    async def came() -> bool:
+        return any(batch.tp == free for batch in worker.got)
+
+    await until(came, 2)
+    assert not [batch for batch in worker.got if batch.tp == held]
+    assert worker.app.lag(held)
+    assert worker.app.end_confirmed_at(held) is None
+    started = time.monotonic()
+    worker.app.resume({held})
+
+    async def resumed() -> bool:
+        return sum(len(batch) for batch in worker.got if batch.tp == held) == 2
+
+    await until(resumed, 2)
+    assert time.monotonic() - started < 0.2  # Faust would have slept a second
+
+    async def at_end() -> bool:
+        return worker.app.end_confirmed_at(held) is not None and worker.app.lag(held) == 0
+
+    await until(at_end, 2)
+
+
+async def test_records_come_within_milliseconds(worker: Worker) -> None:
+    topic = worker.play.inputs[0]
+    producer = _Producer(bootstrap_servers=worker.play.bootstrap)
+    await producer.start()
+    took = []
+    for number in range(20):
+        await asyncio.sleep(0.05)
+        sent = time.monotonic()
+        await producer.send_and_wait(topic, b"x", partition=number % 4)
+        while sum(map(len, worker.got)) <= number:  # noqa: ASYNC110 - measured to the millisecond
+            await asyncio.sleep(0.001)
+        took.append(time.monotonic() - sent)
+    await producer.stop()
+    assert sorted(took)[10] < 0.1
+
+
+async def test_large_messages_pass(worker: Worker) -> None:
+    large = b"x" * (4 * MEGABYTE - 1000)
+    tp = TP(worker.play.inputs[0], 2)
+    await worker.writer.write(2, {b"big": large, b"small": b"1", b"big2": large})
+    found = await read_changelogs(worker.play.settings, {worker.play.changelog: [2]})
+    assert {k: len(v) for k, v in found[worker.play.changelog][2].values.items()} == {
+        b"big": len(large),
+        b"small": 1,
+        b"big2": len(large),
+    }
+    with pytest.raises(NeverSendsError):
+        await worker.writer.write(2, {b"too big": b"x" * (5 * MEGABYTE)})
+    with pytest.raises(NeverSendsError):
+        await worker.sender.send_all([Outgoing(tp.topic, b"k", b"x" * (5 * MEGABYTE))])
+
+
+async def test_what_was_written_is_recovered(worker: Worker) -> None:
+    await worker.writer.write(1, {b"%d" % n: b"a" * 500 for n in range(3_000)})
+    await worker.writer.write(1, {b"7": b"b", b"8": None})
+    await worker.writer.write(1, {})
+    await worker.end()
+    assert worker.revoked == 1
+    again = await Worker(worker.play).ready()
+    assert again.recovered is not None
+    expected = {b"%d" % n: b"a" * 500 for n in range(3_000)} | {b"7": b"b"}
+    del expected[b"8"]
+    assert again.recovered == {0: {}, 1: expected, 2: {}, 3: {}}
+    await again.end()
+
+
+async def test_messages_are_sent_in_order_and_in_full(worker: Worker) -> None:
+    messages = [Outgoing(worker.play.alerts, b"%d" % (n % 7), b"%d" % n, (("h", b"1"),)) for n in range(2_000)]
+    await worker.sender.send_all(messages)
+    await worker.sender.send_all([Outgoing(worker.play.alerts, b"tombstone", None, partition=3)])
+    await worker.sender.send_all([])
+    found = await worker.play.read(worker.play.alerts)
+    assert sorted(int(r.value) for r in found if r.value) == list(range(2_000))
+    for key in {r.key for r in found if r.value}:
+        values = [int(r.value) for r in found if r.key == key]
+        assert values == sorted(values)
+    assert [r.partition for r in found if r.value is None] == [3]
+
+
+async def test_what_can_never_be_sent_is_an_error(worker: Worker) -> None:
+    for message in (Outgoing("no-such-topic", b"k", b"v"), Outgoing(worker.play.alerts, b"k", b"v", partition=9)):
+        async with asyncio.timeout(20):
+            with pytest.raises(NeverSendsError):
+                await worker.sender.send_all([message])
+
+
+async def test_nothing_is_written_for_a_partition_that_is_not_ours(worker: Worker) -> None:
+    assert worker.app.owns("toys", 0)
+    assert not worker.app.owns("toys", 4)
+    assert not worker.app.owns("others", 0)
+    with pytest.raises(StaleGenerationError):
+        await worker.writer.write(4, {b"k": b"v"})
+    await worker.end()
+    assert not worker.app.owns("toys", 0)
+    with pytest.raises(StaleGenerationError):
+        worker.app.claim_of("toys", 0)
+
+
+async def test_nothing_is_written_without_a_recent_heartbeat(worker: Worker) -> None:
+    thread = worker.app.batch_consumer.thread
+    coordinator: Any = thread._ensure_consumer()._coordinator
+    beats = coordinator._do_heartbeat
+
+    async def unanswered() -> bool:
+        return False
+
+    coordinator._do_heartbeat = unanswered
+    await asyncio.sleep(worker.play.settings.session_timeout * 0.4 + 0.1)
+    writing = asyncio.ensure_future(worker.writer.write(0, {b"k": b"v"}))
+    await asyncio.sleep(0.5)
+    assert not writing.done()
+    coordinator._do_heartbeat = beats
+    async with asyncio.timeout(5):
+        await writing
+
+
+async def test_control_records_do_not_hold_up_recovery_or_the_end(worker: Worker) -> None:
+    topic, changelog = worker.play.inputs[0], worker.play.changelog
+    producer = _Producer(bootstrap_servers=worker.play.bootstrap, transactional_id=worker.play.name)
+    await producer.start()
+    async with producer.transaction():
+        await producer.send_and_wait(topic, b"v", partition=0)
+        await producer.send_and_wait(changelog, b"v", b"k", partition=0)
+    await producer.stop()
+    tp = TP(topic, 0)
+
+    async def at_end() -> bool:
+        return worker.app.end_offset(tp) == 2 and worker.app.lag(tp) == 0
+
+    await until(at_end, 5)
+    async with asyncio.timeout(5):
+        found = await read_changelogs(worker.play.settings, {changelog: range(4)})
+    assert found[changelog][0].values == {b"k": b"v"}
+
+
+async def test_a_broker_that_is_away_is_waited_for() -> None:
+    with EmbeddedKafka() as broker:
+        play = await Playground(broker.bootstrap).create()
+        worker = await Worker(play).ready()
+        tp = TP(play.inputs[0], 0)
+
+        async def confirmed() -> bool:
+            return worker.app.end_confirmed_at(tp) is not None
+
+        await until(confirmed, 5)
+        await asyncio.to_thread(broker.kill)
+        await asyncio.sleep(1)
+        work = asyncio.gather(
+            worker.writer.write(0, {b"k": b"v"}),
+            worker.sender.send_all([Outgoing(play.alerts, b"k", b"%d" % n) for n in range(5)]),
+            return_exceptions=True,
+        )
+        checking = asyncio.ensure_future(check_partitions(play.settings, {play.alerts: 4}))
+        await asyncio.sleep(3)
+        assert not work.done()
+        assert not checking.done()
+        at = worker.app.end_confirmed_at(tp)
+        assert at is None or time.monotonic() - at > 3
+        await asyncio.to_thread(broker.start)
+        async with asyncio.timeout(60):
+            wrote, sent = await work
+            await checking
+        assert sent is None
+        # The session may have expired meanwhile: then the write was refused, and the state recovered anew.
+        assert wrote is None or isinstance(wrote, StaleGenerationError)
+        assert {int(r.value) for r in await play.read(play.alerts)} == set(range(5))
+        await put(broker.bootstrap, *tp, b"after")
+
+        async def came() -> bool:
+            return any(batch.records[-1].value == b"after" for batch in worker.got)
+
+        await until(came, 30)
+        await worker.end()
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 0.2, 0.4])
+async def test_it_stops_at_any_moment_of_its_start(bootstrap: str, seconds: float) -> None:
+    worker = Worker(await Playground(bootstrap).create())
+    await asyncio.sleep(seconds)
+    async with asyncio.timeout(5):
+        await worker.end()
+
+
+async def test_a_log_that_goes_back_stops_the_worker(worker: Worker) -> None:
+    tp = TP(worker.play.inputs[0], 0)
+    await put(worker.play.bootstrap, *tp, b"1", b"2")
+
+    async def came() -> bool:
+        return bool(worker.got)
+
+    await until(came, 5)
+    thread = worker.app.batch_consumer.thread
+    thread.thread_loop.call_soon_threadsafe(thread._ensure_consumer().seek, tp, 0)
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="went back"):
+            await worker.running
+
+
+async def test_check_partitions_names_what_is_wrong(worker: Worker) -> None:
+    with pytest.raises(PartitionCountError, match=r"has 4 partitions, not 5.*nowhere does not exist"):
+        await check_partitions(worker.play.settings, {worker.play.alerts: 5, "zz-nowhere": 1})
