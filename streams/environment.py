@@ -1,0 +1,57 @@
+"""Reading the settings, and saying what is wrong with them in the words of who set them."""
+
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from models.settings import Settings
+
+_PREFIX: Final = str(Settings.model_config["env_prefix"])
+_WANTS: Final = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "string_pattern_mismatch": "only what {pattern} allows",
+    "literal_error": "one of {expected}",
+}
+
+
+class EnvironmentVariablesError(Exception):
+    """Some settings are wrong; `lines` holds one line per problem."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
+def read_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        EnvironmentVariablesError: Some cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise EnvironmentVariablesError([_line(problem) for problem in error.errors()]) from None
+
+
+def _line(problem: Any) -> str:
+    """`DIALYSIS_PARTITIONS is '0', wants 1 or more (Partitions of every patient topic)`."""
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    described = Settings.model_fields[name].description if name in Settings.model_fields else None
+    about = f" ({described})" if described else ""
+    return f"{_PREFIX}{name.upper()} is {str(problem['input'])!r}, wants {_wants(problem)}{about}."
+
+
+def _wants(problem: Any) -> str:
+    if problem["type"] == "value_error":
+        # Our own validators say "'what it got' is not what it wants".
+        return str(problem["ctx"]["error"]).partition(" is not ")[2]
+    wording = _WANTS.get(problem["type"])
+    return wording.format(**problem.get("ctx", {})) if wording else str(problem["msg"])
