@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,6 +54,11 @@ class Settings(BaseSettings):
     def http_address(self) -> tuple[str, int]:
         """Host and port of the HTTP server; port 0 lets the kernel choose."""
         return _host_port(self.http, lowest=0)
+
+    @property
+    def retention(self) -> timedelta:
+        """How long an alert that is over stays readable."""
+        return timedelta(seconds=self.resolved_retention)
 
     def topic(self, name: str) -> str:
         """The full name of a topic of the contract."""

@@ -64,7 +64,8 @@ class Replay:
     def _fire(self, partition: Partition[StateT], to: datetime) -> Iterator[AlertRecord]:
         for told in partition.advance(to):
             yield told.alert
-            yield from self._sent(partition, told.state)
+        for state in partition.take_fired():
+            yield from self._sent(partition, state)
 
     def _file(self, partition: Partition[StateT], subject: str, event: Any, at: datetime) -> Iterator[AlertRecord]:
         state, _, told = partition.take(subject, event, at)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from models.alerts import AlertRecord
 from models.state import LoopState, PatientState, StateCodec
 from streams.engine.apply import apply
 from streams.engine.apply_loop import apply_loop
 from streams.engine.evaluate import Evaluator
 from streams.engine.partition import Partition
+from streams.engine.sessions import end_sessions
 from streams.engine.signals import send_signals
 from streams.rules.catalogue import LOOP_RULES, PATIENT_RULES, RuleSettings
 
@@ -18,11 +20,17 @@ def _ignore(_rule: str) -> None:
     pass
 
 
+def _after_patient(state: PatientState, told: list[AlertRecord], now: datetime) -> None:
+    send_signals(state, told, now)
+    if state.sessions:
+        end_sessions(state, now)
+
+
 def patient_partition(
     settings: RuleSettings, retention: timedelta, on_rule_error: Callable[[str], None] = _ignore
 ) -> Partition[PatientState]:
     """An empty partition of patients; `retention` is how long an alert that is over stays readable."""
-    evaluator = Evaluator(PATIENT_RULES, settings, retention, send_signals, on_rule_error)
+    evaluator = Evaluator(PATIENT_RULES, settings, retention, _after_patient, on_rule_error)
     return Partition(StateCodec(PatientState), apply, evaluator)
 
 

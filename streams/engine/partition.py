@@ -53,6 +53,7 @@ class Partition(Generic[StateT]):
         self._evaluator = evaluator
         self._deadlines: list[tuple[datetime, str]] = []
         self._armed: dict[str, datetime] = {}
+        self._fired: list[StateT] = []
 
     def adopt(self, states: Iterable[StateT]) -> list[Told[StateT]]:
         """Take over subjects from the changelog; those evaluated under other settings are evaluated again."""
@@ -113,7 +114,21 @@ class Partition(Generic[StateT]):
             alerts = self._evaluator.evaluate(state, frozenset(), moment)
             told += [Told(state, alert) for alert in alerts]
             self._arm(state)
+        self._fired += due
         return sorted(told, key=lambda one: (one.alert.status.is_open, one.alert.rule, one.alert.alert_id))
+
+    def take_fired(self) -> list[StateT]:
+        """The subjects whose deadlines fired since the last call: they changed, whether or not they tell it."""
+        fired, self._fired = self._fired, []
+        return fired
+
+    def is_due(self, moment: datetime) -> bool:
+        """Whether a deadline may lie at or before a moment."""
+        return bool(self._deadlines) and self._deadlines[0][0] <= moment
+
+    def rearm(self, state: StateT) -> None:
+        """Take note of moments to look again that were set outside an evaluation."""
+        self._arm(state)
 
     def seen(self, state: StateT) -> bool:
         """The subject's open alerts can be seen from the present clock on; True if that is news."""

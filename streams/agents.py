@@ -1,0 +1,118 @@
+"""The Faust agents: they hand batches to the tasks of this worker's partitions, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Generic
+
+from models.settings import Settings
+from streams.checkpoint import ChangelogWriter
+from streams.health import Health
+from streams.outgoing import Outgoing, Sender
+from streams.rules.base import StateT
+from streams.task import Kind, PartitionTask
+from streams.telemetry import Metrics
+from streams.transport import TP, App, Batch, StaleGenerationError, TopicSet, batches
+
+log = logging.getLogger(__name__)
+
+
+class KafkaPort:
+    """What tasks ask of the transport, for one table (see `streams.task.Port`)."""
+
+    def __init__(self, app: App, topics: TopicSet) -> None:
+        self._writer = ChangelogWriter(app, topics)
+        self._sender = Sender(app)
+        self.write = self._writer.write
+        self.pause, self.resume = app.pause, app.resume
+        self.end_confirmed_at, self.end_offset = app.end_confirmed_at, app.end_offset
+
+    async def send_all(self, messages: list[Outgoing]) -> None:
+        """Send messages; returns when the broker has acknowledged them."""
+        await self._sender.send_all(messages)
+
+
+class Desk(Generic[StateT]):
+    """The tasks of one kind that this worker runs: one for each partition it owns.
+
+    Args:
+        kind: patients or water loops.
+        fail: called with the error that must stop the worker.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        kind: Kind[StateT],
+        settings: Settings,
+        metrics: Metrics,
+        health: Health,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        topics = TopicSet(kind.table, tuple(settings.topic(name) for name in kind.topics), settings.partitions)
+        self.kind = kind
+        self.tasks: dict[int, PartitionTask[StateT]] = {}
+        self.topics = topics
+        self._settings, self._metrics, self._health, self._fail = settings, metrics, health, fail
+        self._runners: dict[int, asyncio.Task[None]] = {}
+        self._port = KafkaPort(app, topics)
+        source = app.attach(topics, self)
+        app.agent(source, name=kind.table)(self._take)
+
+    async def _take(self, stream: Any) -> None:
+        async for batch in batches(stream):
+            await self._hand_over(batch)
+
+    async def _hand_over(self, batch: Batch) -> None:
+        task = self.tasks.get(batch.partition)
+        if task is not None:
+            await task.put(batch)
+
+    @property
+    def tps(self) -> list[TP]:
+        """Every input partition this worker owns."""
+        return [TP(topic, number) for topic in self.topics.topics for number in self.tasks]
+
+    async def on_assigned(self, partitions: set[int], recovered: Mapping[int, dict[bytes, bytes]]) -> None:
+        """Start a task for each partition, once it has sent what its predecessor may not have sent."""
+        tasks = {
+            number: PartitionTask(self.kind, number, self._settings, self._port, self._metrics, self._health)
+            for number in sorted(partitions)
+        }
+        await asyncio.gather(*(task.adopt(recovered.get(number, {})) for number, task in tasks.items()))
+        self.tasks = tasks
+        for number, task in tasks.items():
+            runner = self._runners[number] = asyncio.create_task(task.run(), name=f"{self.kind.table}[{number}]")
+            runner.add_done_callback(self._ended)
+        log.info("%s: %d partitions, %d subjects", self.kind.table, len(tasks), self.subjects)
+
+    async def on_revoked(self, partitions: set[int]) -> None:
+        """Let every task finish its turn, store and acknowledge what it handled, and end."""
+        del partitions  # all of them go
+        tasks, self.tasks = self.tasks, {}
+        runners, self._runners = self._runners, {}
+        try:
+            for task in tasks.values():
+                task.stop()
+            await asyncio.gather(*runners.values(), return_exceptions=True)
+            await asyncio.gather(*(task.release() for task in tasks.values()))
+        finally:
+            for runner in runners.values():
+                runner.cancel()
+
+    @property
+    def subjects(self) -> int:
+        """How many patients, or water loops, this worker keeps."""
+        return sum(len(task.subjects.states) for task in self.tasks.values())
+
+    def _ended(self, runner: asyncio.Task[None]) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            error = runner.exception()
+            if isinstance(error, StaleGenerationError):
+                log.warning("%s stops: %s", runner.get_name(), error)
+            elif error is not None:
+                log.error("%s failed", runner.get_name(), exc_info=error)
+                self._fail(error)

@@ -1,0 +1,67 @@
+"""The picture of running sessions for screens: what `sessions.active` says, and its tombstone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from models.state import LONGEST_SESSION, Entry, PatientState, Session
+from models.topics import SESSIONS_ACTIVE
+from streams.rules import bedside
+
+#: A running session is told of at most this often.
+TOLD_EVERY: Final = timedelta(seconds=30)
+#: Its place among the moments to look again.
+SESSIONS: Final = "sessions"
+_encode = msgspec.json.Encoder().encode
+
+
+def end_sessions(state: PatientState, now: datetime) -> None:
+    """Put a tombstone into the outbox for every session that was told of and is over."""
+    state.looks.pop(SESSIONS, None)
+    running = bedside.session_at(state, now)
+    for session in state.sessions.values():
+        if session.told_at is None:
+            continue
+        if session is running:
+            state.looks[SESSIONS] = session.first_at + LONGEST_SESSION + timedelta(microseconds=1)
+        elif session.first_at <= now:
+            session.told_at = None
+            state.outbox.append(Entry(topic=SESSIONS_ACTIVE, key=session.session_id))
+
+
+def tell_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None:
+    """Key and value for `sessions.active`, if the running session was not told of lately; notes that it is now."""
+    session = bedside.session_at(state, now)
+    if session is None or (session.ended and session.ended.at <= now):
+        return None
+    if session.told_at is not None and now - session.told_at < TOLD_EVERY:
+        return None
+    if session.told_at is None:
+        state.looks[SESSIONS] = session.first_at + LONGEST_SESSION + timedelta(microseconds=1)
+    session.told_at = now
+    return session.session_id, _encode(_shown(state, session, now))
+
+
+def _shown(state: PatientState, session: Session, now: datetime) -> dict[str, Any]:
+    """Who is on which chair since when, with the newest blood pressure (mm[Hg]) and UF rate (mL/h)."""
+    started = session.started
+    return {
+        "session_id": session.session_id,
+        "patient_id": state.id,
+        "unit_id": state.unit_id,
+        "machine_id": session.machine_id or None,
+        "chair": started.chair if started else None,
+        "water_loop_id": started.water_loop_id if started else None,
+        "modality": started.modality if started else None,
+        "since": session.first_at,
+        "planned_minutes": started.planned_minutes if started else None,
+        "elapsed_minutes": int((now - session.first_at).total_seconds() // 60),
+        "systolic_mmhg": session.systolic.value if session.systolic else None,
+        "systolic_at": session.systolic.at if session.systolic else None,
+        "uf_rate_ml_h": session.uf_rate.value if session.uf_rate else None,
+        "uf_rate_at": session.uf_rate.at if session.uf_rate else None,
+        "at": now,
+    }

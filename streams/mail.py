@@ -1,0 +1,220 @@
+"""What a task sends: outbox entries as Kafka messages, dead letters, records sent on; and its counts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from aiokafka.partitioner import DefaultPartitioner
+
+from models.alerts import AlertRecord, Priority
+from models.settings import Settings
+from models.state import NO_VALUE, Entry, SubjectState
+from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, SESSIONS_ACTIVE
+from streams.dead_letters import dead_letter
+from streams.engine.apply import Change
+from streams.health import Health
+from streams.outgoing import Outgoing
+from streams.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+#: CloudEvents' `source`: the same for every worker, so that a repeat differs in `ce_time` alone.
+_SOURCE: Final = b"/dialysis-alerts"
+#: On a record that was sent on from a partition where its key does not belong.
+MOVED_FROM: Final = "dl_moved_from"
+_NO_VALUE: Final = bytes(NO_VALUE)
+_partition_of = DefaultPartitioner()
+
+
+class _Transition(msgspec.Struct):
+    """Just enough of an alert to repeat its headers."""
+
+    revision: int
+    transition: str
+
+
+_transition: Final = msgspec.json.Decoder(_Transition)
+
+
+class Counts:
+    """Counts of one batch, added to the metrics together."""
+
+    __slots__ = (
+        "_health",
+        "_metrics",
+        "_topic",
+        "_topic_metrics",
+        "_types",
+        "duplicates",
+        "late",
+        "unknown",
+        "unusable",
+    )
+
+    def __init__(self, topic: str, metrics: Metrics, health: Health) -> None:
+        self._topic = topic
+        self._metrics, self._health = metrics, health
+        self._topic_metrics = metrics.topic(topic)
+        self._types: dict[type, int] = {}
+        self.duplicates = self.late = self.unknown = self.unusable = 0
+
+    def add(self, event: object, unknown_fields: int, change: Change, *, late: bool) -> None:
+        """Count one usable event and what filing it did."""
+        kind = type(event)
+        self._types[kind] = self._types.get(kind, 0) + 1
+        self.unknown += unknown_fields
+        self.late += late
+        self.duplicates += not change.filed
+        if change.dropped:
+            self._metrics.cap_drops.labels(kind.__name__).inc(change.dropped)
+
+    def flush(self, records: int) -> None:
+        """Add what was counted of so many records to the metrics, and tell how many were usable."""
+        self._health.seen(self._topic, records - self.unusable, self.unusable)
+        for kind, number in self._types.items():
+            self._topic_metrics.events[str(kind.__struct_config__.tag)].inc(number)  # type: ignore[attr-defined]
+        self._types.clear()
+        self._topic_metrics.duplicates.inc(self.duplicates)
+        self._topic_metrics.late.inc(self.late)
+        self._topic_metrics.unknown_fields.inc(self.unknown)
+        self.duplicates = self.late = self.unknown = self.unusable = 0
+
+
+class Mail:
+    """The outgoing side of one task."""
+
+    def __init__(self, settings: Settings, partition: int, metrics: Metrics, health: Health, table: str) -> None:
+        self._settings = settings
+        self._partition = partition
+        self._metrics = metrics
+        self._health = health
+        self._owner = (table, partition)
+        self._partitions = list(range(settings.partitions))
+        self._active = settings.topic(ALERTS_ACTIVE)
+        self._counts: dict[str, Counts] = {}
+        self._extra: list[Outgoing] = []
+        self._told: list[tuple[AlertRecord, datetime | None]] = []
+        #: Open alerts: id to rule, priority and newest bytes.
+        self._open: dict[str, tuple[str, Priority, bytes]] = {}
+        self._moved_topics: set[str] = set()
+
+    # -- input side
+
+    def counts(self, topic: str) -> Counts:
+        """The counts of a topic, by its full name."""
+        if topic not in self._counts:
+            self._counts[topic] = Counts(topic, self._metrics, self._health)
+        return self._counts[topic]
+
+    def is_placed_here(self, record: Any) -> bool:
+        """Whether murmur2 of the key gives this partition. A record without a key is handled where it lies."""
+        return record.key is None or _partition_of(record.key, self._partitions, self._partitions) == self._partition
+
+    def send_on(self, record: Any) -> None:
+        """Send a record that another partitioner put here to the partition of its key."""
+        right = _partition_of(record.key, self._partitions, self._partitions)
+        moved = (MOVED_FROM, f"{record.partition}:{record.offset}".encode())
+        self._extra.append(Outgoing(record.topic, record.key, record.value, (*record.headers, moved), right))
+        self._metrics.topic(record.topic).misplaced.inc()
+        if record.topic not in self._moved_topics:
+            self._moved_topics.add(record.topic)
+            log.warning(
+                "A producer of %s does not partition by murmur2 of the key (librdkafka: partitioner=murmur2_random); "
+                "its records are sent on",
+                record.topic,
+            )
+
+    def dead_letter(self, record: Any, reason: str, detail: str) -> None:
+        """Keep an unusable record for `dead-letters`."""
+        letter = dead_letter(record, reason, detail, self._settings.max_message_bytes)
+        self._extra.append(Outgoing(self._settings.topic(DEAD_LETTERS), letter.key, letter.value, letter.headers))
+        self._metrics.topic(record.topic).dead_letters[reason].inc()
+        self.counts(record.topic).unusable += 1
+
+    # -- output side
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits that is in no outbox."""
+        return bool(self._extra)
+
+    def told(self, alert: AlertRecord, appended_at: datetime | None) -> None:
+        """Note a transition; `appended_at` is the timestamp of the record that made it, None for a deadline."""
+        self._told.append((alert, appended_at))
+
+    def take(self, entries: Iterable[Entry]) -> list[Outgoing]:
+        """The messages to send now: of the outboxes, in order, and what else waits."""
+        extra, self._extra = self._extra, []
+        messages = [message for entry in entries for message in self._of_entry(entry)]
+        return messages + extra
+
+    def acknowledged(self) -> None:
+        """The broker has what was taken: count it."""
+        told, self._told = self._told, []
+        now = time.time()
+        for alert, appended_at in told:
+            self._metrics.alert_transitions.labels(alert.rule, alert.priority, alert.transition).inc()
+            if appended_at is not None:
+                seconds = max(0.0, now - appended_at.timestamp())
+                self._metrics.event_to_alert_seconds.labels(alert.family).observe(seconds)
+            self._follow(alert.alert_id, alert.rule, alert.priority, is_open=alert.status.is_open)
+
+    def adopt(self, state: SubjectState) -> None:
+        """Take over the open alerts of a recovered subject."""
+        for alert in state.alerts.values():
+            if alert.over_at is None:
+                self._follow(alert.alert_id, alert.rule, alert.priority, is_open=True, value=bytes(alert.value))
+
+    def open_alerts(self) -> list[Outgoing]:
+        """The newest transition of each adopted alert, for readers of `alerts.active`."""
+        return [
+            Outgoing(self._active, alert_id.encode(), value, self._repeated_headers(alert_id, value), self._partition)
+            for alert_id, (_, _, value) in self._open.items()
+            if value
+        ]
+
+    def session(self, session_id: str, value: bytes) -> Outgoing:
+        """A message for `sessions.active`, on the patient's partition number."""
+        return Outgoing(self._settings.topic(SESSIONS_ACTIVE), session_id.encode(), value, (), self._partition)
+
+    def _follow(self, alert_id: str, rule: str, priority: Priority, *, is_open: bool, value: bytes = b"") -> None:
+        before = self._open.pop(alert_id, None)
+        if is_open:
+            self._open[alert_id] = (rule, priority, value)
+        self._metrics.open_alerts.moved(self._owner, rule, before[1] if before else None, priority if is_open else None)
+
+    def _of_entry(self, entry: Entry) -> list[Outgoing]:
+        value = bytes(entry.value)
+        topic, key = self._settings.topic(entry.topic), entry.key.encode()
+        if not entry.ce_type:
+            keyed_elsewhere = entry.topic in (ALERTS_ACTIVE, SESSIONS_ACTIVE)
+            partition = self._partition if keyed_elsewhere else None
+            return [Outgoing(topic, key, None if value == _NO_VALUE else value, (), partition)]
+        headers = _headers(entry.ce_id, entry.ce_type)
+        alert_id = entry.ce_id.partition(":")[0].encode()
+        return [
+            Outgoing(topic, key, value, headers),
+            Outgoing(self._active, alert_id, value, headers, self._partition),
+        ]
+
+    @staticmethod
+    def _repeated_headers(alert_id: str, value: bytes) -> tuple[tuple[str, bytes], ...]:
+        shown = _transition.decode(value)
+        return _headers(f"{alert_id}:{shown.revision}", f"dialysis.alert.{shown.transition}")
+
+
+def _headers(ce_id: str, ce_type: str) -> tuple[tuple[str, bytes], ...]:
+    """CloudEvents 1.0, binary mode. Repeats differ in `ce_time` alone."""
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", ce_id.encode()),
+        ("ce_type", ce_type.encode()),
+        ("ce_source", _SOURCE),
+        ("ce_time", datetime.now(UTC).isoformat().encode()),
+        ("content-type", b"application/json"),
+    )

@@ -1,0 +1,224 @@
+"""`worker`: the Faust worker. Starts what serves health, waits for the broker, runs the tasks, ends in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from models.parsing import parse_loop_event, parse_patient_event
+from models.settings import Settings
+from models.state import LoopState, NewerSchemaError, PatientState, StateCodec
+from models.topics import PATIENT_TOPICS, UNIT_SIGNALS, WORKER_STATUS
+from streams.agents import Desk
+from streams.engine.factory import loop_partition, patient_partition
+from streams.health import Health
+from streams.http_server import AddressError, HttpServer
+from streams.outgoing import Outgoing, Sender
+from streams.rules.catalogue import RuleSettings, RuleSettingsError, load_settings
+from streams.task import Kind
+from streams.telemetry import Metrics
+from streams.transport import App, PartitionCountError, check_partitions, create_app
+from streams.transport import run as run_app
+
+log = logging.getLogger(__name__)
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+#: How often each partition's owner writes `worker-status`.
+STATUS_S: Final = 5.0
+#: The worker's own timer: health and gauges.
+TIMER_S: Final = 1.0
+_encode = msgspec.json.Encoder().encode
+
+
+def run(settings: Settings) -> int:
+    """Run a worker until SIGTERM or SIGINT; returns the exit status."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for chatty in ("aiokafka", "faust", "mode", "aiohttp.access"):
+        logging.getLogger(chatty).setLevel("DEBUG" if settings.log_level == "debug" else "WARNING")
+    try:
+        rules = load_settings(settings.rules)
+    except RuleSettingsError as error:
+        print(f"DIALYSIS_RULES: {error}", file=sys.stderr)
+        return WRONG_USE
+    return asyncio.run(Worker(settings, rules).run())
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, settings: Settings, rules: RuleSettings) -> None:
+        self._settings, self._rules = settings, rules
+        self._metrics, self._health = Metrics(), Health()
+        self._stop = asyncio.Event()
+        self._error: BaseException | None = None
+        self._desks: list[Desk[Any]] = []
+        self._handled: dict[tuple[str, int], int] = {}
+
+    async def run(self) -> int:
+        """Serve, wait for the broker, work; returns the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        server = HttpServer(self._settings.http_address, self._health, self._metrics.registry)
+        try:
+            async with server:
+                log.info("metrics and health on port %d", server.port)
+                return await self._serve()
+        except AddressError as error:
+            print(error, file=sys.stderr)
+            return FAILED
+
+    async def _serve(self) -> int:
+        timer = asyncio.create_task(self._timer(), name="timer")
+        try:
+            if not await self._broker_is_ready():
+                return DONE
+            app = create_app(self._settings)
+            self._desks = [
+                Desk(app, kind, self._settings, self._metrics, self._health, self._fail) for kind in self._kinds()
+            ]
+            status = asyncio.create_task(self._tell_status(app), name="status")
+            try:
+                await run_app(app, self._stop)
+            finally:
+                status.cancel()
+        except PartitionCountError as error:
+            print(error, file=sys.stderr)
+            return WRONG_USE
+        except NewerSchemaError as error:
+            print(error, file=sys.stderr)
+            return FAILED
+        except Exception as error:  # noqa: BLE001 (whatever it is, it ends the worker, logged below)
+            self._error = self._error or error
+        finally:
+            timer.cancel()
+        if self._error is not None:
+            log.error("the worker ends: %s", self._error, exc_info=self._error)
+            return FAILED
+        log.info("the worker ended; everything handled is stored")
+        return DONE
+
+    def _fail(self, error: BaseException) -> None:
+        """A task met what no repetition can mend: stop, and let a supervisor start the worker again."""
+        self._error = self._error or error
+        self._stop.set()
+
+    def _kinds(self) -> tuple[Kind[PatientState], Kind[LoopState]]:
+        def on_rule_error(rule: str) -> None:
+            self._metrics.rule_errors.labels(rule).inc()
+
+        retention = self._settings.retention
+        return (
+            Kind(
+                "patients",
+                PATIENT_TOPICS,
+                "patient_id",
+                StateCodec(PatientState),
+                parse_patient_event,
+                lambda: patient_partition(self._rules, retention, on_rule_error),
+            ),
+            Kind(
+                "loops",
+                (UNIT_SIGNALS,),
+                "water_loop_id",
+                StateCodec(LoopState),
+                parse_loop_event,
+                lambda: loop_partition(self._rules, retention, on_rule_error),
+            ),
+        )
+
+    async def _broker_is_ready(self) -> bool:
+        """Wait until the broker answers and the topics are as they must be; False if told to stop meanwhile."""
+        names = (*PATIENT_TOPICS, UNIT_SIGNALS)
+        wanted = {self._settings.topic(name): self._settings.partitions for name in names}
+        checking = asyncio.create_task(check_partitions(self._settings, wanted))
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({checking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not checking.done():
+            checking.cancel()
+            return False
+        checking.result()
+        return True
+
+    # -- signs of life ------------------------------------------------------------------------------------------------
+
+    async def _timer(self) -> None:
+        while True:
+            self._health.ticked()
+            self._metrics.last_tick_timestamp_seconds.set(time.time())
+            await asyncio.sleep(TIMER_S)
+
+    async def _tell_status(self, app: App) -> None:
+        """Gauges every second; `worker-status` every five, from each partition's owner."""
+        sender, due = Sender(app), 0.0
+        assigned: list[Any] = []
+        while True:
+            await asyncio.sleep(TIMER_S)
+            tps = [tp for desk in self._desks for tp in desk.tps]
+            if tps != assigned:
+                assigned = tps
+                self._health.assigned([(tp.topic, tp.partition) for tp in tps])
+                self._metrics.assignments.inc()
+                if tps:
+                    self._health.recovered()
+                    self._metrics.state_recovery_seconds.set(app.recovery_seconds or 0.0)
+                else:
+                    self._metrics.partitions_revoked()
+            self._watch(app)
+            if tps and time.monotonic() >= due:
+                due = time.monotonic() + STATUS_S
+                await sender.send_all(self._statuses())
+
+    def _watch(self, app: App) -> None:
+        now = time.monotonic()
+        if app.heartbeat_at is not None and now - app.heartbeat_at < TIMER_S * 3:
+            self._health.broker_answered()
+        for desk in self._desks:
+            for tp in desk.tps:
+                lag = app.lag(tp)
+                if lag is not None:
+                    self._metrics.lag(tp.topic, tp.partition, lag)
+            for number, task in desk.tasks.items():
+                gauge = (
+                    self._metrics.clock_timestamp_seconds
+                    if desk.kind.table == "patients"
+                    else self._metrics.loop_clock_timestamp_seconds
+                )
+                if task.subjects.states:
+                    gauge.labels(str(number)).set(task.subjects.now.timestamp())
+                progress = self._handled.get((desk.kind.table, number)) != task.handled or task.is_current()
+                self._handled[desk.kind.table, number] = task.handled
+                if progress:
+                    for topic in desk.topics.topics:
+                        self._health.polled(topic, number)
+
+    def _statuses(self) -> list[Outgoing]:
+        """What readers of `worker-status` see: the clock of a partition, and how far it is behind."""
+        topic, messages = self._settings.topic(WORKER_STATUS), []
+        for desk in self._desks:
+            if desk.kind.table != "patients":
+                continue
+            for number, task in desk.tasks.items():
+                known = bool(task.subjects.states)
+                value = {
+                    "partition": number,
+                    "now": task.subjects.now if known else None,
+                    "lag_seconds": round(task.lag().total_seconds(), 3) if known else None,
+                    "recovering": False,
+                    "current": task.is_current(),
+                    "patients": len(task.subjects.states),
+                    "rules_hash": self._rules.hash,
+                    "at": datetime.now(UTC),
+                }
+                messages.append(Outgoing(topic, str(number).encode(), _encode(value)))
+        return messages
