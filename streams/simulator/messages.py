@@ -1,0 +1,102 @@
+"""What the virtual unit yields: messages ready to send, and what was meant by them.
+
+Inside the simulator time is a float: seconds since the unit's start, negative in a backfill. Only `Scribe` turns
+it into instants, so a unit started at another moment says the same, shifted.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+#: Laboratories write local time; machines and nurses' tablets write UTC.
+_LOCAL: Final = timezone(timedelta(hours=1))
+
+
+class Scenario(StrEnum):
+    """How much goes wrong in the virtual unit; `streams.simulator.rates` has the figures.
+
+    `quiet`: nothing should alert. `normal`: realistic rates (clinical.md section 2). `dense`: for the demo, `normal`
+    but milder, and from the start on a script plants every kind of condition, the first round within 45 s.
+    `garbage`: `normal` with broken messages of every kind between.
+    """
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    DENSE = "dense"
+    GARBAGE = "garbage"
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A condition that a rule should find once the message that completes it has arrived.
+
+    Every planted condition is to be raised; not every alert was planted (one may follow from several values).
+
+    Attributes:
+        rule: The contract's name of the rule, `garbage` for a message that must become a dead letter.
+        patient_id: Whom it is about; for garbage the message's key.
+        at: Onset at the bedside.
+        ends_at: When a later message of the simulator ends or withdraws it; None when none does so for sure.
+        ids: Identities of the messages behind it, e.g. a `result_id`.
+        reason: For garbage the reason of the dead letter, else None.
+    """
+
+    rule: str
+    patient_id: str
+    at: datetime
+    ends_at: datetime | None = None
+    ids: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class TimedMessage(NamedTuple):
+    """One message and when it happened and arrived; `topic` is the contract's name without prefix."""
+
+    received_at: datetime
+    at: datetime
+    topic: str
+    key: str
+    value: bytes | None
+    planted: Planted | None = None
+
+
+class Scribe:
+    """Writes events down: offsets in seconds from the unit's start become instants, fields become JSON."""
+
+    def __init__(self, start: datetime) -> None:
+        if start.tzinfo is None:
+            raise ValueError("The start of a simulated unit needs an offset, for example +00:00")
+        start = start.astimezone(UTC)
+        #: The unit's start in UTC, to the millisecond, as Kafka's timestamps are.
+        self.start: Final = start.replace(microsecond=start.microsecond // 1000 * 1000)
+
+    def at(self, offset: float) -> datetime:
+        """The instant `offset` seconds after the start, to the millisecond."""
+        return self.start + timedelta(milliseconds=round(offset * 1000))
+
+    def local(self, offset: float) -> datetime:
+        """The same instant in the laboratory's own time zone."""
+        return self.at(offset).astimezone(_LOCAL)
+
+    def event(
+        self,
+        topic: str,
+        kind: str,
+        patient_id: str,
+        at: float,
+        *,
+        delay: float = 1.0,
+        fields: dict[str, Any],
+        planted: Planted | None = None,
+    ) -> TimedMessage:
+        """An event of type `kind` that happened at `at` and arrives `delay` seconds later.
+
+        Fields that are None are left out; instants among them are written as they are.
+        """
+        happened = fields.pop("at", None) or self.at(at)
+        body = {"type": kind, "patient_id": patient_id, "at": happened}
+        body.update((name, value) for name, value in fields.items() if value is not None)
+        return TimedMessage(self.at(at + delay), self.at(at), topic, patient_id, msgspec.json.encode(body), planted)

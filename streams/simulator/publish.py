@@ -1,0 +1,226 @@
+"""Sends simulated messages to Kafka, paced, and to a file as JSON lines."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, BinaryIO, Final
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaError
+
+from models.settings import Settings
+from models.topics import PATIENT_TOPICS
+from streams.simulator.messages import TimedMessage
+from streams.simulator.pace import Pace
+from streams.simulator.target import PublishError, append_time_topics
+
+_START_S: Final = 15.0
+_STOP_S: Final = 10.0
+#: The shortest sleep: messages closer together than this go out together.
+_TICK_S: Final = 0.005
+#: Others may run after so many messages that were due at once.
+_BURST: Final = 200
+
+
+@dataclass(slots=True)
+class PublishSummary:
+    """What was sent.
+
+    Attributes:
+        by_topic: Acknowledged messages by topic of the contract.
+        seconds: How long it took.
+        last: When the last one arrived, in simulated time.
+        stopped: Whether it was told to stop before the messages ended.
+        append_time: Topics that stamp records on arrival (`LogAppendTime`) and so overrule our timestamps.
+    """
+
+    by_topic: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    last: datetime | None = None
+    stopped: bool = False
+    append_time: frozenset[str] = frozenset()
+
+    @property
+    def sent(self) -> int:
+        """All acknowledged messages."""
+        return self.by_topic.total()
+
+
+async def publish(
+    settings: Settings,
+    messages: Iterable[TimedMessage],
+    *,
+    rate: float | None = None,
+    speed: float = 1.0,
+    live_at: datetime | None = None,
+    wall_clock: bool = False,
+    until: datetime | None = None,
+    limit: int | None = None,
+    stop: asyncio.Event | None = None,
+) -> PublishSummary:
+    """Send messages to their topics; `Pace` explains `rate`, `speed`, `live_at` and `wall_clock`.
+
+    A record's timestamp is the message's `received_at`. Topics with `LogAppendTime`, as in production, overrule
+    it: there a backfill arrives "now", and a speed other than 1 takes event times away from record times. For a
+    demo with a past make the input topics with `CreateTime`; even then a broker refuses timestamps more than
+    `message.timestamp.after.max.ms` (an hour) ahead.
+
+    Args:
+        settings: Where Kafka is and how topics are called.
+        messages: In order of arrival; may be endless.
+        rate: Messages a second, or None.
+        speed: Simulated seconds a second; 0 is as fast as possible.
+        live_at: Where a backfill ends.
+        wall_clock: Whether `live_at` is a time of the real clock.
+        until: Messages from this simulated time on are not sent.
+        limit: Not more messages than this.
+        stop: Ends it early; what was sent is still delivered.
+
+    Returns:
+        What the broker has acknowledged.
+
+    Raises:
+        PublishError: Kafka cannot be reached, lacks a topic or refuses a message; a sentence for people.
+    """
+    pace = Pace(rate=rate, speed=speed, live_at=live_at, wall_clock=wall_clock)
+    stop = stop or asyncio.Event()
+    summary = PublishSummary(append_time=await append_time_topics(settings))
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.brokers,
+        client_id="dialysis-simulator",
+        enable_idempotence=True,
+        linger_ms=5,
+        max_batch_size=256 * 1024,
+        max_request_size=settings.max_message_bytes,
+    )
+    delivery = _Delivery(producer, settings, summary)
+    began = time.monotonic()
+    try:
+        await _reach(producer, settings)
+        for due_at_once, message in enumerate(messages):
+            if (until and message.received_at >= until) or (limit is not None and delivery.given >= limit):
+                break
+            wait = pace.wait(message)
+            if wait > 0:
+                await _sleep(max(wait, _TICK_S), stop)
+            elif due_at_once % _BURST == 0:
+                await asyncio.sleep(0)
+            if stop.is_set():
+                break
+            await delivery.send(message)
+        await delivery.finish()
+    finally:
+        with contextlib.suppress(KafkaError, TimeoutError):
+            await asyncio.wait_for(producer.stop(), _STOP_S)
+        summary.seconds = time.monotonic() - began
+        summary.stopped = stop.is_set()
+    return summary
+
+
+class _Delivery:
+    """Hands messages to the producer and keeps count of what became of them."""
+
+    def __init__(self, producer: AIOKafkaProducer, settings: Settings, summary: PublishSummary) -> None:
+        self._producer = producer
+        self._topics = {name: settings.topic(name) for name in PATIENT_TOPICS}
+        self._summary = summary
+        self._failure: BaseException | None = None
+        self.given = 0
+
+    async def send(self, message: TimedMessage) -> None:
+        if self._failure:
+            raise _worded(self._failure)
+        try:
+            future = await self._producer.send(
+                self._topics[message.topic],
+                message.value,
+                message.key.encode(),
+                timestamp_ms=round(message.received_at.timestamp() * 1000),
+            )
+        except KafkaError as error:
+            raise _worded(error) from error
+        self.given += 1
+
+        def done(finished: "asyncio.Future[Any]") -> None:
+            if finished.cancelled():
+                return
+            if error := finished.exception():
+                self._failure = error
+                return
+            self._summary.by_topic[message.topic] += 1
+            if self._summary.last is None or message.received_at > self._summary.last:
+                self._summary.last = message.received_at
+
+        future.add_done_callback(done)
+
+    async def finish(self) -> None:
+        """Wait until the broker has acknowledged everything."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._producer.flush(), _STOP_S)
+        if self._failure:
+            raise _worded(self._failure)
+        missing = self.given - self._summary.sent
+        if missing:
+            raise PublishError(f"Kafka has not acknowledged the last {missing} messages within {_STOP_S:g} s.")
+
+
+async def _reach(producer: AIOKafkaProducer, settings: Settings) -> None:
+    try:
+        await asyncio.wait_for(producer.start(), _START_S)
+    except (KafkaConnectionError, TimeoutError) as error:
+        raise PublishError.unreachable(settings) from error
+
+
+async def _sleep(seconds: float, stop: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+def _worded(error: BaseException) -> PublishError:
+    if isinstance(error, InvalidTimestampError):
+        return PublishError(
+            "Kafka refuses timestamps that far from its clock: use a lower speed, a start in the past, "
+            "or topics with LogAppendTime."
+        )
+    return PublishError(f"Kafka did not take a message: {error or type(error).__name__}.")
+
+
+def json_line(message: TimedMessage) -> bytes:
+    """One line for `replay`: the value, with `received_at` where that differs from `at`; broken ones as they are.
+
+    Line ends inside a broken value become spaces; a value that is null or empty is an empty line.
+    """
+    line = (message.value or b"").replace(b"\n", b" ").replace(b"\r", b" ")
+    if message.received_at != message.at and line.startswith(b"{") and line.endswith(b"}"):
+        line = line[:-1] + b',"received_at":' + msgspec.json.encode(message.received_at) + b"}"
+    return line + b"\n"
+
+
+def write_jsonl(
+    messages: Iterable[TimedMessage],
+    file: BinaryIO,
+    *,
+    until: datetime | None = None,
+    limit: int | None = None,
+) -> int:
+    """Write messages as JSON lines, as `replay` reads them, and return how many.
+
+    Args:
+        messages: In order of arrival; may be endless if `until` or `limit` ends them.
+        file: Open for bytes.
+        until: Messages from this simulated time on are left out.
+        limit: Not more than this.
+    """
+    written = 0
+    for message in messages:
+        if (until and message.received_at >= until) or (limit is not None and written >= limit):
+            break
+        file.write(json_line(message))
+        written += 1
+    file.flush()
+    return written

@@ -1,0 +1,200 @@
+"""The script of `dense`: what is planted from the unit's start on, a round a minute."""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from models.analytes import Analyte
+from models.topics import CLINICAL_EVENTS, LAB_RESULTS
+from streams.simulator.chance import stream
+from streams.simulator.labs import Laboratory
+from streams.simulator.messages import Planted, Scribe, TimedMessage
+from streams.simulator.population import DAY, MINUTE
+from streams.simulator.timetable import CHAIRS_PER_UNIT, Slot, Timetable
+
+#: A round begins each so many seconds.
+ROUND: Final = 60.0
+#: From a planted condition that does not end by itself to the result that ends it, seconds.
+_REMEDY: Final = 4 * MINUTE
+#: The least that a chosen session has run and has still to go, seconds.
+_MARGIN: Final = 3 * MINUTE
+#: Patients are chosen among the first chairs only, so that a round of a large unit costs no more.
+_CHAIRS: Final = 4 * CHAIRS_PER_UNIT
+
+_Plant = Callable[[Slot, float, random.Random], list[TimedMessage]]
+
+
+class Script:
+    """Rounds of planted conditions; a round depends only on seed and number.
+
+    The first round, in seconds from the start: 4 low magnesium, 9 severe low magnesium, 14 a jerk and 22 a speech
+    disturbance (aluminium suspicion), 18 a cramp that has ended at 43, 28 an aluminium level, 33 a low magnesium
+    that 52 corrects upwards, 38 a result in an unknown unit. Each later round has a low magnesium, a cramp and one
+    of the others. A low magnesium is followed by a normal one and a suspicion by a low aluminium, 4 min later.
+    """
+
+    def __init__(self, seed: int, scribe: Scribe, timetable: Timetable) -> None:
+        self._seed = seed
+        self._scribe = scribe
+        self._timetable = timetable
+        self._others: tuple[_Plant, ...] = (
+            self._suspicion,
+            self._severe_magnesium,
+            self._corrected_magnesium,
+            self._suspicion,
+            self._aluminum,
+            self._unknown_unit,
+        )
+
+    def round(self, number: int) -> Iterator[TimedMessage]:
+        """The messages of a round, in order of arrival."""
+        rng, start = stream(self._seed, "script", number), number * ROUND
+        if number == 0:
+            plan: list[tuple[float, _Plant]] = [
+                (4.0, self._low_magnesium),
+                (9.0, self._severe_magnesium),
+                (14.0, self._suspicion),
+                (18.0, self._cramp),
+                (28.0, self._aluminum),
+                (33.0, self._corrected_magnesium),
+                (38.0, self._unknown_unit),
+            ]
+        else:
+            other = self._others[number % len(self._others)]
+            offsets = sorted(rng.uniform(2, 30) for _ in range(3))
+            kinds: tuple[_Plant, ...] = (self._low_magnesium, self._cramp, other)
+            plan = list(zip(offsets, kinds, strict=True))
+        said: list[TimedMessage] = []
+        slots = self._running(number, start)
+        for (offset, plant), slot in zip(plan, slots, strict=False):
+            said += plant(slot, start + offset, rng)
+        said.sort(key=lambda message: message.received_at)
+        return iter(said)
+
+    def _running(self, number: int, now: float) -> list[Slot]:
+        """The sessions that are well under way, beginning at another chair each round; again and again if few."""
+        chairs = list(range(min(self._timetable.chairs, _CHAIRS)))
+        turn = number * 3 % len(chairs)
+        found = []
+        for chair in chairs[turn:] + chairs[:turn]:
+            slot = self._timetable.running(chair, now)
+            if slot and slot.start + _MARGIN < now < slot.end - _MARGIN:
+                found.append(slot)
+        return found * 7
+
+    def _magnesium(self, slot: Slot, base: float, name: str, at: float, **other: Any) -> TimedMessage:
+        result_id = f"{slot.session_id}-{name}"
+        collected = at - 25 * MINUTE if name.startswith("mg-low") else at - 2 * MINUTE
+        return Laboratory(self._scribe, slot.person).result(
+            Analyte.MAGNESIUM, base, result_id, collected=collected, reported=at, **other
+        )
+
+    def _remedied(self, slot: Slot, base: float, at: float) -> list[TimedMessage]:
+        end = at + _REMEDY
+        return [
+            self._magnesium(slot, base, f"mg-low-{round(at)}", at, ends=end),
+            self._magnesium(slot, 2.1, f"mg-normal-{round(at)}", end),
+        ]
+
+    def _low_magnesium(self, slot: Slot, at: float, rng: random.Random) -> list[TimedMessage]:
+        return self._remedied(slot, rng.uniform(1.3, 1.55), at)
+
+    def _severe_magnesium(self, slot: Slot, at: float, rng: random.Random) -> list[TimedMessage]:
+        return self._remedied(slot, rng.uniform(0.75, 0.88), at)
+
+    def _corrected_magnesium(self, slot: Slot, at: float, rng: random.Random) -> list[TimedMessage]:
+        name, low = f"mg-low-corrected-{round(at)}", rng.uniform(1.4, 1.55)
+        end = at + 19
+        first = self._magnesium(slot, low, name, at, ends=end)
+        # The same specimen: collected as before, reported anew.
+        again = Laboratory(self._scribe, slot.person).result(
+            Analyte.MAGNESIUM,
+            2.0,
+            f"{slot.session_id}-{name}",
+            collected=at - 25 * MINUTE,
+            reported=end,
+            status="corrected",
+        )
+        return [first, again]
+
+    def _aluminum(self, slot: Slot, at: float, rng: random.Random) -> list[TimedMessage]:
+        return [self._level(slot, rng.uniform(64, 140), at - 4 * DAY, at)]
+
+    def _level(self, slot: Slot, base: float, collected: float, at: float) -> TimedMessage:
+        return Laboratory(self._scribe, slot.person).result(
+            Analyte.ALUMINUM, base, f"{slot.session_id}-al-{round(at)}", collected=collected, reported=at
+        )
+
+    def _unknown_unit(self, slot: Slot, at: float, rng: random.Random) -> list[TimedMessage]:
+        result_id = f"{slot.session_id}-unit-{round(at)}"
+        fields = {
+            "result_id": result_id,
+            "analyte": Analyte.MAGNESIUM,
+            "value": round(rng.uniform(18, 24), 1),
+            "unit": "mg/L",
+            "source": slot.person.laboratory.name,
+        }
+        collected = at - 20 * MINUTE
+        patient_id = slot.person.patient_id
+        planted = Planted("data_quality", patient_id, self._scribe.at(collected), ids=(result_id,))
+        return [
+            self._scribe.event(
+                LAB_RESULTS,
+                "lab_result",
+                patient_id,
+                collected,
+                delay=at - collected,
+                fields=fields,
+                planted=planted,
+            )
+        ]
+
+    def _symptom(
+        self,
+        slot: Slot,
+        kind: str,
+        at: float,
+        arrives: float,
+        planted: Planted | None = None,
+        ended: float | None = None,
+    ) -> TimedMessage:
+        fields = {
+            "symptom_id": f"{slot.session_id}-{kind}-{round(at)}",
+            "kind": kind,
+            "ended_at": None if ended is None else self._scribe.at(ended),
+            "unit_id": slot.unit_id,
+        }
+        return self._scribe.event(
+            CLINICAL_EVENTS,
+            "symptom",
+            slot.person.patient_id,
+            at,
+            delay=arrives - at,
+            fields=fields,
+            planted=planted,
+        )
+
+    def _cramp(self, slot: Slot, at: float, rng: random.Random) -> list[TimedMessage]:
+        end = at + rng.uniform(20, 24.5)
+        symptom_id = f"{slot.session_id}-cramp-{round(at)}"
+        onset = self._scribe.at(at)
+        planted = Planted("intradialytic_cramp", slot.person.patient_id, onset, self._scribe.at(end), (symptom_id,))
+        return [
+            self._symptom(slot, "cramp", at, at + 0.5, planted),
+            self._symptom(slot, "cramp", at, end + 0.5, ended=end),
+        ]
+
+    def _suspicion(self, slot: Slot, at: float, _rng: random.Random) -> list[TimedMessage]:
+        second, end = at + 8, at + _REMEDY
+        ids = (
+            f"{slot.session_id}-jerk-{round(at)}",
+            f"{slot.session_id}-speech_disturbance-{round(second)}",
+        )
+        planted = Planted(
+            "aluminum_suspicion", slot.person.patient_id, self._scribe.at(second), self._scribe.at(end), ids
+        )
+        return [
+            self._symptom(slot, "jerk", at, at + 0.5),
+            self._symptom(slot, "speech_disturbance", second, second + 0.5, planted),
+            self._level(slot, 6.0, at + MINUTE, end),
+        ]
