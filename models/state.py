@@ -48,6 +48,7 @@ MAX_RESPONSES: Final = 100
 MAX_OTHERS: Final = 100
 MAX_OVER_ALERTS: Final = 100
 MAX_SIGNALS: Final = 500
+MAX_SOURCES: Final = 50
 
 
 #: Stands for "no value" in an outbox entry: no message of ours is a bare null.
@@ -116,16 +117,13 @@ class Session(msgspec.Struct, omit_defaults=True):
     ended: SessionEnded | None = None
     systolic: Reading | None = None
     uf_rate: Reading | None = None
-    #: Newest arrival of a sample whose own time was believable.
-    believable_at: datetime | None = None
     #: When `sessions.active` last told of it.
     told_at: datetime | None = None
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A message whose own time lay ahead of its arrival."""
+    """A source whose newest message told of a time ahead of its arrival."""
 
-    source: str
     id: str
     #: Arrival of the first such message in a row, and how far it was ahead then, in seconds.
     since: datetime
@@ -172,7 +170,9 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True):
     schedules: dict[str, Schedule] = {}
     machine_alarms: dict[str, MachineAlarm] = {}
     responses: dict[str, AlertResponse] = {}
+    #: Sources whose newest message came from the future, and the newest believable arrival of each source.
     problems: dict[str, Problem] = {}
+    heard: dict[str, datetime] = {}
     #: What was last told to a water loop about each alert.
     signals: dict[str, UnitSignal] = {}
     signal_sequence: int = 0

@@ -101,7 +101,7 @@ def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
         ),
         TopicSpec(ALERTS_ACTIVE, "alert_id", "newest transition of every alert", _compacted(**roomy)),
         TopicSpec(SESSIONS_ACTIVE, "session_id", "who is on which chair", _compacted()),
-        TopicSpec(WORKER_STATUS, "partition", "clock, lag and health of each partition", _deleted(1)),
+        TopicSpec(WORKER_STATUS, "partition", "clock, lag and health of each partition", _compacted()),
         TopicSpec(DEAD_LETTERS, "original key", "raw bytes of what could not be used", _deleted(35, **roomy)),
         TopicSpec(INGEST, "any", "foreign messages to be normalised", _deleted(7, **append_time)),
     ]

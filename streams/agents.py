@@ -40,6 +40,7 @@ class Desk(Generic[StateT]):
 
     Args:
         kind: patients or water loops.
+        changed: called when partitions have come, with their state complete, and when they have gone.
         fail: called with the error that must stop the worker.
     """
 
@@ -50,13 +51,17 @@ class Desk(Generic[StateT]):
         settings: Settings,
         metrics: Metrics,
         health: Health,
+        changed: Callable[[], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         topics = TopicSet(kind.table, tuple(settings.topic(name) for name in kind.topics), settings.partitions)
         self.kind = kind
         self.tasks: dict[int, PartitionTask[StateT]] = {}
         self.topics = topics
-        self._settings, self._metrics, self._health, self._fail = settings, metrics, health, fail
+        #: Whether this worker has been given partitions, and has recovered them.
+        self.ready = False
+        self._settings, self._metrics, self._health = settings, metrics, health
+        self._changed, self._fail = changed, fail
         self._runners: dict[int, asyncio.Task[None]] = {}
         self._port = KafkaPort(app, topics)
         source = app.attach(topics, self)
@@ -87,6 +92,8 @@ class Desk(Generic[StateT]):
         for number, task in tasks.items():
             runner = self._runners[number] = asyncio.create_task(task.run(), name=f"{self.kind.table}[{number}]")
             runner.add_done_callback(self._ended)
+        self.ready = True
+        self._changed()
         log.info("%s: %d partitions, %d subjects", self.kind.table, len(tasks), self.subjects)
 
     async def on_revoked(self, partitions: set[int]) -> None:
@@ -102,6 +109,8 @@ class Desk(Generic[StateT]):
         finally:
             for runner in runners.values():
                 runner.cancel()
+            self.ready = False
+            self._changed()
 
     @property
     def subjects(self) -> int:

@@ -310,6 +310,7 @@ class PartitionTask(Generic[StateT]):
         if dirty and self._dirty_since is None:
             self._dirty_since = time.monotonic()
         counts.flush(len(records))
+        self._followed_at = time.monotonic()
 
     def _belongs(self, record: Any, subject: str) -> bool:
         """Whether a record of a subject not seen before lies where its key says, and its key says the subject."""

@@ -62,6 +62,7 @@ class Worker:
         self._error: BaseException | None = None
         self._desks: list[Desk[Any]] = []
         self._handled: dict[tuple[str, int], int] = {}
+        self._assigned: list[tuple[str, int]] = []
 
     async def run(self) -> int:
         """Serve, wait for the broker, work; returns the exit status."""
@@ -84,7 +85,8 @@ class Worker:
                 return DONE
             app = create_app(self._settings)
             self._desks = [
-                Desk(app, kind, self._settings, self._metrics, self._health, self._fail) for kind in self._kinds()
+                Desk(app, kind, self._settings, self._metrics, self._health, lambda: self._assignment(app), self._fail)
+                for kind in self._kinds()
             ]
             status = asyncio.create_task(self._tell_status(app), name="status")
             try:
@@ -161,23 +163,24 @@ class Worker:
     async def _tell_status(self, app: App) -> None:
         """Gauges every second; `worker-status` every five, from each partition's owner."""
         sender, due = Sender(app), 0.0
-        assigned: list[Any] = []
         while True:
             await asyncio.sleep(TIMER_S)
-            tps = [tp for desk in self._desks for tp in desk.tps]
-            if tps != assigned:
-                assigned = tps
-                self._health.assigned([(tp.topic, tp.partition) for tp in tps])
-                self._metrics.assignments.inc()
-                if tps:
-                    self._health.recovered()
-                    self._metrics.state_recovery_seconds.set(app.recovery_seconds or 0.0)
-                else:
-                    self._metrics.partitions_revoked()
             self._watch(app)
-            if tps and time.monotonic() >= due:
+            if time.monotonic() >= due and any(desk.tasks for desk in self._desks):
                 due = time.monotonic() + STATUS_S
                 await sender.send_all(self._statuses())
+
+    def _assignment(self, app: App) -> None:
+        """Partitions came or went. Until every desk has its state again, health waits for the recovery."""
+        if not all(desk.ready for desk in self._desks):
+            self._metrics.partitions_revoked()
+            self._health.assigned(self._assigned)
+            return
+        self._assigned = [(tp.topic, tp.partition) for desk in self._desks for tp in desk.tps]
+        self._health.assigned(self._assigned)
+        self._health.recovered()
+        self._metrics.assignments.inc()
+        self._metrics.state_recovery_seconds.set(app.recovery_seconds or 0.0)
 
     def _watch(self, app: App) -> None:
         now = time.monotonic()

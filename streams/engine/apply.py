@@ -37,6 +37,7 @@ from models.state import (
     MAX_OTHERS,
     MAX_RESPONSES,
     MAX_SESSIONS,
+    MAX_SOURCES,
     MAX_SYMPTOMS,
     PatientState,
     Problem,
@@ -90,7 +91,7 @@ def apply(state: PatientState, event: PatientRecord, received_at: datetime, now:
         return NOT_FILED
     change = _FILERS[type(event)](state, event, horizon)
     _unit(state, event)
-    clock = _check_clock(state, event, received_at)
+    clock = _check_clock(state, _source(event), event, received_at)
     return replace(change, facets=change.facets | clock) if clock else change
 
 
@@ -110,6 +111,8 @@ def _unit(state: PatientState, event: PatientRecord) -> None:
 
 _SESSION: Final = frozenset({"session"})
 _SESSION_CHANGED: Final = Change(_SESSION)
+_CLOCK: Final = frozenset({CLOCK})
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, horizon: datetime) -> Change:
@@ -127,13 +130,8 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, ho
         session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
     if sample.unit_id is not None and sample.unit_id != state.unit_id:
         _unit(state, sample)
-    if at - received_at <= AHEAD:
-        if session.believable_at is None or received_at > session.believable_at:
-            session.believable_at = received_at
-        if not state.problems or state.problems.pop(f"clock:{sample.machine_id}", None) is None:
-            return change
-        return replace(change, facets=change.facets | {CLOCK})
-    return _ahead(state, f"clock:{sample.machine_id}", sample.machine_id, sample, received_at, session, change)
+    clock = _check_clock(state, sample.machine_id, sample, received_at)
+    return replace(change, facets=change.facets | clock) if clock else change
 
 
 def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
@@ -143,39 +141,36 @@ def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
     return known
 
 
-def _ahead(
-    state: PatientState,
-    key: str,
-    source: str,
-    event: PatientRecord,
-    received_at: datetime,
-    session: Session | None,
-    change: Change,
-) -> Change:
-    """Note a message from the future, unless a later one of the same source was believable."""
-    if session and session.believable_at and session.believable_at > received_at:
-        return change
-    known = state.problems.get(key)
-    if known and known.received_at >= received_at:
-        return change
-    ahead = (event.at - received_at).total_seconds()
-    state.problems[key] = Problem(
-        source=source,
+def _check_clock(state: PatientState, source: str, event: PatientRecord, received_at: datetime) -> frozenset[str]:
+    """Note whether a source's newest message came from the future; the facet `CLOCK` where that is news."""
+    heard = state.heard.get(source)
+    if event.at - received_at <= AHEAD:
+        if heard is None or received_at > heard:
+            state.heard[source] = received_at
+            if heard is None:
+                prune(state.heard, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda moment: moment, frozenset())
+        known = state.problems.get(source) if state.problems else None
+        if known is None or known.received_at > received_at:
+            return _NOTHING
+        del state.problems[source]
+        return _CLOCK
+    known = state.problems.get(source)
+    if (heard is not None and heard > received_at) or (known is not None and known.received_at >= received_at):
+        return _NOTHING
+    state.problems[source] = Problem(
         id=known.id if known else event.at.isoformat(),
         since=known.since if known else received_at,
-        ahead_s=known.ahead_s if known else ahead,
+        ahead_s=known.ahead_s if known else (event.at - received_at).total_seconds(),
         at=event.at,
         received_at=received_at,
     )
-    return replace(change, facets=change.facets | {CLOCK})
+    return _CLOCK
 
 
-def _check_clock(state: PatientState, event: PatientRecord, received_at: datetime) -> frozenset[str]:
-    ref = f"clock:{_identity(event)}"
-    if event.at - received_at > AHEAD:
-        source = event.source or f"the sender of a {type(event).__name__}"
-        return _ahead(state, ref, source, event, received_at, None, UNCHANGED).facets
-    return frozenset({CLOCK}) if state.problems.pop(ref, None) else frozenset()
+def _source(event: PatientRecord) -> str:
+    """Whose clock gave an event its time: the machine, the sending system, else whoever sends such events."""
+    machine = getattr(event, "machine_id", None)
+    return machine or event.source or f"the sender of {type(event).__name__}"
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------------

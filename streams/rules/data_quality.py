@@ -91,19 +91,19 @@ def _contradiction(view: PatientView, record: LabResult) -> str | None:
 
 
 def _clocks(view: PatientView) -> Iterator[Finding]:
-    for key, problem in sorted(view.state.problems.items()):
+    for source, problem in sorted(view.state.problems.items()):
         if view.now >= problem.at:
             continue
         view.look_at(problem.at)
         yield _finding(
-            key=key,
-            anchor=f"{key}:{problem.id}",
+            key=f"clock:{source}",
+            anchor=f"clock:{source}:{problem.id}",
             moment=problem.since,
             known=problem.since,
-            summary=f"Clock of {problem.source} is {problem.ahead_s:.0f} s ahead",
+            summary=f"Clock of {source} is {problem.ahead_s:.0f} s ahead",
             evidence=EvidenceRecord(
                 kind="clock",
-                id=problem.source,
+                id=source,
                 name="ahead",
                 value=problem.ahead_s,
                 unit="s",
