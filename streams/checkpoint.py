@@ -43,21 +43,32 @@ class ChangelogWriter:
         self._limit = app.settings.max_message_bytes
         self._locks: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
+    async def write(
+        self, partition: int, entries: Mapping[bytes, bytes | None], *, generation: int | None = None
+    ) -> None:
         """Stores the entries; None deletes a key.
 
         One write of a partition at a time: calls for the same partition wait for each other, in order. When
         cancelled, some entries may be stored or not.
 
+        Args:
+            partition: Number of the partition.
+            entries: What to store.
+            generation: The generation whose state this is (`App.generation` in `on_assigned`). With it a task
+                that outlived its partition cannot write into the next generation, should that be ours again.
+
         Raises:
             StaleGenerationError: The partition is not ours any more; some entries may have been stored.
             NeverSendsError: An entry is larger than a message may be, or the topic refuses us.
         """
+        # Before waiting for the lock: while it waits, the partition may be lost and won again.
+        claim = self._app.claim_of(self._table, partition)
+        if generation is not None and claim.generation != generation:
+            raise StaleGenerationError(f"generation {generation} of {self._table} {partition} is over")
         if not entries:
             return
         async with self._locks[partition]:
             producer = self._app.kafka_producer
-            claim = self._app.claim_of(self._table, partition)
             unsent = self._build(producer, claim, entries)
             while unsent:
                 await self._fence(partition, claim)

@@ -105,10 +105,11 @@ class Listener(Protocol):
         """The worker is about to lose all its partitions, by a rebalance or because it stops.
 
         Nothing more is delivered. Store and acknowledge what is held, at once: what is acknowledged when this
-        returns is committed. Writes are still accepted, unless the partitions were lost already (the session
-        expired): then they raise `StaleGenerationError` and what is held is to be dropped.
-        Bounded by half the rebalance timeout: then it is cancelled, and what was not acknowledged is
-        delivered again to whoever owns it next. After it returns all of the listener's state is void.
+        returns is committed. Called after every `on_assigned`, also one that was cancelled. Writes are still
+        accepted, unless the partitions were lost already (the session expired): then they raise
+        `StaleGenerationError` and what is held is to be dropped.
+        Bounded by half the rebalance timeout: then it is cancelled, and what was not acknowledged is delivered
+        again to whoever owns it next. After it returns all of the listener's state is void.
         """
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
@@ -70,7 +68,7 @@ class Attached:
             for topic in (*self.topics.topics, self.changelog)
         }
         if len({frozenset(numbers) for numbers in by_topic.values()}) > 1:
-            raise RuntimeError(f"The group's leader did not keep partitions together: {by_topic}")
+            raise RuntimeError(f"Partitions are not together (is there an agent for every topic?): {by_topic}")
         return by_topic[self.changelog]
 
 
@@ -105,6 +103,9 @@ class App(faust.App):
     def _new_transport(self) -> Any:
         return Transport(self.conf.broker_consumer, self)
 
+    def _create_directories(self) -> None:
+        """Nothing: no state is kept in files."""
+
     @property
     def batch_consumer(self) -> Consumer:
         """The consumer, typed."""
@@ -137,7 +138,10 @@ class App(faust.App):
         return self.batch_consumer.end_confirmed_at(tp)
 
     def lag(self, tp: TP) -> int | None:
-        """How many offsets the broker has beyond what an agent has taken; None while unknown."""
+        """How many offsets the broker has beyond what an agent has taken; None while unknown.
+
+        As of the last answer: a paused partition of which something is fetched already gets no more answers.
+        """
         return self.batch_consumer.lag(tp)
 
     def end_offset(self, tp: TP) -> int | None:
@@ -164,6 +168,11 @@ class App(faust.App):
         """Notes what this worker may write from now on."""
         attached.claims = {p: Claim(generation, stamp) for p, stamp in stamps.items()}
 
+    @property
+    def generation(self) -> int:
+        """The generation of the partitions that were assigned last: `Batch.generation_id` of what comes."""
+        return int(self.consumer_generation_id)
+
     def claim_of(self, table: str, partition: int) -> Claim:
         """The right to write a partition's changelog.
 
@@ -189,17 +198,24 @@ class App(faust.App):
         """Lets every listener store what it holds, all at once and in bounded time, and voids the claims."""
         await cast("TableManager", self.tables).recovery.abort()
         told = [attached for attached in self.attached if attached.told]
+        errors: list[BaseException | None] = []
         try:
             if told and not self.crashed:
                 async with asyncio.timeout(self.settings.rebalance_timeout / 2):
-                    await asyncio.gather(*(a.listener.on_revoked(set(a.claims)) for a in told))
+                    errors = await asyncio.gather(
+                        *(a.listener.on_revoked(set(a.claims)) for a in told), return_exceptions=True
+                    )
         except TimeoutError:
             log.error("Tasks did not finish in time; what they hold will be delivered again")
-        except StaleGenerationError as error:
-            log.warning("Partitions were lost before they were released: %s", error)
         finally:
             for attached in self.attached:
                 attached.claims, attached.told = {}, False
+        for error in errors:
+            if isinstance(error, StaleGenerationError):
+                log.warning("Partitions were lost before they were released: %s", error)
+            elif error is not None:
+                # aiokafka would log it and join the next generation as if nothing had been.
+                await self.crash(error)
 
     async def _stop_consumer(self) -> None:
         if self._consumer is not None:
@@ -246,7 +262,6 @@ def create_app(settings: Settings) -> App:
         topic_partitions=settings.partitions,
         topic_replication_factor=settings.replication,
         web_enabled=False,
-        datadir=Path(tempfile.gettempdir()) / f"{settings.group}-faust",
     )
     app.settings = settings
     app.attached = []

@@ -132,9 +132,11 @@ async def _read(settings: Settings, replicas: Mapping[TopicPartition, Replica]) 
     await consumer.start()
     try:
         consumer.assign(list(replicas))
+        starts = await consumer.beginning_offsets(list(replicas))
         ends = await consumer.end_offsets(list(replicas))
-        await consumer.seek_to_beginning(*replicas)
-        behind = {tp: _Progress(end) for tp, end in ends.items()}
+        for tp, start in starts.items():
+            consumer.seek(tp, start)
+        behind = {tp: _Progress(end) for tp, end in ends.items() if starts[tp] < end}
         while behind:
             batches = await consumer.getmany(*behind, timeout_ms=_FETCH_WAIT_MS, max_records=5000)
             for tp, records in batches.items():

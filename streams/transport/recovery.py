@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +12,7 @@ from faust.tables.manager import TableManager as FaustTableManager
 from faust.tables.recovery import Recovery as FaustRecovery
 from mode import Service
 
-from streams.transport.api import TP
+from streams.transport.api import TP, StaleGenerationError
 from streams.transport.changelog import read_changelogs
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
+_ABORTED = -1
 
 
 class Recovery(FaustRecovery):
@@ -41,11 +41,16 @@ class Recovery(FaustRecovery):
     async def _restart_recovery(self) -> None:
         while not await self.wait_for_stopped(cast("Any", self.signal_recovery_start)):
             self.signal_recovery_start.clear()
+            if self._generation_id == _ABORTED:
+                continue
             self._running = asyncio.ensure_future(self._recover(self._generation_id))
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await self._running
-            if self.should_stop:
-                break
+            except asyncio.CancelledError:
+                if self.should_stop:
+                    break
+            except StaleGenerationError as error:
+                log.warning("Partitions were lost before they were taken over: %s", error)
 
     @Service.task
     async def _slurp_changelogs(self) -> None:
@@ -60,7 +65,8 @@ class Recovery(FaustRecovery):
         await self.abort()
 
     async def abort(self) -> None:
-        """Returns when no recovery is running any more."""
+        """Returns when no recovery is running any more, and none will before the next assignment."""
+        self._generation_id = _ABORTED
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running})

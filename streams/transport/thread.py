@@ -243,7 +243,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         try:
             # aiokafka tries again for ever while the broker is away; a rebalance or the end must not wait for
             # it.
-            async with asyncio.timeout(self.app.conf.broker_session_timeout / 2):
+            async with asyncio.timeout(self.app.conf.broker_rebalance_timeout / 5):
                 await consumer.commit(
                     {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
                 )
