@@ -14,6 +14,11 @@ A task layer uses it like this:
     await run(app, stop)
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from streams.transport.api import (
     TP,
     Batch,
@@ -22,8 +27,10 @@ from streams.transport.api import (
     StaleGenerationError,
     TopicSet,
 )
-from streams.transport.app import App, batches, create_app, run
-from streams.transport.topics import check_partitions
+
+if TYPE_CHECKING:
+    from streams.transport.app import App, batches, create_app, run
+    from streams.transport.topics import check_partitions
 
 __all__ = [
     "TP",
@@ -38,3 +45,12 @@ __all__ = [
     "create_app",
     "run",
 ]
+
+# Imported when first asked for: they load Faust, half a second that `replay`, which needs only `api`, shall not pay.
+_MODULES = {"App": "app", "batches": "app", "create_app": "app", "run": "app", "check_partitions": "topics"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(name)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-from aiokafka.structs import ConsumerRecord
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-Records = list[ConsumerRecord[bytes | None, bytes | None]]
+    from aiokafka.structs import ConsumerRecord
+
+Records: TypeAlias = "list[ConsumerRecord[bytes | None, bytes | None]]"
 
 
 class TP(NamedTuple):
