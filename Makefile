@@ -35,9 +35,13 @@ lint: $(STAMP) ## Ruff, strict types, import directions, file length
 bench: $(STAMP) ## Measure against an idiomatic Faust app on a real Kafka
 	$(BIN)/python -m benchmarks $(ARGS)
 
+LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --no-annotate
+
 lock: $(STAMP) ## Renew the pinned requirements from pyproject.toml
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade --extra broker --extra dev pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -c requirements.txt pyproject.toml -o deploy/requirements.txt
+	$(LOCK) --upgrade --extra broker --extra dev pyproject.toml -o requirements.txt
+	$(LOCK) -c requirements.txt pyproject.toml -o deploy/requirements.txt
+	echo hatchling | $(LOCK) -c requirements.txt - -o deploy/requirements-build.txt
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
 from models.settings import Settings
@@ -30,7 +30,7 @@ class KafkaPort:
         self.pause, self.resume = app.pause, app.resume
         self.end_confirmed_at, self.end_offset = app.end_confirmed_at, app.end_offset
 
-    async def send_all(self, messages: list[Outgoing]) -> None:
+    async def send_all(self, messages: Sequence[Outgoing]) -> None:
         """Send messages; returns when the broker has acknowledged them."""
         await self._sender.send_all(messages)
 
