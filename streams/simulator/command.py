@@ -14,9 +14,10 @@ from typing import Final
 from rich.console import Console
 
 from models.settings import Settings
+from streams.simulator.lines import write_jsonl
 from streams.simulator.messages import Scenario, TimedMessage
 from streams.simulator.pace import AS_FAST_AS_POSSIBLE
-from streams.simulator.publish import PublishSummary, publish, write_jsonl
+from streams.simulator.publish import PublishSummary, publish
 from streams.simulator.target import PublishError
 from streams.simulator.timetable import PATIENTS_PER_CHAIR
 from streams.simulator.unit import unit_events

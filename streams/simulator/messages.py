@@ -19,7 +19,7 @@ class Scenario(StrEnum):
     """How much goes wrong in the virtual unit; `streams.simulator.rates` has the figures.
 
     `quiet`: nothing should alert. `normal`: realistic rates (clinical.md section 2). `dense`: for the demo, `normal`
-    but milder, and from the start on a script plants every kind of condition, the first round within 45 s.
+    but milder, and from the start on a script plants all it shows, first within a minute.
     `garbage`: `normal` with broken messages of every kind between.
     """
 

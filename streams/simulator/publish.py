@@ -1,4 +1,4 @@
-"""Sends simulated messages to Kafka, paced, and to a file as JSON lines."""
+"""Sends simulated messages to Kafka, paced."""
 
 import asyncio
 import contextlib
@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
-import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaError
 
@@ -188,39 +187,3 @@ def _worded(error: BaseException) -> PublishError:
             "or topics with LogAppendTime."
         )
     return PublishError(f"Kafka did not take a message: {error or type(error).__name__}.")
-
-
-def json_line(message: TimedMessage) -> bytes:
-    """One line for `replay`: the value, with `received_at` where that differs from `at`; broken ones as they are.
-
-    Line ends inside a broken value become spaces; a value that is null or empty is an empty line.
-    """
-    line = (message.value or b"").replace(b"\n", b" ").replace(b"\r", b" ")
-    if message.received_at != message.at and line.startswith(b"{") and line.endswith(b"}"):
-        line = line[:-1] + b',"received_at":' + msgspec.json.encode(message.received_at) + b"}"
-    return line + b"\n"
-
-
-def write_jsonl(
-    messages: Iterable[TimedMessage],
-    file: BinaryIO,
-    *,
-    until: datetime | None = None,
-    limit: int | None = None,
-) -> int:
-    """Write messages as JSON lines, as `replay` reads them, and return how many.
-
-    Args:
-        messages: In order of arrival; may be endless if `until` or `limit` ends them.
-        file: Open for bytes.
-        until: Messages from this simulated time on are left out.
-        limit: Not more than this.
-    """
-    written = 0
-    for message in messages:
-        if (until and message.received_at >= until) or (limit is not None and written >= limit):
-            break
-        file.write(json_line(message))
-        written += 1
-    file.flush()
-    return written

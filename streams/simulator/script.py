@@ -16,6 +16,8 @@ from streams.simulator.timetable import CHAIRS_PER_UNIT, Slot, Timetable
 ROUND: Final = 60.0
 #: From a planted condition that does not end by itself to the result that ends it, seconds.
 _REMEDY: Final = 4 * MINUTE
+#: How long before its report a specimen was taken (a bedside analyser), seconds.
+_FRESH: Final = 40.0
 #: The least that a chosen session has run and has still to go, seconds.
 _MARGIN: Final = 3 * MINUTE
 #: Patients are chosen among the first chairs only, so that a round of a large unit costs no more.
@@ -37,56 +39,64 @@ class Script:
         self._seed = seed
         self._scribe = scribe
         self._timetable = timetable
-        self._others: tuple[_Plant, ...] = (
-            self._suspicion,
-            self._severe_magnesium,
-            self._corrected_magnesium,
-            self._suspicion,
-            self._aluminum,
-            self._unknown_unit,
+        self._others: tuple[tuple[int, _Plant], ...] = (
+            (2, self._suspicion),
+            (2, self._severe_magnesium),
+            (2, self._corrected_magnesium),
+            (2, self._suspicion),
+            (1, self._aluminum),
+            (1, self._unknown_unit),
         )
 
     def round(self, number: int) -> Iterator[TimedMessage]:
         """The messages of a round, in order of arrival."""
         rng, start = stream(self._seed, "script", number), number * ROUND
-        if number == 0:
-            plan: list[tuple[float, _Plant]] = [
-                (4.0, self._low_magnesium),
-                (9.0, self._severe_magnesium),
-                (14.0, self._suspicion),
-                (18.0, self._cramp),
-                (28.0, self._aluminum),
-                (33.0, self._corrected_magnesium),
-                (38.0, self._unknown_unit),
+        kinds = len(self._others)
+        # When, on which third of the chairs, at which of them, what.
+        plan: list[tuple[float, int, int, _Plant]] = [
+            (4.0, 0, 0, self._low_magnesium),
+            (9.0, 2, 0, self._severe_magnesium),
+            (14.0, 2, 1, self._suspicion),
+            (18.0, 1, 0, self._cramp),
+            (28.0, 1, 1, self._aluminum),
+            (33.0, 2, 2, self._corrected_magnesium),
+            (38.0, 1, 2, self._unknown_unit),
+        ]
+        if number:
+            first, second, third = sorted(rng.uniform(2, 30) for _ in range(3))
+            kind, plant = self._others[number % kinds]
+            plan = [
+                (first, 0, number, self._low_magnesium),
+                (second, 1, number, self._cramp),
+                (third, kind, number + number // kinds, plant),
             ]
-        else:
-            other = self._others[number % len(self._others)]
-            offsets = sorted(rng.uniform(2, 30) for _ in range(3))
-            kinds: tuple[_Plant, ...] = (self._low_magnesium, self._cramp, other)
-            plan = list(zip(offsets, kinds, strict=True))
         said: list[TimedMessage] = []
-        slots = self._running(number, start)
-        for (offset, plant), slot in zip(plan, slots, strict=False):
-            said += plant(slot, start + offset, rng)
+        running = self._running(start)
+        for offset, kind, turn, plant in plan:
+            slots = [slot for slot in running if slot.chair % 3 == kind] or running
+            if slots:
+                said += plant(slots[turn % len(slots)], start + offset, rng)
         said.sort(key=lambda message: message.received_at)
         return iter(said)
 
-    def _running(self, number: int, now: float) -> list[Slot]:
-        """The sessions that are well under way, beginning at another chair each round; again and again if few."""
-        chairs = list(range(min(self._timetable.chairs, _CHAIRS)))
-        turn = number * 3 % len(chairs)
+    def _running(self, now: float) -> list[Slot]:
+        """The sessions that are well under way.
+
+        Chairs are used in thirds: one for low magnesium, one for cramps, levels and units, one for the rest. So a
+        patient has its turn again only when the last condition has been remedied, and no two of them mix.
+        """
         found = []
-        for chair in chairs[turn:] + chairs[:turn]:
+        for chair in range(min(self._timetable.chairs, _CHAIRS)):
             slot = self._timetable.running(chair, now)
             if slot and slot.start + _MARGIN < now < slot.end - _MARGIN:
                 found.append(slot)
-        return found * 7
+        return found
 
     def _magnesium(self, slot: Slot, base: float, name: str, at: float, **other: Any) -> TimedMessage:
         result_id = f"{slot.session_id}-{name}"
-        collected = at - 25 * MINUTE if name.startswith("mg-low") else at - 2 * MINUTE
+        # So fresh that no specimen of the patient's last turn is newer.
         return Laboratory(self._scribe, slot.person).result(
-            Analyte.MAGNESIUM, base, result_id, collected=collected, reported=at, **other
+            Analyte.MAGNESIUM, base, result_id, collected=at - _FRESH, reported=at, **other
         )
 
     def _remedied(self, slot: Slot, base: float, at: float) -> list[TimedMessage]:
@@ -111,14 +121,14 @@ class Script:
             Analyte.MAGNESIUM,
             2.0,
             f"{slot.session_id}-{name}",
-            collected=at - 25 * MINUTE,
+            collected=at - _FRESH,
             reported=end,
             status="corrected",
         )
         return [first, again]
 
     def _aluminum(self, slot: Slot, at: float, rng: random.Random) -> list[TimedMessage]:
-        return [self._level(slot, rng.uniform(64, 140), at - 4 * DAY, at)]
+        return [self._level(slot, rng.uniform(64, 140), at - DAY, at)]
 
     def _level(self, slot: Slot, base: float, collected: float, at: float) -> TimedMessage:
         return Laboratory(self._scribe, slot.person).result(
@@ -134,7 +144,7 @@ class Script:
             "unit": "mg/L",
             "source": slot.person.laboratory.name,
         }
-        collected = at - 20 * MINUTE
+        collected = at - _FRESH
         patient_id = slot.person.patient_id
         planted = Planted("data_quality", patient_id, self._scribe.at(collected), ids=(result_id,))
         return [

@@ -149,7 +149,10 @@ class _Unit:
             if message.received_at >= begin:
                 yield message
             elif not over:
-                yield message._replace(received_at=begin)
+                planted = message.planted
+                if planted and planted.ends_at and planted.ends_at <= begin:
+                    planted = None  # its end arrives together with it
+                yield message._replace(received_at=begin, planted=planted)
 
 
 def _alone(make: Callable[[int], Iterator[TimedMessage]], number: int) -> list[Iterator[TimedMessage]]:

@@ -20,9 +20,9 @@ from models.records import LabResult, Symptom, Telemetry
 from models.settings import Settings
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS
 from streams.simulator import command
+from streams.simulator.lines import json_line, write_jsonl
 from streams.simulator.messages import Planted, Scenario, TimedMessage
 from streams.simulator.pace import Pace
-from streams.simulator.publish import json_line, write_jsonl
 from streams.simulator.unit import unit_events
 
 START = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
