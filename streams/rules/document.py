@@ -1,0 +1,100 @@
+"""Writes docs/rules.md from the catalogue: `python -m streams.rules.document`. A test keeps the two equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from streams.rules.base import Rule
+from streams.rules.catalogue import ALL_RULES, ResponseLimits
+
+PATH: Final = Path(__file__).parents[2] / "docs" / "rules.md"
+
+_HEAD: Final = """\
+# Rules
+
+What each rule watches, its thresholds, on what they rest, and what it has to do without. Written from the
+catalogue by `python -m streams.rules.document`; `dialysis-alerts rules` prints what is in force at a site.
+
+A site changes thresholds, or turns a rule off, in a TOML file that `DIALYSIS_RULES` names:
+
+```toml
+[low_magnesium]
+qtc_ms = 500                    # a threshold
+
+[intradialytic_cramp]
+enabled = false                 # a rule
+```
+
+`dialysis-alerts rules check FILE` says whether it is right, `replay FILE --summary --compare FILE` what it would change.
+
+## Choices where the sources leave one
+
+- **QTc** (R01): "long" is above 480 ms within 24 h. Below that machine QTc is unreliable in dialysis (clinical.md 2.9),
+  and half of all patients have 450 ms.
+- **A symptom's messages** (R30) merge field by field, the greater value of a field stands: an end, a score or an
+  `entered_in_error` is never lost to a message that does not know it.
+- **A cramp** is active from its onset to its end. In `replay` a line without `received_at` counts as received when the
+  end it tells of came.
+- **Aluminium bands** (R21) fall only after two results below; the suspicion (R20) ends with one result below 20 ug/L.
+- **A result that `<` or `>` leaves undecided** fires nothing and is a `data_quality` alert; `>` counts for every band it
+  certainly reaches.
+- **Implausible values** (outside the fences in `models/analytes.py`) and unknown units are never evaluated clinically.
+- **Unknown LOINC codes** without an analyte are a `data_quality` alert, once per patient and code.
+- **A clock that is ahead** (E07) is one alert per source (machine, `source`, or kind of sender) and patient, and ends
+  with the first believable message or when its time has come. The events are evaluated all the same.
+"""
+
+
+def document() -> str:
+    """The text of docs/rules.md."""
+    responses = ResponseLimits()
+    return "\n".join(
+        [
+            _HEAD,
+            "## Unanswered alerts",
+            "",
+            f"High: escalated {_numbers(responses.high)} s after it could be seen; medium: {_numbers(responses.medium)} s; "
+            "low and info never (`[responses]`).",
+            "",
+            *(line for rule in ALL_RULES for line in _rule(rule)),
+        ]
+    )
+
+
+def _rule(rule: Rule[Any]) -> list[str]:
+    lines = [
+        f"## `{rule.name}`",
+        "",
+        f"{rule.title}. Implements {rule.ids}; family `{rule.family}`, version {rule.version}.",
+        "",
+        *(line.strip() for line in (rule.find.__doc__ or "").strip().splitlines()),
+        "",
+        f"Reads {', '.join(f'`{name}`' for name in sorted(rule.reads))}. Sources: {'; '.join(rule.sources)}.",
+        "",
+    ]
+    if rule.without:
+        lines += [f"Does without: {'; '.join(rule.without)}.", ""]
+    defaults = rule.limits().model_dump()
+    if defaults:
+        lines += ["| threshold | default | meaning and source |", "|---|---|---|"]
+        lines += [
+            f"| `{name}` | {_value(value)} | {rule.limits.model_fields[name].description} |"
+            for name, value in defaults.items()
+        ]
+        lines.append("")
+    return lines
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{number:g} {unit}" for unit, number in value.items())
+    return f"{value:g}"
+
+
+def _numbers(values: list[float]) -> str:
+    return " and ".join(f"{value:g}" for value in values)
+
+
+if __name__ == "__main__":
+    PATH.write_text(document(), encoding="utf-8")
