@@ -258,7 +258,8 @@ async def test_control_records_do_not_hold_up_recovery_or_the_end(worker: Worker
     assert found[changelog][0].values == {b"k": b"v"}
 
 
-async def test_a_broker_that_is_away_is_waited_for() -> None:
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_a_broker_that_is_away_is_waited_for(how: str) -> None:
     with EmbeddedKafka() as broker:
         play = await Playground(broker.bootstrap).create()
         worker = await Worker(play).ready()
@@ -268,7 +269,7 @@ async def test_a_broker_that_is_away_is_waited_for() -> None:
             return worker.app.end_confirmed_at(tp) is not None
 
         await until(confirmed, 5)
-        await asyncio.to_thread(broker.kill)
+        await asyncio.to_thread(broker.kill if how == "killed" else broker.suspend)
         await asyncio.sleep(1)
         work = asyncio.gather(
             worker.writer.write(0, {b"k": b"v"}),
@@ -276,12 +277,12 @@ async def test_a_broker_that_is_away_is_waited_for() -> None:
             return_exceptions=True,
         )
         checking = asyncio.ensure_future(check_partitions(play.settings, {play.alerts: 4}))
-        await asyncio.sleep(3)
+        await asyncio.sleep(3 if how == "killed" else 8)
         assert not work.done()
         assert not checking.done()
         at = worker.app.end_confirmed_at(tp)
         assert at is None or time.monotonic() - at > 3
-        await asyncio.to_thread(broker.start)
+        await asyncio.to_thread(broker.start if how == "killed" else broker.resume)
         async with asyncio.timeout(60):
             wrote, sent = await work
             await checking
