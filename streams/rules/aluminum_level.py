@@ -93,6 +93,13 @@ def _counts(level: labs.Result, limits: AluminumLevelLimits) -> bool:
     return not is_undecided(level, limits) or limits.band(level) > _NORMAL
 
 
+def levels_from(state: PatientState, limits: AluminumLevelLimits, priority: Priority) -> list[labs.Result]:
+    """The levels that reach the band of a priority, in the order of collection."""
+    levels = labs.results(state, Analyte.ALUMINUM)
+    lowest = _PRIORITIES.index(priority)
+    return [level for level in levels if _counts(level, limits) and limits.band(level) >= lowest]
+
+
 def _latched(view: PatientView, levels: list[labs.Result], limits: AluminumLevelLimits) -> list[labs.Result]:
     """Levels of the acute band that nobody has declared over."""
     acute = [level for level in levels if _is_acute(view, level, limits)]

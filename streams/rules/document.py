@@ -26,7 +26,7 @@ qtc_ms = 500                    # a threshold
 enabled = false                 # a rule
 ```
 
-`dialysis-alerts rules check FILE` says whether it is right, `replay FILE --summary --compare FILE` what it would change.
+`dialysis-alerts rules check FILE` says whether it is right, `replay EVENTS --compare FILE` what it would change.
 
 ## Choices where the sources leave one
 
@@ -41,8 +41,8 @@ enabled = false                 # a rule
   certainly reaches.
 - **Implausible values** (outside the fences in `models/analytes.py`) and unknown units are never evaluated clinically.
 - **Unknown LOINC codes** without an analyte are a `data_quality` alert, once per patient and code.
-- **A clock that is ahead** (E07) is one alert per source (machine, `source`, or kind of sender) and patient, and ends
-  with the first believable message or when its time has come. The events are evaluated all the same.
+- **A clock that is ahead** (E07) is one alert per source (machine, `source`, or kind of sender) and patient. It ends
+  with the first believable message or when its time has come; the events are evaluated all the same.
 """
 
 
@@ -54,7 +54,7 @@ def document() -> str:
             _HEAD,
             "## Unanswered alerts",
             "",
-            f"High: escalated {_numbers(responses.high)} s after it could be seen; medium: {_numbers(responses.medium)} s; "
+            f"High: escalated {_numbers(responses.high)} s after it could be seen; medium: {_numbers(responses.medium)} s;",
             "low and info never (`[responses]`).",
             "",
             *(line for rule in ALL_RULES for line in _rule(rule)),

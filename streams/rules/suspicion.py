@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from pydantic import Field
@@ -84,12 +85,16 @@ class Suspicion:
 
 def excluded_at(state: PatientState, limits: AluminumSuspicionLimits) -> datetime | None:
     """Collection of the newest final level that excludes aluminium."""
-    low = [
+    low = _exclusions(state, limits)
+    return low[-1] if low else None
+
+
+def _exclusions(state: PatientState, limits: AluminumSuspicionLimits) -> list[datetime]:
+    return [
         result.at
         for result in labs.results(state, Analyte.ALUMINUM)
         if not result.is_preliminary and result.below(limits.excluded_below) is True
     ]
-    return low[-1] if low else None
 
 
 def suspicion(
@@ -122,6 +127,13 @@ def suspicion(
     ]
     sessions = {sign.session.session_id: sign.session for sign in signs if sign.session}
     return Suspicion(tuple(ordered), tuple(seizures), tuple(sessions.values()), first.completed_by, first.complete_at)
+
+
+def pictures(state: PatientState, limits: AluminumSuspicionLimits) -> list[Suspicion]:
+    """Every picture that formed, in order: between one level that excluded aluminium and the next."""
+    bounds = [None, *_exclusions(state, limits), None]
+    found = (suspicion(state, limits, after, until) for after, until in pairwise(bounds))
+    return [picture for picture in found if picture]
 
 
 def _signs(
