@@ -15,7 +15,7 @@ import msgspec
 from pydantic import TypeAdapter, ValidationError
 
 from models import events
-from models.records import LoopRecord, PatientRecord, Telemetry, to_record
+from models.records import LoopRecord, PatientRecord, SessionEnded, Telemetry, to_record
 
 RecordT = TypeVar("RecordT")
 
@@ -55,7 +55,8 @@ class Rejected:
 
 _PATIENT: Final[TypeAdapter[events.PatientEvent]] = TypeAdapter(events.PatientEvent)
 _LOOP: Final[TypeAdapter[events.LoopEvent]] = TypeAdapter(events.LoopEvent)
-_TELEMETRY: Final = msgspec.json.Decoder(Telemetry)
+# A union, because for a single struct msgspec does not insist on the tag.
+_TELEMETRY: Final = msgspec.json.Decoder(Telemetry | SessionEnded)
 
 _REASONS: Final = {
     "json_invalid": RejectReason.INVALID_JSON,
@@ -87,7 +88,7 @@ def parse_patient_event(raw: bytes | None) -> Parsed[PatientRecord] | Rejected:
     """Parse a message of a patient topic."""
     if raw:
         try:
-            sample: Telemetry = _TELEMETRY.decode(raw)
+            sample = _TELEMETRY.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass
         else:

@@ -41,8 +41,8 @@ enabled = false                 # a rule
   certainly reaches.
 - **Implausible values** (outside the fences in `models/analytes.py`) and unknown units are never evaluated clinically.
 - **Unknown LOINC codes** without an analyte are a `data_quality` alert, once per patient and code.
-- **A clock that is ahead** (E07) is one alert per source (machine, `source`, or kind of sender) and patient. It ends
-  with the first believable message or when its time has come; the events are evaluated all the same.
+- **A clock that is ahead** (E07) is one alert per source (machine, `source`, or kind of sender) and patient. It
+  ends with the first believable message or when its time has come; the events are evaluated all the same.
 """
 
 
@@ -54,7 +54,8 @@ def document() -> str:
             _HEAD,
             "## Unanswered alerts",
             "",
-            f"High: escalated {_numbers(responses.high)} s after it could be seen; medium: {_numbers(responses.medium)} s;",
+            f"High: escalated {_numbers(responses.high)} s after it could be seen;",
+            f"medium: {_numbers(responses.medium)} s;",
             "low and info never (`[responses]`).",
             "",
             *(line for rule in ALL_RULES for line in _rule(rule)),
