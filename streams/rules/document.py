@@ -37,8 +37,8 @@ enabled = false                 # a rule
 - **A cramp** is active from its onset to its end. In `replay` a line without `received_at` counts as received when the
   end it tells of came.
 - **Aluminium bands** (R21) fall only after two results below; the suspicion (R20) ends with one result below 20 ug/L.
-- **A result that `<` or `>` leaves undecided** fires nothing and is a `data_quality` alert; `>` counts for every band it
-  certainly reaches.
+- **A result that `<` or `>` leaves undecided** fires nothing and is a `data_quality` alert; `>` counts for every band
+  that it certainly reaches.
 - **Implausible values** (outside the fences in `models/analytes.py`) and unknown units are never evaluated clinically.
 - **Unknown LOINC codes** without an analyte are a `data_quality` alert, once per patient and code.
 - **A clock that is ahead** (E07) is one alert per source (machine, `source`, or kind of sender) and patient. It
