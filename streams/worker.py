@@ -15,7 +15,15 @@ import msgspec
 from models.parsing import parse_loop_event, parse_patient_event
 from models.settings import Settings
 from models.state import LoopState, NewerSchemaError, PatientState, StateCodec
-from models.topics import PATIENT_TOPICS, UNIT_SIGNALS, WORKER_STATUS
+from models.topics import (
+    ALERTS_ACTIVE,
+    INGEST,
+    PATIENT_TOPICS,
+    SESSIONS_ACTIVE,
+    UNIT_SIGNALS,
+    WORKER_STATUS,
+    all_topics,
+)
 from streams.agents import Desk
 from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
@@ -140,9 +148,7 @@ class Worker:
 
     async def _broker_is_ready(self) -> bool:
         """Wait until the broker answers and the topics are as they must be; False if told to stop meanwhile."""
-        names = (*PATIENT_TOPICS, UNIT_SIGNALS)
-        wanted = {self._settings.topic(name): self._settings.partitions for name in names}
-        checking = asyncio.create_task(check_partitions(self._settings, wanted))
+        checking = asyncio.create_task(check_partitions(self._settings, self._wanted()))
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({checking, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -151,6 +157,18 @@ class Worker:
             return False
         checking.result()
         return True
+
+    def _wanted(self) -> dict[str, int | None]:
+        """Every topic that the worker reads or writes, with its number of partitions where that matters."""
+        settings = self._settings
+        numbered = {*PATIENT_TOPICS, UNIT_SIGNALS, ALERTS_ACTIVE, SESSIONS_ACTIVE}
+        return {
+            spec.name if spec.internal else settings.topic(spec.name): settings.partitions
+            if spec.internal or spec.name in numbered
+            else None
+            for spec in all_topics(settings.group, settings.max_message_bytes)
+            if spec.name != INGEST
+        }
 
     # -- signs of life ------------------------------------------------------------------------------------------------
 

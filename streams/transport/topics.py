@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-async def check_partitions(settings: Settings, topics: Mapping[str, int]) -> None:
-    """Returns when every topic exists with the number of partitions given for it.
+async def check_partitions(settings: Settings, topics: Mapping[str, int | None]) -> None:
+    """Returns when every topic exists with the number of partitions given for it; None takes any number.
 
     A broker that does not answer is waited for, for ever, with a log line now and then; the event loop stays
     free meanwhile.
@@ -44,7 +44,7 @@ async def check_partitions(settings: Settings, topics: Mapping[str, int]) -> Non
     wrong = [
         f"{topic} does not exist" if topic not in counts else f"{topic} has {counts[topic]} partitions, not {count}"
         for topic, count in sorted(topics.items())
-        if counts.get(topic) != count
+        if topic not in counts or count not in (None, counts[topic])
     ]
     if wrong:
         raise PartitionCountError("; ".join(wrong))
