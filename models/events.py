@@ -325,7 +325,8 @@ class UnitAlertResponse(Response):
 class UnitSignal(Message):
     """What one patient's alert means for a water loop; internal to the product.
 
-    Identified by (`alert_id`, `revision`, `sequence`): the highest stands. `at` is the alert's onset.
+    Identified by (`alert_id`, `revision`, `sequence`): the highest stands. `at` is the alert's onset, `last_at`
+    the newest input that made it so, `known_at` when that could be known.
     """
 
     type: Literal["unit_signal"] = "unit_signal"
@@ -336,6 +337,8 @@ class UnitSignal(Message):
     sequence: Annotated[int, Field(ge=1)]
     rule: Identifier
     retracted: bool
+    last_at: Instant | None = None
+    known_at: Instant | None = None
 
 
 PatientEvent = Annotated[

@@ -6,7 +6,7 @@ say, never on which came first. So any order of arrival leaves the same windows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -29,6 +29,7 @@ from models.records import (
     SessionStarted,
     Symptom,
     Telemetry,
+    UnitAlertResponse,
     Weight,
 )
 from models.state import (
@@ -39,6 +40,7 @@ from models.state import (
     MAX_SESSIONS,
     MAX_SOURCES,
     MAX_SYMPTOMS,
+    LoopState,
     PatientState,
     Problem,
     Reading,
@@ -89,7 +91,10 @@ def apply(state: PatientState, event: PatientRecord, received_at: datetime, now:
         return _telemetry(state, event, received_at, horizon)
     if event.at < horizon and not isinstance(event, PatientProfile):
         return NOT_FILED
-    change = _FILERS[type(event)](state, event, horizon)
+    if isinstance(event, AlertResponse):
+        change = file_response(state, event, received_at, horizon)
+    else:
+        change = _FILERS[type(event)](state, event, horizon)
     _unit(state, event)
     clock = _check_clock(state, _source(event), event, received_at)
     return replace(change, facets=change.facets | clock) if clock else change
@@ -128,7 +133,7 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, ho
         session.systolic = _newer(session.systolic, at, sample.systolic_mmhg)
     if sample.uf_rate_ml_h is not None:
         session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
-    if sample.unit_id is not None and sample.unit_id != state.unit_id:
+    if sample.unit_id is not None:
         _unit(state, sample)
     clock = _check_clock(state, sample.machine_id, sample, received_at)
     return replace(change, facets=change.facets | clock) if clock else change
@@ -155,7 +160,8 @@ def _check_clock(state: PatientState, source: str, event: PatientRecord, receive
         del state.problems[source]
         return _CLOCK
     known = state.problems.get(source)
-    if (heard is not None and heard > received_at) or (known is not None and known.received_at >= received_at):
+    told = (received_at, event.at)
+    if (heard is not None and heard >= received_at) or (known and (known.received_at, known.at) >= told):
         return _NOTHING
     state.problems[source] = Problem(
         id=known.id if known else event.at.isoformat(),
@@ -164,6 +170,7 @@ def _check_clock(state: PatientState, source: str, event: PatientRecord, receive
         at=event.at,
         received_at=received_at,
     )
+    prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset())
     return _CLOCK
 
 
@@ -270,9 +277,19 @@ def _merge(one: Symptom, other: Symptom) -> Symptom:
     return msgspec.structs.replace(one, **greater, **status)  # type: ignore[type-var]
 
 
-def _alert_response(state: PatientState, event: AlertResponse, horizon: datetime) -> Change:
+def file_response(
+    state: PatientState | LoopState, event: AlertResponse | UnitAlertResponse, received_at: datetime, horizon: datetime
+) -> Change:
+    """File what a person said of an alert; those about alerts still known are not pushed out by others.
+
+    Nobody answers for what is yet to come: where the device's clock was ahead, it was said when it arrived.
+    """
     key = f"{event.alert_id}|{event.action}|{_identity(event)}"
-    if not _file(state.responses, key, event, MAX_RESPONSES, horizon):
+    if event.at - received_at > AHEAD:
+        event = msgspec.structs.replace(event, at=received_at)  # type: ignore[type-var]
+    window: dict[str, Any] = state.responses
+    kept = {name for name, response in window.items() if response.alert_id in state.alerts}
+    if not _file(window, key, event, MAX_RESPONSES, horizon, kept):
         return NOT_FILED
     return Change(frozenset({"alert_response"}))
 
@@ -296,11 +313,13 @@ def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime], C
     return filer
 
 
-def _file(window: dict[str, Any], key: str, event: Any, cap: int, horizon: datetime) -> bool:
+def _file(
+    window: dict[str, Any], key: str, event: Any, cap: int, horizon: datetime, kept: Set[str] = frozenset()
+) -> bool:
     if key in window and not _wins(event, window[key]):
         return False
     window[key] = event
-    prune(window, cap, horizon, lambda item: item.at, frozenset())
+    prune(window, cap, horizon, lambda item: item.at, kept)
     return True
 
 
@@ -309,7 +328,7 @@ def _wins(event: object, known: object) -> bool:
     return _encode(event) > _encode(known)
 
 
-def _identity(event: PatientRecord) -> str:
+def _identity(event: PatientRecord | UnitAlertResponse) -> str:
     return event.event_id or event.at.isoformat()
 
 
@@ -330,7 +349,6 @@ _FILERS: Final[dict[type, Callable[[PatientState, Any, datetime], Change]]] = {
     SessionStarted: _session_started,
     SessionEnded: _session_ended,
     Symptom: _symptom,
-    AlertResponse: _alert_response,
     PatientProfile: _profile,
     Rhythm: _window("rhythms", "kind"),
     Weight: _window("weights", "moment"),

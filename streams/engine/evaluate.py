@@ -31,14 +31,14 @@ class Evaluator(Generic[StateT]):
         catalogue: the kind's rules; those that the settings turn off are closed and not asked.
         settings: thresholds and response times.
         retention: how long an alert that is over stays on `alerts.active`.
-        after: what else follows from the transitions told, for this kind of subject.
+        after: what else follows from an evaluation, for this kind of subject.
         on_rule_error: called with the name of a rule that raised.
     """
 
     catalogue: tuple[Rule[StateT], ...]
     settings: RuleSettings
     retention: timedelta
-    after: Callable[[StateT, list[AlertRecord], datetime], None] | None = None
+    after: Callable[[StateT, datetime], None] | None = None
     on_rule_error: Callable[[str], None] = field(default=lambda _rule: None)
 
     def __post_init__(self) -> None:
@@ -124,7 +124,7 @@ class Evaluator(Generic[StateT]):
             else:
                 state.looks[LIFECYCLE] = deadline
         if self.after is not None:
-            self.after(state, told, now)
+            self.after(state, now)
         return told
 
     def _tell(self, state: PatientState | LoopState, steps: list[Step]) -> list[AlertRecord]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
-from models.alerts import AlertRecord
 from models.state import LoopState, PatientState, StateCodec
 from streams.engine.apply import apply
 from streams.engine.apply_loop import apply_loop
@@ -20,8 +20,8 @@ def _ignore(_rule: str) -> None:
     pass
 
 
-def _after_patient(state: PatientState, told: list[AlertRecord], now: datetime) -> None:
-    send_signals(state, told, now)
+def _after_patient(settings: RuleSettings, state: PatientState, now: datetime) -> None:
+    send_signals(settings, state, now)
     if state.sessions:
         end_sessions(state, now)
 
@@ -30,7 +30,7 @@ def patient_partition(
     settings: RuleSettings, retention: timedelta, on_rule_error: Callable[[str], None] = _ignore
 ) -> Partition[PatientState]:
     """An empty partition of patients; `retention` is how long an alert that is over stays readable."""
-    evaluator = Evaluator(PATIENT_RULES, settings, retention, _after_patient, on_rule_error)
+    evaluator = Evaluator(PATIENT_RULES, settings, retention, partial(_after_patient, settings), on_rule_error)
     return Partition(StateCodec(PatientState), apply, evaluator)
 
 

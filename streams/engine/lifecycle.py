@@ -70,7 +70,7 @@ def match(state: State, rule: str, outcomes: Iterable[Outcome], now: datetime, c
     for alert in [a for a in state.alerts.values() if a.rule == rule and a.over_at is None]:
         finding = findings.pop(alert.key, None)
         if finding is None:
-            steps.append(_end(alert, endings.get(alert.key), now, cause))
+            steps.append(_end(state, alert, endings.get(alert.key), now, cause))
         else:
             steps += _follow(state, alert, finding, now, cause)
     steps += [step for finding in findings.values() if (step := _raise(state, rule, finding, now))]
@@ -83,8 +83,7 @@ def tend(state: State, limits: ResponseLimits, now: datetime) -> list[Step]:
     for alert in state.alerts.values():
         if alert.over_at is not None:
             continue
-        settled = settled_at(state, alert.rule, alert.key, alert.anchors)
-        if settled is not None and settled >= alert.known_at:
+        if _is_settled(state, alert):
             steps.append(_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now))
             continue
         status = _answered(state, alert, now)
@@ -149,8 +148,7 @@ def _follow(state: State, alert: AlertState, finding: Finding, now: datetime, ca
     """An open alert whose condition still holds: worse, milder, shown differently, or unchanged."""
     before, shown, grounds = alert.priority, alert.shown, alert.grounds
     _adopt(alert, finding)
-    settled = settled_at(state, alert.rule, alert.key, alert.anchors)
-    if settled is not None and settled >= alert.known_at:
+    if _is_settled(state, alert):
         return [_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now)]
     if alert.priority is not before:
         worse = alert.priority.rank > before.rank
@@ -167,12 +165,14 @@ def _follow(state: State, alert: AlertState, finding: Finding, now: datetime, ca
     return []
 
 
-def _end(alert: AlertState, ending: Ending | None, now: datetime, cause: Cause) -> Step:
+def _end(state: State, alert: AlertState, ending: Ending | None, now: datetime, cause: Cause) -> Step:
     """An open alert whose condition no longer holds: resolved, or withdrawn if its ground was corrected away."""
     if ending is not None:
         return _close(alert, ending.status, ending.reason, now)
     if cause.corrected in alert.grounds and cause.reason:
         return _close(alert, Status.WITHDRAWN, cause.reason, now)
+    if _is_settled(state, alert):
+        return _close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now)
     return _close(alert, Status.RESOLVED, cause.reason or Reason.CONDITION_CLEARED, now)
 
 
@@ -193,6 +193,12 @@ def _digest(finding: Finding) -> str:
 
 
 # -- people and the clock ---------------------------------------------------------------------------------------------
+
+
+def _is_settled(state: State, alert: AlertState) -> bool:
+    """Whether a person has declared over what is known of it."""
+    settled = settled_at(state, alert.rule, alert.key, alert.anchors)
+    return settled is not None and settled >= alert.known_at
 
 
 def _answered(state: State, alert: AlertState, now: datetime) -> Status:

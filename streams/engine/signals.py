@@ -1,78 +1,119 @@
 """What a patient's aluminium alerts mean for the water loop: signals, and their retraction.
 
-A signal stands for an alert of `aluminum_suspicion`, or of `aluminum_level` from priority medium (60 ug/L) on,
-whether open or over; only a withdrawn alert takes it back, and a patient who moves to another loop takes it along.
+A signal stands for a suspicion of aluminium, or for levels from priority medium (60 ug/L) on. Like a finding it is
+a function of the patient's windows, so no order of arrival changes what the loop knows. A suspicion that a level
+excluded later, or that a person resolved, still counts; one whose inputs were in error does not. A patient who
+moves to another loop takes the signals along.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
 
 import msgspec
 
-from models.alerts import AlertRecord, Priority, Status
+from models.alerts import Priority, alert_id
 from models.records import UnitSignal
-from models.state import Entry, PatientState
+from models.state import LONGEST_WINDOW, Entry, PatientState
 from models.topics import UNIT_SIGNALS
 from streams.rules import aluminum, aluminum_level, bedside
+from streams.rules.catalogue import RuleSettings
+from streams.rules.suspicion import AluminumSuspicionLimits, pictures
 
-#: A signal counts for 30 days on the loop; kept a little longer for late retractions.
-_KEPT: Final = timedelta(days=35)
 _encode = msgspec.json.Encoder().encode
 
 
-def send_signals(state: PatientState, told: list[AlertRecord], now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What a loop should know of a patient because of one rule: from when to when, and known since when."""
+
+    alert_id: str
+    revision: int
+    rule: str
+    at: datetime
+    last_at: datetime
+    known_at: datetime
+
+
+def send_signals(settings: RuleSettings, state: PatientState, now: datetime) -> None:
     """Put into the outbox what changed for a water loop since the last look."""
-    for alert in told:
-        if _tells(alert):
-            _signal(state, alert, retracted=alert.status is Status.WITHDRAWN)
-    if not state.signals:
+    horizon = now - LONGEST_WINDOW
+    meanings = {meaning.alert_id: meaning for meaning in _meanings(settings, state, horizon)}
+    if not meanings and not state.signals:
         return
     loop = bedside.water_loop(state)
     for signal in list(state.signals.values()):
-        if signal.at < now - _KEPT:
+        meaning = meanings.get(signal.alert_id)
+        if meaning is None and last_at(signal) < horizon:
             del state.signals[signal.alert_id]
-        elif loop is not None and signal.water_loop_id != loop:
-            if signal.water_loop_id and not signal.retracted:
-                _send(state, msgspec.structs.replace(signal, retracted=True))  # type: ignore[type-var]
-            _send(state, msgspec.structs.replace(signal, water_loop_id=loop))  # type: ignore[type-var]
-
-
-def _tells(alert: AlertRecord) -> bool:
-    if alert.rule == aluminum.SUSPICION:
-        return True
-    return alert.rule == aluminum_level.NAME and alert.priority.rank >= Priority.MEDIUM.rank
-
-
-def _signal(state: PatientState, alert: AlertRecord, *, retracted: bool) -> None:
-    known = state.signals.get(alert.alert_id)
-    if known is not None and known.retracted == retracted:
-        return
-    loop = known.water_loop_id if known else bedside.water_loop(state)
-    _send(
-        state,
-        UnitSignal(
-            at=alert.onset_at,
-            water_loop_id=loop or "",
+        elif not signal.retracted and (meaning is None or loop not in (None, signal.water_loop_id)):
+            _send(state, msgspec.structs.replace(signal, retracted=True))  # type: ignore[type-var]
+    for meaning in meanings.values():
+        known = state.signals.get(meaning.alert_id)
+        if known and not known.retracted and _told(known) == (meaning.at, meaning.last_at, meaning.known_at):
+            continue
+        where = loop or (known.water_loop_id if known else None)
+        if where is None:
+            continue  # no loop to tell; the session that names one asks again
+        signal = UnitSignal(
+            at=meaning.at,
+            last_at=meaning.last_at,
+            known_at=meaning.known_at,
+            water_loop_id=where,
             patient_id=state.id,
-            alert_id=alert.alert_id,
-            revision=alert.revision,
+            alert_id=meaning.alert_id,
+            revision=meaning.revision,
             sequence=1,
-            rule=alert.rule,
-            retracted=retracted,
-        ),
-    )
+            rule=meaning.rule,
+            retracted=False,
+        )
+        _send(state, signal)
+
+
+def _meanings(settings: RuleSettings, state: PatientState, horizon: datetime) -> Iterator[_Meaning]:
+    if settings.is_on(aluminum.SUSPICION_RULE):
+        found = [
+            picture
+            for picture in pictures(state, settings.limits(AluminumSuspicionLimits))
+            if picture.newest_at >= horizon
+        ]
+        if found:
+            moments = [moment for picture in found for moment in (picture.onset_at, picture.newest_at)]
+            yield _meaning(state, aluminum.SUSPICION, found[-1].anchors[0], moments, max(moments))
+    if settings.is_on(aluminum_level.RULE):
+        limits = settings.limits(aluminum_level.AluminumLevelLimits)
+        high = [level for level in aluminum_level.levels_from(state, limits, Priority.MEDIUM) if level.at >= horizon]
+        if high:
+            known = max(level.known_at for level in high)
+            yield _meaning(state, aluminum_level.NAME, high[-1].ref, [level.at for level in high], known)
+
+
+def _meaning(state: PatientState, rule: str, anchor: str, moments: list[datetime], known_at: datetime) -> _Meaning:
+    """The newest alert of the rule stands for it; before there is one, the id that it would have."""
+    alerts = [alert for alert in state.alerts.values() if alert.rule == rule]
+    newest = max(alerts, key=lambda alert: (alert.at, alert.alert_id), default=None)
+    name = newest.alert_id if newest else alert_id(rule, state.id, anchor)
+    return _Meaning(name, newest.revision if newest else 1, rule, min(moments), max(moments), known_at)
+
+
+def _told(signal: UnitSignal) -> tuple[datetime, datetime, datetime | None]:
+    return signal.at, last_at(signal), signal.known_at
 
 
 def _send(state: PatientState, signal: UnitSignal) -> None:
-    """Number a signal, remember it, and tell the loop if there is one to tell."""
+    """Number a signal, remember it and tell the loop."""
     state.signal_sequence += 1
     numbered: UnitSignal = msgspec.structs.replace(signal, sequence=state.signal_sequence)  # type: ignore[type-var]
     state.signals[signal.alert_id] = numbered
-    if signal.water_loop_id:
-        entry = Entry(topic=UNIT_SIGNALS, key=signal.water_loop_id, value=msgspec.Raw(_encode(numbered)))
-        state.outbox.append(entry)
+    state.outbox.append(Entry(topic=UNIT_SIGNALS, key=signal.water_loop_id, value=msgspec.Raw(_encode(numbered))))
+
+
+def last_at(signal: UnitSignal) -> datetime:
+    """The newest moment that a signal tells of."""
+    return signal.last_at or signal.at
 
 
 def is_newer(signal: UnitSignal, known: UnitSignal) -> bool:

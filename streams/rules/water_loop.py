@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from pydantic import Field
@@ -11,7 +11,6 @@ from pydantic import Field
 from models.alerts import EvidenceRecord, Priority
 from models.records import UnitSignal
 from streams.rules.base import Finding, Limits, LoopRule, LoopView, Outcome, guidance
-from streams.rules.responses import settled_at
 
 NAME: Final = "aluminum_cluster"
 
@@ -37,20 +36,16 @@ def find(view: LoopView) -> Iterator[Outcome]:
         (signal for signal in view.state.signals.values() if not signal.retracted),
         key=lambda signal: (signal.at, signal.alert_id),
     )
-    settled = settled_at(view.state, NAME, "cluster", [_ref(signal) for signal in standing])
     cluster = _cluster(standing, limits)
-    if settled is not None and cluster and max(signal.at for signal in cluster) <= settled:
-        cluster = _cluster([signal for signal in standing if signal.at > settled], limits)
     if not cluster:
         return
-    complete = max(signal.at for signal in cluster)
     patients = len({signal.patient_id for signal in cluster})
     yield Finding(
         key="cluster",
         anchors=tuple(_ref(signal) for signal in reversed(cluster)),
         priority=Priority.HIGH,
         onset_at=cluster[0].at,
-        known_at=complete,
+        known_at=max(signal.known_at or _last_at(signal) for signal in cluster),
         level_known_at=cluster[0].at,
         summary=f"{patients} patients on one water loop with signs or levels of aluminium within {limits.days:g} days",
         guidance=(_ADVICE,),
@@ -72,12 +67,17 @@ def _ref(signal: UnitSignal) -> str:
     return f"alert:{signal.alert_id}"
 
 
+def _last_at(signal: UnitSignal) -> datetime:
+    return signal.last_at or signal.at
+
+
 def _cluster(standing: list[UnitSignal], limits: AluminumClusterLimits) -> list[UnitSignal]:
     """Every signal that lies within the window of enough patients."""
     window = timedelta(days=limits.days)
     members: dict[str, UnitSignal] = {}
-    for end in standing:
-        inside = [signal for signal in standing if end.at - window < signal.at <= end.at]
+    moments = [(moment, signal) for signal in standing for moment in (signal.at, _last_at(signal))]
+    for end, _ in moments:
+        inside = [signal for moment, signal in moments if end - window < moment <= end]
         if len({signal.patient_id for signal in inside}) >= limits.patients:
             members |= {signal.alert_id: signal for signal in inside}
     return sorted(members.values(), key=lambda signal: (signal.at, signal.alert_id))
