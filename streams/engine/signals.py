@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-
 import msgspec
 
 from models.alerts import Priority, alert_id
