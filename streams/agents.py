@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Generic
 
 from models.settings import Settings
 from streams.checkpoint import ChangelogWriter
 from streams.health import Health
-from streams.outgoing import Outgoing, Sender
+from streams.outgoing import Sender
 from streams.rules.base import StateT
 from streams.task import Kind, PartitionTask
 from streams.telemetry import Metrics
@@ -21,18 +21,20 @@ log = logging.getLogger(__name__)
 
 
 class KafkaPort:
-    """What tasks ask of the transport, for one table (see `streams.task.Port`)."""
+    """What the tasks of one generation ask of the transport (see `streams.task.Port`).
 
-    def __init__(self, app: App, topics: TopicSet) -> None:
-        self._writer = ChangelogWriter(app, topics)
-        self._sender = Sender(app)
-        self.write = self._writer.write
+    A task that outlives its generation cannot write, even if its partition comes back to this worker.
+    """
+
+    def __init__(self, app: App, writer: ChangelogWriter, sender: Sender) -> None:
+        self._writer, self._generation = writer, app.generation
+        self.send_all = sender.send_all
         self.pause, self.resume = app.pause, app.resume
         self.end_confirmed_at, self.end_offset = app.end_confirmed_at, app.end_offset
 
-    async def send_all(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; returns when the broker has acknowledged them."""
-        await self._sender.send_all(messages)
+    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
+        """Write the changelog; returns when the broker has acknowledged it."""
+        await self._writer.write(partition, entries, generation=self._generation)
 
 
 class Desk(Generic[StateT]):
@@ -63,7 +65,7 @@ class Desk(Generic[StateT]):
         self._settings, self._metrics, self._health = settings, metrics, health
         self._changed, self._fail = changed, fail
         self._runners: dict[int, asyncio.Task[None]] = {}
-        self._port = KafkaPort(app, topics)
+        self._app, self._writer, self._sender = app, ChangelogWriter(app, topics), Sender(app)
         source = app.attach(topics, self)
         app.agent(source, name=kind.table)(self._take)
 
@@ -83,8 +85,9 @@ class Desk(Generic[StateT]):
 
     async def on_assigned(self, partitions: set[int], recovered: Mapping[int, dict[bytes, bytes]]) -> None:
         """Start a task for each partition, once it has sent what its predecessor may not have sent."""
+        port = KafkaPort(self._app, self._writer, self._sender)
         tasks = {
-            number: PartitionTask(self.kind, number, self._settings, self._port, self._metrics, self._health)
+            number: PartitionTask(self.kind, number, self._settings, port, self._metrics, self._health)
             for number in sorted(partitions)
         }
         await asyncio.gather(*(task.adopt(recovered.get(number, {})) for number, task in tasks.items()))

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -50,7 +50,7 @@ LATE: Final = timedelta(minutes=5)
 class Port(Protocol):
     """What a task may ask of the transport."""
 
-    async def write(self, partition: int, entries: dict[bytes, bytes | None]) -> None:
+    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
         """Write the changelog; returns when the broker has acknowledged it."""
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
@@ -358,7 +358,7 @@ class PartitionTask(Generic[StateT]):
             self._metrics.checkpoint_seconds.observe(time.monotonic() - started)
             self._metrics.checkpointed_keys.inc(len(dirty))
 
-    async def _write(self, entries: dict[bytes, bytes | None]) -> None:
+    async def _write(self, entries: Mapping[bytes, bytes | None]) -> None:
         if entries:
             await self._port.write(self.number, entries)
 
