@@ -95,6 +95,8 @@ def apply(state: PatientState, event: PatientRecord, received_at: datetime, now:
         change = file_response(state, event, received_at, horizon)
     else:
         change = _FILERS[type(event)](state, event, horizon)
+    # By the clock, not by the next symptom: what the rules see must not depend on which events came.
+    prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used(state, "symptom"))
     _unit(state, event)
     clock = _check_clock(state, _source(event), event, received_at)
     return replace(change, facets=change.facets | clock) if clock else change

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic
 
 from models.alerts import AlertRecord
-from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, LoopState, PatientState
+from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, AlertState, LoopState, PatientState
 from streams.engine import lifecycle
 from streams.engine.lifecycle import ORDINARY, Cause, Step
 from streams.engine.messages import tell, tombstone
@@ -131,14 +131,23 @@ class Evaluator(Generic[StateT]):
         return [tell(state, self._names[step.alert.rule], step) for step in sorted(steps, key=lifecycle.order)]
 
     def _bury(self, state: PatientState | LoopState, now: datetime) -> None:
-        """Tombstones for alerts that have been over long enough; forget those out of reach of late events."""
+        """Tombstones for alerts that have been over long enough; forget those that no event could open again.
+
+        The newest results are kept however old they get, and the alerts they anchor with them: forgotten, such an
+        alert would begin again at revision 1.
+        """
         for alert in state.alerts.values():
             if alert.over_at is not None and not alert.tombstoned and alert.over_at + self.retention <= now:
                 alert.tombstoned = True
                 state.outbox.append(tombstone(alert.alert_id))
         over = {name: alert for name, alert in state.alerts.items() if alert.tombstoned}
-        before = len(over)
-        prune(over, MAX_OVER_ALERTS, now - LONGEST_WINDOW, lambda alert: alert.over_at or now, frozenset())
+        before, horizon = len(over), now - LONGEST_WINDOW
+        held = {
+            name
+            for name, alert in over.items()
+            if alert.over_at and alert.over_at < horizon and _is_anchored(state, alert)
+        }
+        prune(over, MAX_OVER_ALERTS, horizon, lambda alert: alert.over_at or now, held)
         if len(over) != before:
             state.alerts = {name: a for name, a in state.alerts.items() if not a.tombstoned or name in over}
 
@@ -153,3 +162,10 @@ class Evaluator(Generic[StateT]):
             if deadline is not None:
                 state.looks[LIFECYCLE] = deadline
         return bool(fresh)
+
+
+def _is_anchored(state: PatientState | LoopState, alert: AlertState) -> bool:
+    """Whether a result that may open the alert again is still held."""
+    if isinstance(state, LoopState):
+        return False
+    return any(anchor.removeprefix("lab_result:") in state.labs for anchor in alert.anchors)

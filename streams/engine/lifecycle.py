@@ -202,9 +202,12 @@ def _is_settled(state: State, alert: AlertState) -> bool:
 
 
 def _answered(state: State, alert: AlertState, now: datetime) -> Status:
-    """The status that people's last word gives, as far as it was said of the present priority."""
+    """The status that people's last word gives, as far as it was said of the present priority.
+
+    What was said before a `resolve` was said of what it ended, not of what came after.
+    """
     for response in reversed(responses_to(state, alert.rule, alert.key, alert.anchors)):
-        if response.at < alert.level_known_at:
+        if response.at < alert.level_known_at or response.action is ResponseAction.RESOLVE:
             break
         if response.action is ResponseAction.ACKNOWLEDGE:
             return Status.ACKNOWLEDGED

@@ -55,17 +55,17 @@ def in_order(state: PatientState) -> list[Session]:
 
 
 def session_at(state: PatientState, moment: datetime) -> Session | None:
-    """The session that ran at a moment.
+    """The session that ran at a moment; of several (two machines) the one that started last.
 
     Without an end message a session lasts until the next one starts, at most `LONGEST_SESSION`.
     """
-    running = None
-    for session in in_order(state):
-        if session.first_at > moment:
-            break
-        end = session.ended.at if session.ended else session.first_at + LONGEST_SESSION
-        running = session if moment <= end else None
-    return running
+    started = [session for session in in_order(state) if session.first_at <= moment]
+    for session in reversed(started):
+        if session.ended is None and session is not started[-1]:
+            continue
+        if moment <= (session.ended.at if session.ended else session.first_at + LONGEST_SESSION):
+            return session
+    return None
 
 
 def latest_session(state: PatientState) -> Session | None:

@@ -103,15 +103,15 @@ class Unit:
         **f: Any,
     ) -> str:
         """A laboratory result; returns its id. `reported` is a time of the timeline."""
-        name = name or self._name("r")
+        name = name or self._name("lab-")
         reported = f.pop("reported", None)
         f["reported_at"] = stamp(reported) if reported else None
         self.send("lab_result", at, result_id=name, analyte=analyte, value=value, unit=unit, **f)
         return name
 
-    def symptom(self, kind: str, *, at: str, name: str | None = None, ended: str | None = None, **f: Any) -> str:
+    def symptom(self, kind: str, *, at: str, name: str = "", ended: str | None = None, **f: Any) -> str:
         """A symptom; returns its id."""
-        name = name or self._name("s")
+        name = name or self._name("symptom-")
         self.send("symptom", at, symptom_id=name, kind=kind, ended_at=stamp(ended) if ended else None, **f)
         return name
 

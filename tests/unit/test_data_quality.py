@@ -1,0 +1,236 @@
+"""`data_quality` (E07): what cannot be evaluated is said once, never guessed, and closed by what is usable."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.engine import evaluate
+from streams.rules import magnesium
+from tests.unit.timeline import Unit
+
+RULE = "data_quality"
+
+
+def ward_() -> Unit:
+    return Unit(watch=RULE)
+
+
+@pytest.mark.parametrize(
+    ("analyte", "unit"),
+    [
+        ("magnesium", "furlong"),
+        ("magnesium", ""),
+        ("magnesium", "ug/L"),
+        ("aluminum", "mg/dL"),
+        ("phosphate", "meq/L"),  # valence depends on pH: not converted
+        ("potassium", "g/dL"),
+    ],
+)
+def test_an_unknown_or_missing_unit_is_said_and_not_evaluated(analyte: str, unit: str) -> None:
+    ward = Unit()
+    ward.lab(analyte, 0.5, unit, at="08:00")
+    alert = ward.expect("08:00", "raised", rule=RULE, priority="low", family="data-quality")
+    assert alert.evidence[0].unit == unit
+    ward.expect_nothing_more()
+
+
+def test_an_unknown_code_is_said() -> None:
+    ward = Unit()
+    ward.lab(None, 1.0, loinc="99999-9", at="08:00")
+    ward.expect("08:00", "raised", rule=RULE, priority="low")
+    ward.expect_nothing_more()
+
+
+@pytest.mark.parametrize(
+    ("analyte", "value", "unit", "is_plausible"),
+    [
+        ("magnesium", 0.19, "mg/dL", False),
+        ("magnesium", 0.2, "mg/dL", True),
+        ("magnesium", 15, "mg/dL", True),
+        ("magnesium", 15.1, "mg/dL", False),
+        ("magnesium", 17, "mmol/L", False),  # mg/L taken for mmol/L
+        ("potassium", 0.9, "mmol/L", False),
+        ("potassium", 12.1, "mmol/L", False),
+        ("potassium", 4.5, "mmol/L", True),
+        ("aluminum", -1, "ug/L", False),
+    ],
+)
+def test_fences(analyte: str, value: float, unit: str, is_plausible: bool) -> None:
+    ward = ward_()
+    ward.lab(analyte, value, unit, at="08:00")
+    assert bool(ward.watched) is not is_plausible
+    assert all(rule == RULE for rule, *_ in ward.open if not is_plausible)
+
+
+def test_a_value_off_the_scale_may_lie_beyond_the_fence() -> None:
+    ward = ward_()
+    ward.lab("magnesium", 0.1, comparator="<", at="08:00")
+    ward.expect_nothing_more()
+
+
+@pytest.mark.parametrize(
+    ("analyte", "comparator", "value", "unit"),
+    [
+        ("magnesium", "<", 2.0, "mg/dL"),
+        ("magnesium", "<=", 1.7, "mg/dL"),
+        ("magnesium", ">", 1.6, "mg/dL"),
+        ("aluminum", "<", 60, "ug/L"),
+    ],
+)
+def test_an_undecidable_comparator_is_noted(analyte: str, comparator: str, value: float, unit: str) -> None:
+    ward = Unit()
+    ward.lab(analyte, value, unit, comparator=comparator, at="08:00")
+    ward.expect("08:00", "raised", rule=RULE)
+    ward.expect_nothing_more()
+
+
+@pytest.mark.parametrize(
+    ("analyte", "value", "unit", "flag", "is_contradiction"),
+    [
+        ("magnesium", 2.0, "mg/dL", "LL", True),
+        ("magnesium", 1.2, "mg/dL", "LL", False),
+        ("magnesium", 2.0, "mg/dL", "L", False),
+        ("aluminum", 5, "ug/L", "HH", True),
+        ("aluminum", 80, "ug/L", "HH", False),
+    ],
+)
+def test_a_critical_flag_on_a_normal_value(
+    analyte: str, value: float, unit: str, flag: str, is_contradiction: bool
+) -> None:
+    ward = ward_()
+    ward.lab(analyte, value, unit, flags=["N", flag], at="08:00")
+    assert bool(ward.watched) is is_contradiction
+
+
+def test_a_flag_alone_triggers_no_clinical_alert() -> None:
+    ward = Unit()
+    ward.lab("magnesium", 2.0, flags=["LL"], at="08:00")
+    assert {rule for rule, *_ in ward.open} == {RULE}
+
+
+def test_a_loinc_code_of_another_analyte_is_said() -> None:
+    ward = Unit()
+    ward.lab("magnesium", 1.0, "mmol/L", loinc="2823-3", at="08:00")
+    assert {rule for rule, *_ in ward.open} == {RULE}
+
+
+def test_the_next_usable_result_closes_it() -> None:
+    ward = ward_()
+    ward.lab("magnesium", 1.5, "furlong", at="08:00")
+    ward.lab("potassium", 4.5, "mmol/L", at="08:30")
+    ward.expect("08:00", "raised")
+    ward.lab("magnesium", 2.0, at="09:00")
+    ward.expect("09:00", "resolved", reason="condition_cleared")
+    ward.expect_nothing_more()
+
+
+@pytest.mark.parametrize(("status", "value"), [("corrected", 2.0), ("cancelled", None), ("entered_in_error", None)])
+def test_a_correction_withdraws_it(status: str, value: float | None) -> None:
+    ward = ward_()
+    ward.lab("magnesium", 1.5, "furlong", at="08:00", name="r1")
+    ward.lab("magnesium", value, "mg/dL", at="08:00", name="r1", status=status, reported="09:00", received="09:00")
+    ward.expect("08:00", "raised")
+    ward.expect("09:00", "withdrawn")
+    ward.expect_nothing_more()
+
+
+def test_a_correction_into_nonsense_takes_the_clinical_alert_back_and_says_why() -> None:
+    ward = Unit()
+    ward.lab("magnesium", 1.5, at="08:00", name="r1")
+    ward.lab("magnesium", 1.5, "?", at="08:00", name="r1", status="corrected", reported="09:00", received="09:00")
+    assert {(a.rule, str(a.transition)) for a in ward.told} == {
+        ("low_magnesium", "raised"),
+        ("low_magnesium", "withdrawn"),
+        (RULE, "raised"),
+    }
+
+
+def test_each_analyte_has_its_own() -> None:
+    ward = ward_()
+    ward.lab("magnesium", 1.5, "?", at="08:00")
+    ward.lab("aluminum", 1.5, "?", at="08:00")
+    assert len(ward.open) == 2
+
+
+# -- clocks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("at", "is_ahead"), [("08:05", False), ("08:05:01", True), ("23:00", True)])
+def test_a_time_more_than_five_minutes_ahead_of_its_arrival(at: str, is_ahead: bool) -> None:
+    ward = ward_()
+    ward.telemetry(at=at, received="08:00")
+    assert bool(ward.watched) is is_ahead
+    if is_ahead:
+        ward.expect("08:00", "raised", priority="low")
+
+
+def test_a_wrong_clock_moves_nothing_but_its_own_samples() -> None:
+    ward = Unit()
+    ward.session("s2", at="07:00", patient_id="p2", machine="m2")
+    ward.symptom("cramp", at="07:55", patient_id="p2")
+    ward.telemetry(at="d3 08:00", received="08:00")
+    ward.lab("magnesium", 1.5, at="08:10")
+    assert [f"{a.at:%d %H:%M} {a.rule} {a.transition}" for a in ward.told] == [
+        "23 07:55 intradialytic_cramp raised",
+        "23 08:00 data_quality raised",
+        "23 08:10 low_magnesium raised",
+    ]
+
+
+def test_a_believable_sample_closes_it() -> None:
+    ward = ward_()
+    ward.telemetry(at="09:00", received="08:00")
+    ward.telemetry(at="09:00:10", received="08:00:10")
+    ward.telemetry(at="08:00:20", received="08:00:20")
+    ward.expect("08:00", "raised")
+    ward.expect("08:00:20", "resolved")
+    ward.expect_nothing_more()
+
+
+def test_it_ends_when_the_time_it_told_of_has_come() -> None:
+    ward = ward_()
+    ward.lab("potassium", 4.5, "mmol/L", at="09:00", received="08:00")
+    ward.clock("12:00")
+    ward.expect("08:00", "raised")
+    ward.expect("09:00", "resolved")
+    ward.expect_nothing_more()
+
+
+def test_lateness_alone_raises_nothing() -> None:
+    ward = Unit()
+    ward.lab("magnesium", 2.0, at="08:00", received="d5 08:00")
+    ward.telemetry(at="08:00", received="d5 08:00")
+    ward.symptom("nausea", at="08:00", received="d5 08:00")
+    ward.expect_nothing_more()
+
+
+def test_a_response_from_the_future_silences_nothing_yet_to_come() -> None:
+    ward = Unit(watch="low_magnesium")
+    ward.lab("magnesium", 1.5, at="08:00")
+    raised = ward.expect("08:00", "raised")
+    ward.respond(raised, "resolve", at="d20 08:00", received="08:10")
+    ward.expect("08:10", "resolved", reason="resolved_by_person")
+    ward.lab("magnesium", 1.4, at="09:00")
+    ward.expect("09:00", "raised")
+
+
+# -- a faulty rule ---------------------------------------------------------------------------------------------------
+
+
+def test_a_rule_that_raises_is_said_and_blinds_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_view: object) -> list[object]:
+        raise RuntimeError("a bug")
+
+    ward = Unit()
+    ward.lab("magnesium", 1.5, at="08:00")
+    ward.expect("08:00", "raised", rule="low_magnesium")
+    monkeypatch.setattr(evaluate.log, "exception", lambda *_args: None)
+    rules = ward.replay._patients._evaluator._rules
+    monkeypatch.setitem(rules, magnesium.RULE.name, magnesium.RULE.__class__(**{**vars(magnesium.RULE), "find": fails}))
+    ward.replay._patients._evaluator._readers.clear()
+    ward.lab("aluminum", 80, "ug/L", at="09:00")
+    assert [(a.rule, str(a.transition)) for a in ward.told[1:]] == [
+        ("aluminum_level", "raised"),
+        (RULE, "raised"),
+    ]
+    assert ("low_magnesium", "p1/magnesium", "active", "medium") in ward.open
