@@ -81,21 +81,22 @@ class Inbox:
 
         They are not newer than the first record that waits in any other topic.
         """
-        ready: list[tuple[int, TP]] = []
-        for tp, queue in self._queues.items():
+        heads: list[tuple[int, int, TP]] = []
+        for place, (tp, queue) in enumerate(self._queues.items()):
             if queue.batches:
-                ready.append((queue.head, tp))
+                heads.append((queue.head, place, tp))
             elif not self._is_at_end(tp, queue, confirmed_since):
                 return None
-        if not ready:
+        if not heads:
             return None
-        oldest, tp = min(ready, key=lambda head: head[0])
-        bound = min((head for head, other in ready if other is not tp), default=None)
+        _, own, tp = min(heads)
+        # At equal timestamps the earlier topic goes first, so records stop before an earlier topic's next one.
+        bound = min((head - (place < own) for head, place, _ in heads if place != own), default=None)
         queue = self._queues[tp]
         batch, start = queue.batches[0], queue.position
         end = min(len(batch), start + self._slice_max)
         if bound is not None and batch.records[end - 1].timestamp > bound:
-            end = self._end_at(batch, start, end, max(bound, oldest))
+            end = self._end_at(batch, start, end, bound)
         finished = end == len(batch)
         self._move(tp, queue, end, finished=finished)
         records = batch.records if start == 0 and finished else batch.records[start:end]
