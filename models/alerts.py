@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID, uuid5
 
@@ -144,6 +145,7 @@ else:
     AlertRecord = record_type(Alert)
 
 
+@lru_cache(maxsize=65536)
 def alert_id(rule: str, subject: str, anchor: str) -> str:
     """The deterministic id of an alert: UUIDv5 of rule, patient (or water loop) and episode anchor."""
     return str(uuid5(_NAMESPACE, f"{rule}|{subject}|{anchor}"))

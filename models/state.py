@@ -84,7 +84,7 @@ class AlertState(msgspec.Struct, omit_defaults=True):
     value: msgspec.Raw
     #: Digest of what the newest transition showed, to tell whether an update is due.
     shown: str
-    #: Inputs that may have named the episode: a response to any of their ids is one to this alert.
+    #: Inputs of the episode: a response to any of the ids they would give is one to this alert.
     anchors: list[str]
     #: `kind:id` of the evidence; if one of them is corrected away the alert is withdrawn, not resolved.
     grounds: list[str]

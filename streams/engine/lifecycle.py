@@ -19,9 +19,10 @@ import msgspec
 
 from models.alerts import Reason, Status, Transition, alert_id
 from models.events import ResponseAction
+from models.records import AlertResponse, UnitAlertResponse
 from models.state import AlertState, LoopState, PatientState
 from streams.rules.base import Ending, Finding, Outcome
-from streams.rules.catalogue import ResponseLimits
+from streams.rules.catalogue import ALL_RULES, ResponseLimits
 from streams.rules.responses import responses_to, settled_at
 
 State = PatientState | LoopState
@@ -115,7 +116,7 @@ def next_deadline(state: State, limits: ResponseLimits, retention: timedelta) ->
 
 def _raise(state: State, rule: str, finding: Finding, now: datetime) -> Step | None:
     """A condition without an open alert: raised, unless a person has declared what is known of it over."""
-    settled = settled_at(state, rule, finding.key, finding.anchors)
+    settled = settled_at(state, rule, finding.key, _names(state, rule, finding.key, finding.anchors))
     if settled is not None and settled >= finding.known_at:
         return None
     ids = [alert_id(rule, state.id, anchor) for anchor in finding.anchors]
@@ -197,8 +198,21 @@ def _digest(finding: Finding) -> str:
 
 def _is_settled(state: State, alert: AlertState) -> bool:
     """Whether a person has declared over what is known of it."""
-    settled = settled_at(state, alert.rule, alert.key, alert.anchors)
+    settled = settled_at(state, alert.rule, alert.key, _names(state, alert.rule, alert.key, alert.anchors))
     return settled is not None and settled >= alert.known_at
+
+
+def _responses(state: State, alert: AlertState) -> list[AlertResponse | UnitAlertResponse]:
+    return responses_to(state, alert.rule, alert.key, _names(state, alert.rule, alert.key, alert.anchors))
+
+
+def _names(state: State, rule: str, key: str, anchors: Iterable[str]) -> Iterable[str]:
+    """The inputs after which the alert of a condition may have been named."""
+    named_by = _NAMED_BY.get(rule) if state.responses else None
+    return anchors if named_by is None else {*anchors, *named_by(state, key)}
+
+
+_NAMED_BY: Final = {rule.name: rule.named_by for rule in ALL_RULES}
 
 
 def _answered(state: State, alert: AlertState, now: datetime) -> Status:
@@ -206,7 +220,7 @@ def _answered(state: State, alert: AlertState, now: datetime) -> Status:
 
     What was said before a `resolve` was said of what it ended, not of what came after.
     """
-    for response in reversed(responses_to(state, alert.rule, alert.key, alert.anchors)):
+    for response in reversed(_responses(state, alert)):
         if response.at < alert.level_known_at or response.action is ResponseAction.RESOLVE:
             break
         if response.action is ResponseAction.ACKNOWLEDGE:
@@ -217,8 +231,7 @@ def _answered(state: State, alert: AlertState, now: datetime) -> Status:
 
 
 def _snoozed_until(state: State, alert: AlertState) -> datetime | None:
-    responses = responses_to(state, alert.rule, alert.key, alert.anchors)
-    snoozes = [r.until for r in responses if r.action is ResponseAction.SNOOZE]
+    snoozes = [r.until for r in _responses(state, alert) if r.action is ResponseAction.SNOOZE]
     return snoozes[-1] if snoozes else None
 
 

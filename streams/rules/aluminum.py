@@ -71,7 +71,7 @@ def find_overdue(view: PatientView) -> Iterator[Outcome]:
     found = suspicion(view.state, limits, excluded_at(view.state, limits))
     if found is None:
         return
-    settled = settled_at(view.state, SUSPICION, "suspicion", found.anchors)
+    settled = settled_at(view.state, SUSPICION, "suspicion", bedside.every_symptom(view.state))
     if settled is not None and settled >= found.newest_at:
         return
     overdue = view.settings.limits(AluminumResultOverdueLimits)
@@ -132,6 +132,7 @@ SUSPICION_RULE: Final = PatientRule(
     reads=_READS,
     limits=AluminumSuspicionLimits,
     find=find_suspicion,
+    named_by=bedside.every_symptom,
     sources=("article L9-L11, L58-L62", "KDOQI aluminium guideline", "clinical.md 1.2"),
 )
 OVERDUE_RULE: Final = PatientRule(
@@ -143,6 +144,7 @@ OVERDUE_RULE: Final = PatientRule(
     reads=_READS | {"alert_response"},
     limits=AluminumResultOverdueLimits,
     find=find_overdue,
+    named_by=bedside.every_symptom,
     sources=("article L10", "laboratory catalogues in clinical.md 1.2"),
     without=("an order for an aluminium level",),
 )

@@ -105,7 +105,7 @@ def _latched(view: PatientView, levels: list[labs.Result], limits: AluminumLevel
     acute = [level for level in levels if _is_acute(view, level, limits)]
     if not acute:
         return []
-    settled = settled_at(view.state, NAME, "level", [level.ref for level in levels])
+    settled = settled_at(view.state, NAME, "level", labs.every_ref(view.state))
     return [level for level in acute if settled is None or level.known_at > settled]
 
 
@@ -208,5 +208,6 @@ RULE: Final = PatientRule(
     reads=frozenset({"lab_result", "symptom", "session", "alert_response"}),
     limits=AluminumLevelLimits,
     find=find,
+    named_by=labs.every_ref,
     sources=("article L10, L63", "KDOQI guidelines 12 and 13", "ARUP, Mayo test notes"),
 )

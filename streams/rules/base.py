@@ -107,6 +107,9 @@ class Rule(Generic[StateT]):
     limits: type[Limits]
     find: Callable[[View[StateT]], Iterable[Outcome]]
     sources: tuple[str, ...] = ()
+    #: Of a condition (by its key): every input that some order of arrival could have named its alert after. A
+    #: response to any of those ids is one to this alert; None stands for the finding's own anchors.
+    named_by: Callable[[StateT, str], Iterable[str]] | None = None
     #: Inputs that the clinical base asks for and no event carries.
     without: tuple[str, ...] = field(default=())
 

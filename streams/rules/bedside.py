@@ -28,6 +28,11 @@ def symptom_ref(symptom: Symptom) -> str:
     return f"symptom:{symptom.symptom_id}"
 
 
+def every_symptom(state: PatientState, _key: str = "") -> list[str]:
+    """Every symptom as an anchor, also those entered in error: before that they may have been one."""
+    return [symptom_ref(symptom) for symptom in state.symptoms.values()]
+
+
 def symptom_evidence(symptom: Symptom) -> EvidenceRecord:
     """A symptom as evidence; the value is its score, 1 to 10, where given."""
     value = None if symptom.score is None else float(symptom.score)

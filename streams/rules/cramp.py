@@ -12,7 +12,7 @@ from models.alerts import Priority, Reason, Status
 from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.events import SymptomKind
 from models.records import Symptom
-from models.state import Session
+from models.state import PatientState, Session
 from streams.rules import bedside, labs
 from streams.rules.base import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 
@@ -72,6 +72,14 @@ def find(view: PatientView) -> Iterator[Outcome]:
             yield Ending(key, Status.EXPIRED, Reason.UNCONFIRMED_END)
 
 
+def _named_by(state: PatientState, key: str) -> Iterator[str]:
+    """Symptoms that belong to no other session: before a correction they may have been a cramp of this one."""
+    for symptom in state.symptoms.values():
+        session = bedside.session_at(state, symptom.at)
+        if session is None or session.session_id == key:
+            yield bedside.symptom_ref(symptom)
+
+
 def _over_at(group: list[Symptom], silence: timedelta) -> datetime:
     """When a group of overlapping cramps is over: all ended, or `silence` after the last word of one."""
     words = [moment for cramp in group for moment in (cramp.at, cramp.ended_at) if moment]
@@ -119,6 +127,7 @@ RULE: Final = PatientRule(
     reads=frozenset({"symptom", "session", "lab_result"}),
     limits=CrampLimits,
     find=find,
+    named_by=_named_by,
     sources=("article L38-L42", "clinical.md 1.3"),
     without=("an intervention during a cramp, so nothing reminds after 10 min but the response times do",),
 )

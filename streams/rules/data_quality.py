@@ -9,6 +9,7 @@ from typing import Final
 from models.alerts import EvidenceRecord, Priority
 from models.analytes import Analyte
 from models.records import LabResult
+from models.state import PatientState
 from streams.rules import aluminum_level, labs, magnesium
 from streams.rules.base import (
     CLOCK,
@@ -60,6 +61,17 @@ def _results(view: PatientView) -> Iterator[Finding]:
                 evidence=labs.evidence(record, labs.analyte_of(record)),
                 advice="Check the result with the laboratory; a usable result or a correction closes this.",
             )
+
+
+def _named_by(state: PatientState, key: str) -> Iterator[str]:
+    """Every result of the analyte that the key names."""
+    for record in state.labs.values():
+        if key == _key(record):
+            yield f"lab_result:{record.result_id}"
+
+
+def _key(record: LabResult) -> str:
+    return f"lab_result:{labs.analyte_of(record) or record.loinc}"
 
 
 def _order(record: LabResult) -> tuple[datetime, datetime, str]:
@@ -157,6 +169,7 @@ RULE: Final = PatientRule(
     reads=frozenset({"lab_result", CLOCK, FAILING}),
     limits=DataQualityLimits,
     find=find,
+    named_by=_named_by,
     sources=("clinical.md 3.2, 3.3, E07",),
     without=("a patient not bound to a machine: the contract's events always name one",),
 )

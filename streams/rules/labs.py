@@ -176,6 +176,11 @@ def of_analyte(state: PatientState, analyte: Analyte) -> Iterator[LabResult]:
     )
 
 
+def every_ref(state: PatientState, _key: str = "") -> list[str]:
+    """Every result as an anchor, also those that no longer count: before a correction they may have."""
+    return [f"lab_result:{name}" for name in state.labs]
+
+
 def evidence(record: LabResult, analyte: Analyte | None) -> EvidenceRecord:
     """A result as evidence: value and unit as reported."""
     value: float | str | None = record.value

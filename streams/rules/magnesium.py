@@ -138,5 +138,6 @@ RULE: Final = PatientRule(
     reads=frozenset({"lab_result", "symptom", "rhythm"}),
     limits=LowMagnesiumLimits,
     find=find,
+    named_by=labs.every_ref,
     sources=("article L2, L14-L17", "Kost, US critical limits", "clinical.md 2.4"),
 )

@@ -1,0 +1,313 @@
+"""What holds for every set of events: order, repetition, restarts and replays change nothing that matters.
+
+design.md, decisions 1 to 3: any interleaving or repetition of the same events, followed by the same clock, ends
+with the same alerts open. Every event carries its own `received_at`, as a record carries its timestamp.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.alerts import Alert, AlertRecord
+from models.events import ResultStatus, SymptomKind
+from streams.replay import Replay
+from streams.rules.catalogue import default_settings
+from tests.unit.timeline import FIRST_DAY, open_alerts, restarted, to_line
+
+Event = dict[str, Any]
+
+#: Deterministic, so that a failure in CI is a failure here; the number of examples keeps the file under a minute.
+FEW = settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+RULES = default_settings()
+#: After everything: far enough for every silence, call and snooze, well within the longest window.
+END = FIRST_DAY + timedelta(days=12)
+
+PATIENTS = ("p1", "p2")
+LOOPS = ("loop-a", "loop-b")
+#: Half hours of the first four days, so that events meet, tie and lie at each other's bounds.
+moments = st.integers(0, 4 * 48).map(lambda half_hours: FIRST_DAY + timedelta(minutes=30 * half_hours))
+delays = st.sampled_from([timedelta(0), timedelta(seconds=20), timedelta(minutes=10), timedelta(hours=9)])
+
+
+def _event(type_: str, at: datetime, received_at: datetime, **fields: Any) -> Event:
+    event = {"type": type_, "at": at.isoformat(), "received_at": received_at.isoformat(), **fields}
+    return {name: value for name, value in event.items() if value is not None}
+
+
+@st.composite
+def labs(draw: st.DrawFn) -> Event:
+    at = draw(moments)
+    analyte, values, units = draw(
+        st.sampled_from(
+            [
+                ("magnesium", [0.3, 0.9, 1.0, 1.5, 1.7, 2.2], ["mg/dL", "mg/dL", "mmol/L", "mEq/L", "?"]),
+                ("aluminum", [5.0, 15.0, 30.0, 80.0, 160.0, 450.0], ["ug/L", "ug/L", "ng/mL", "umol/L", ""]),
+                ("sodium", [140.0, 150.0], ["mmol/L"]),
+            ]
+        )
+    )
+    status = draw(st.sampled_from([*ResultStatus, *["final"] * 3]))
+    is_withdrawn = status in ("cancelled", "entered_in_error")
+    return _event(
+        "lab_result",
+        at,
+        at + draw(delays),
+        patient_id=draw(st.sampled_from(PATIENTS)),
+        result_id=f"{analyte}-{draw(st.integers(0, 4))}",
+        analyte=analyte,
+        value=None if is_withdrawn else draw(st.sampled_from(values)),
+        comparator=draw(st.sampled_from([None, None, None, "<", "<=", ">", ">="])),
+        unit=draw(st.sampled_from(units)),
+        status=str(status),
+        reported_at=draw(st.sampled_from([None, at, at + timedelta(hours=1), at + timedelta(hours=5)])),
+        flags=draw(st.sampled_from([None, ["LL"], ["HH"]])),
+    )
+
+
+@st.composite
+def symptoms(draw: st.DrawFn) -> Event:
+    at = draw(moments)
+    ended = draw(st.sampled_from([None, None, timedelta(minutes=10), timedelta(hours=1)]))
+    kinds = ["cramp", "spasm", "jerk", "twitch", "speech_disturbance", "hallucination", "seizure", "nausea"]
+    return _event(
+        "symptom",
+        at,
+        at + (ended or timedelta(0)) + draw(delays),
+        patient_id=draw(st.sampled_from(PATIENTS)),
+        symptom_id=f"s{draw(st.integers(0, 7))}",
+        kind=SymptomKind(draw(st.sampled_from(kinds))),
+        ended_at=(at + ended).isoformat() if ended else None,
+        score=draw(st.sampled_from([None, 3, 8])),
+        worse_after_dialysis=draw(st.sampled_from([None, True, False])),
+        status=draw(st.sampled_from([None, None, None, "entered_in_error"])),
+    )
+
+
+@st.composite
+def sessions(draw: st.DrawFn) -> Event:
+    at = draw(moments)
+    patient = draw(st.sampled_from(PATIENTS))
+    number = draw(st.integers(0, 2))
+    common: Event = {"patient_id": patient, "session_id": f"{patient}-{number}"}
+    if draw(st.booleans()):
+        return _event("session_ended", at, at + draw(delays), **common)
+    return _event(
+        "session_started",
+        at,
+        at + draw(delays),
+        **common,
+        machine_id=f"m{number}",
+        chair=draw(st.sampled_from([None, "1", "2"])),
+        water_loop_id=draw(st.sampled_from([None, *LOOPS])),
+        pre_systolic_mmhg=draw(st.sampled_from([None, 120.0, 170.0])),
+        unit_id=draw(st.sampled_from([None, "u1", "u2"])),
+    )
+
+
+@st.composite
+def telemetry(draw: st.DrawFn) -> Event:
+    received_at = draw(moments)
+    ahead = draw(st.sampled_from([timedelta(0), timedelta(minutes=-20), timedelta(minutes=6), timedelta(hours=40)]))
+    patient, number = draw(st.sampled_from(PATIENTS)), draw(st.integers(0, 2))
+    return _event(
+        "telemetry",
+        received_at + ahead,
+        received_at,
+        patient_id=patient,
+        session_id=f"{patient}-{number}",
+        machine_id=f"m{draw(st.integers(0, 1))}",
+        systolic_mmhg=draw(st.sampled_from([None, 100.0, 140.0])),
+        unit_id=draw(st.sampled_from([None, "u1"])),
+    )
+
+
+@st.composite
+def rhythms(draw: st.DrawFn) -> Event:
+    at = draw(moments)
+    return _event(
+        "rhythm",
+        at,
+        at + draw(delays),
+        patient_id=draw(st.sampled_from(PATIENTS)),
+        kind="qtc",
+        qtc_ms=draw(st.sampled_from([430.0, 480.0, 500.0])),
+    )
+
+
+event_sets = st.lists(
+    st.one_of(labs(), labs(), symptoms(), symptoms(), sessions(), telemetry(), rhythms()), max_size=14
+)
+
+
+@st.composite
+def answers(draw: st.DrawFn, told: list[AlertRecord]) -> list[Event]:
+    """Answers to alerts that some order produced, some from before the alert."""
+    found: list[Event] = []
+    told = [alert for alert in told if _is_named_by_an_input(alert)]
+    for alert in draw(st.lists(st.sampled_from(told), max_size=4)) if told else []:
+        at = alert.at + draw(
+            st.sampled_from([timedelta(0), timedelta(minutes=3), timedelta(hours=7), -timedelta(hours=1)])
+        )
+        action = draw(st.sampled_from(["acknowledge", "snooze", "resolve"]))
+        whom = {"patient_id": alert.patient_id} if alert.patient_id else {"water_loop_id": alert.water_loop_id}
+        until = (at + draw(st.sampled_from([timedelta(hours=1), timedelta(days=20)]))).isoformat()
+        found.append(
+            _event(
+                "alert_response",
+                at,
+                at + draw(delays),
+                **whom,
+                alert_id=alert.alert_id,
+                by="nurse",
+                action=action,
+                until=until if action == "snooze" else None,
+            )
+        )
+    return found
+
+
+def _is_named_by_an_input(alert: AlertRecord) -> bool:
+    """Clock and cluster alerts are named after a run of samples and after other alerts: another order, another id."""
+    return alert.rule != "aluminum_cluster" and alert.evidence[0].kind != "clock"
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> list[Event]:
+    """Events in some order, with answers to what that order and another one told."""
+    events = draw(event_sets)
+    told = run(in_time(events))[1] + run(events)[1]
+    return in_time(events + draw(answers(told)))
+
+
+def in_time(events: list[Event]) -> list[Event]:
+    return sorted(events, key=lambda event: (event["received_at"], msgspec.json.encode(event)))
+
+
+def run(events: Iterable[Event], *, restarts: bool = False) -> tuple[Replay, list[AlertRecord]]:
+    """Replay events and the clock up to `END`."""
+    replay = Replay(RULES)
+    told: list[AlertRecord] = []
+    for event in events:
+        told += replay.take(to_line(event))
+        if restarts:
+            replay = restarted(replay, RULES)
+    told += replay.advance(END)
+    return replay, told
+
+
+def as_bytes(told: Iterable[AlertRecord]) -> list[bytes]:
+    return [msgspec.json.encode(alert) for alert in told]
+
+
+@given(cases=cases(), seed=st.integers(0, 2**32))
+@FEW
+def test_no_order_and_no_repetition_changes_what_is_open(cases: list[Event], seed: int) -> None:
+    wanted = open_alerts(run(cases)[0])
+    shuffled = list(cases)
+    chance = random.Random(seed)
+    chance.shuffle(shuffled)
+    assert open_alerts(run(shuffled)[0]) == wanted
+    repeated = [event for event in shuffled for _ in range(chance.randint(1, 2))]
+    repeated += chance.sample(cases, k=len(cases) // 2)
+    assert open_alerts(run(repeated)[0]) == wanted
+
+
+@given(cases=cases())
+@FEW
+def test_a_second_replay_gives_the_same_bytes(cases: list[Event]) -> None:
+    assert as_bytes(run(cases)[1]) == as_bytes(run(cases)[1])
+
+
+@given(cases=cases())
+@FEW
+def test_a_restart_between_any_two_events_changes_nothing(cases: list[Event]) -> None:
+    plain, restarted_ = run(cases), run(cases, restarts=True)
+    assert as_bytes(restarted_[1]) == as_bytes(plain[1])
+    assert open_alerts(restarted_[0]) == open_alerts(plain[0])
+
+
+@given(cases=cases(), seed=st.integers(0, 2**32))
+@FEW
+def test_revisions_count_without_gaps_and_alerts_are_valid(cases: list[Event], seed: int) -> None:
+    random.Random(seed).shuffle(cases)
+    revisions: defaultdict[str, list[int]] = defaultdict(list)
+    status: dict[str, str] = {}
+    for alert in run(cases)[1]:
+        Alert.model_validate_json(msgspec.json.encode(alert))
+        revisions[alert.alert_id].append(alert.revision)
+        assert _is_allowed(status.get(alert.alert_id), alert), alert
+        status[alert.alert_id] = alert.status
+    assert all(seen == list(range(1, len(seen) + 1)) for seen in revisions.values())
+
+
+def _is_allowed(before: str | None, alert: AlertRecord) -> bool:
+    """Raised when it was not open, anything else only when it was; over exactly when the transition says so."""
+    is_open = before in ("active", "acknowledged", "snoozed")
+    endings = ("resolved", "withdrawn", "expired")
+    is_over = str(alert.status) in endings
+    return is_open is (alert.transition != "raised") and is_over is (str(alert.transition) in endings)
+
+
+@given(cases=cases())
+@FEW
+def test_the_clock_of_the_output_never_goes_back(cases: list[Event]) -> None:
+    told = run(cases)[1]
+    assert [alert.at for alert in told] == sorted(alert.at for alert in told)
+
+
+@given(cases=cases())
+@FEW
+def test_repeats_right_away_tell_nothing(cases: list[Event]) -> None:
+    replay = Replay(RULES)
+    for event in cases:
+        list(replay.take(to_line(event)))
+        assert list(replay.take(to_line(event))) == []
+
+
+def _day(seed: int) -> Iterator[Event]:
+    """A day of two patients on dialysis, a sample a minute."""
+    chance = random.Random(seed)
+    for number, patient in enumerate(PATIENTS):
+        session = {"patient_id": patient, "session_id": f"{patient}-s", "machine_id": f"m{number}"}
+        start = FIRST_DAY + timedelta(hours=7)
+        yield _event("session_started", start, start, **session, water_loop_id="loop-a")
+        for minute in range(1, 240):
+            at = start + timedelta(minutes=minute)
+            yield _event("telemetry", at, at, **session, systolic_mmhg=float(chance.randint(90, 160)))
+            if chance.random() < 0.03:
+                kind = chance.choice(["cramp", "jerk", "speech_disturbance"])
+                yield _event("symptom", at, at, patient_id=patient, symptom_id=f"{patient}{minute}", kind=kind)
+            if chance.random() < 0.02:
+                value = {"value": round(chance.uniform(0.8, 2.2), 2), "unit": "mg/dL"}
+                yield _event(
+                    "lab_result",
+                    at,
+                    at,
+                    patient_id=patient,
+                    result_id=f"{patient}{minute}",
+                    analyte="magnesium",
+                    **value,
+                )
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_whole_day_replays_to_the_same_bytes(seed: int) -> None:
+    day = in_time(list(_day(seed)))
+    first, second = as_bytes(run(day)[1]), as_bytes(run(day)[1])
+    assert first == second
+    assert len(first) > 10
