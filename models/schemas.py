@@ -1,0 +1,57 @@
+"""JSON Schemas of every event and of `Alert`, from the models: `python -m models.schemas` writes `docs/schemas/`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel
+
+from models import events
+from models.alerts import Alert
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "schemas"
+
+
+def event_models() -> dict[str, type[BaseModel]]:
+    """Every model that a topic carries, by the name of its schema."""
+    unions = (*get_args(get_args(events.PatientEvent)[0]), *get_args(get_args(events.LoopEvent)[0]))
+    named = {str(model.model_fields["type"].default): model for model in unions if issubclass(model, events.Event)}
+    named |= {"unit_signal": events.UnitSignal, "unit_alert_response": events.UnitAlertResponse}
+    return dict(sorted(named.items()))
+
+
+def schemas() -> dict[str, str]:
+    """The text of every schema file, by file name; the same on every run."""
+    models: dict[str, type[BaseModel]] = {"alert": Alert, **event_models()}
+    return {f"{name}.json": _text(schema_of(model)) for name, model in sorted(models.items())}
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of what parsing accepts, or for `Alert` of what is sent."""
+    schema = model.model_json_schema(mode="serialization" if model is Alert else "validation")
+    if "type" in model.model_fields:
+        # Optional in Python, where a default saves typing; on the wire it tells events apart.
+        schema["required"] = ["type", *schema["required"]]
+    return {"$schema": _DIALECT, **schema}
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write every schema and remove those of models that are gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = schemas()
+    for file in folder.glob("*.json"):
+        if file.name not in texts:
+            file.unlink()
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

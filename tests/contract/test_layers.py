@@ -1,0 +1,87 @@
+"""Imports point one way, and `replay` starts without Faust and fast."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HEAVY = ("faust", "mode", "aiokafka", "aiohttp", "prometheus_client")
+
+
+def python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *args]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_imports_point_one_way() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "barred"),
+    [
+        ("models.schemas", (*HEAVY, "streams")),
+        ("streams.rules.catalogue", (*HEAVY, "streams.engine", "streams.replay")),
+        ("streams.engine.factory", (*HEAVY, "streams.replay", "streams.cli")),
+        ("streams.replay", (*HEAVY, "rich", "typer")),
+        ("streams.cli", HEAVY),
+    ],
+)
+def test_what_a_room_never_loads(module: str, barred: tuple[str, ...]) -> None:
+    done = python(f"import {module}, sys; print(*(name for name in {barred!r} if name in sys.modules))")
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
+@pytest.fixture(scope="module")
+def thousand_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A morning of ten patients: mostly telemetry, some results and symptoms."""
+    file = tmp_path_factory.mktemp("replay") / "events.jsonl"
+    lines = []
+    for number in range(1000):
+        patient = f"p{number % 10}"
+        event = {
+            "type": "telemetry", "patient_id": patient, "at": f"2026-11-23T08:{number // 60 % 60:02}:{number % 60:02}Z",
+            "session_id": f"s-{patient}", "machine_id": f"m-{patient}", "systolic_mmhg": 120.0,
+        }  # fmt: skip
+        if number % 10 == number // 100:
+            event |= {
+                "type": "lab_result",
+                "result_id": str(number),
+                "analyte": "magnesium",
+                "value": 1.5,
+                "unit": "mg/dL",
+            }
+        lines.append(json.dumps(event))
+    file.write_text("\n".join(lines))
+    return file
+
+
+def replay(file: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("dialysis-alerts"), "replay", file],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_a_thousand_events_replay_in_under_a_second_start_included(thousand_events: Path) -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        done = replay(thousand_events)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) >= 10
+        return time.perf_counter() - start
+
+    best = min(seconds() for _ in range(3))  # the best of three: the machine has other things to do
+    assert best < 1.0
+
+
+def test_the_command_gives_the_same_bytes_twice(thousand_events: Path) -> None:
+    assert replay(thousand_events).stdout == replay(thousand_events).stdout
