@@ -12,6 +12,7 @@ import msgspec
 from aiokafka.partitioner import DefaultPartitioner
 
 from models.alerts import AlertRecord, Priority
+from models.parsing import RejectReason
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, SESSIONS_ACTIVE
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 _SOURCE: Final = b"/dialysis-alerts"
 #: On a record that was sent on from a partition where its key does not belong.
 MOVED_FROM: Final = "dl_moved_from"
+#: What the header, and being in a batch of its own, add to a record.
+_MOVED_BYTES: Final = 256
 _NO_VALUE: Final = bytes(NO_VALUE)
 _partition_of = DefaultPartitioner()
 
@@ -117,6 +120,12 @@ class Mail:
 
     def send_on(self, record: Any) -> None:
         """Send a record that another partitioner put here to the partition of its key."""
+        size = sum(len(part) for name, value in record.headers for part in (name, value or b""))
+        size += len(record.key) + len(record.value or b"")
+        if size > self._settings.max_message_bytes - _MOVED_BYTES:
+            # Its topic would refuse it, for ever; a redrive brings it to the right partition.
+            self.dead_letter(record, RejectReason.KEY_MISMATCH, "it lies on a wrong partition, too large to be sent on")
+            return
         right = _partition_of(record.key, self._partitions, self._partitions)
         moved = (MOVED_FROM, f"{record.partition}:{record.offset}".encode())
         self._extra.append(Outgoing(record.topic, record.key, record.value, (*record.headers, moved), right))

@@ -43,6 +43,8 @@ END_CONFIRMED_S: Final = 5.0
 SEEN_LAG: Final = timedelta(seconds=30)
 #: The timer of a task.
 TICK_S: Final = 0.1
+#: Part of the largest message that the unsent transitions of one subject may take.
+OUTBOX_SHARE: Final = 8
 #: An event that took longer than this from its own time to its record counts as late.
 LATE: Final = timedelta(minutes=5)
 
@@ -108,12 +110,19 @@ class PartitionTask(Generic[StateT]):
         self._talking: dict[bytes, StateT] = {}
         self._unseen: dict[bytes, StateT] = {}
         self._done: list[Batch] = []
+        #: What is left of a slice that was interrupted.
+        self._rest: tuple[Batch, Sequence[Any], bool] | None = None
+        # An outbox is stored with its subject, in one message.
+        self._outbox_max = settings.max_message_bytes // OUTBOX_SHARE
         self._dirty_since: float | None = None
         self._followed_at: float | None = None
         self._checked: set[str] = set()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._failed = False
+        #: The clock that the recovered subjects had; None once it is reached again.
+        self._recovered_now: datetime | None = None
         #: Records handled so far; that it grows is a sign of life.
         self.handled = 0
 
@@ -124,6 +133,7 @@ class PartitionTask(Generic[StateT]):
         states = [self.kind.codec.decode(value) for value in recovered.values()]
         self._by_key = {state.id.encode(): state for state in states}
         told = self.subjects.adopt(states)
+        self._recovered_now = self.subjects.now
         self._note(told)
         for key, state in self._by_key.items():
             self._mail.adopt(state)
@@ -150,16 +160,20 @@ class PartitionTask(Generic[StateT]):
 
     async def run(self) -> None:
         """Handle what comes until stopped; raises what no repetition can mend."""
-        while not self._stopping:
-            self._wake.clear()
-            async with self._lock:
-                busy = await self._turn()
-            if not busy:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_S):
-                        await self._wake.wait()
-            else:
-                await asyncio.sleep(0)
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                async with self._lock:
+                    busy = await self._turn()
+                if not busy:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(TICK_S):
+                            await self._wake.wait()
+                else:
+                    await asyncio.sleep(0)
+        except Exception:
+            self._failed = True
+            raise
 
     def stop(self) -> None:
         """End `run` after the turn it is in."""
@@ -167,7 +181,13 @@ class PartitionTask(Generic[StateT]):
         self._wake.set()
 
     async def release(self) -> None:
-        """Store and acknowledge all that was handled: the partition goes to somebody else."""
+        """Store and acknowledge all that was handled: the partition goes to somebody else.
+
+        A task that failed in the middle of its turn lets go of everything instead: what it could not store or send
+        is delivered again.
+        """
+        if self._failed:
+            return
         async with self._lock:
             await self._speak()
             await self._checkpoint()
@@ -178,7 +198,7 @@ class PartitionTask(Generic[StateT]):
 
     def is_current(self) -> bool:
         """Whether everything that was delivered is handled and every topic is at a confirmed end."""
-        return self._inbox.is_drained(time.monotonic() - END_CONFIRMED_S)
+        return self._rest is None and self._inbox.is_drained(time.monotonic() - END_CONFIRMED_S)
 
     # -- one turn -----------------------------------------------------------------------------------------------------
 
@@ -189,7 +209,7 @@ class PartitionTask(Generic[StateT]):
             self._follow_wall_clock()
         if self._talking or self._mail.waiting:
             await self._speak()
-        if self._unseen and self.lag() < SEEN_LAG:
+        if self._unseen and self._recovered_now is None and self.lag() < SEEN_LAG:
             self._mark_seen()
         if self._checkpoint_due():
             await self._checkpoint()
@@ -212,6 +232,9 @@ class PartitionTask(Generic[StateT]):
         if not self._inbox.is_drained(now - END_CONFIRMED_S):
             self._followed_at = None
             return
+        if self._recovered_now is not None:
+            self._advance(self._recovered_now)
+            self._recovered_now = None
         if self._followed_at is not None and self.subjects.states:
             self._advance(self.subjects.now + timedelta(seconds=now - self._followed_at))
         self._followed_at = now
@@ -256,25 +279,47 @@ class PartitionTask(Generic[StateT]):
             log.warning(
                 "%s[%d] ends at %d, before offset %d that was applied: it was made anew", *batch.tp, end, applied
             )
-            for state in self._by_key.values():
-                state.offsets.pop(name, None)
+            for key, state in self._by_key.items():
+                if state.offsets.pop(name, None) is not None:
+                    self._touch(key, state)
 
     def _take_slice(self) -> bool:
         """Handle the oldest records that may be handled now; False if there are none."""
-        found = self._inbox.next_slice(time.monotonic() - END_CONFIRMED_S)
+        found = self._rest or self._inbox.next_slice(time.monotonic() - END_CONFIRMED_S)
         if found is None:
             return False
         batch, records, finished = found
-        self._handle(batch.topic, records)
-        self.handled += len(records)
-        if finished:
+        if self.handled == 0:
+            self._go_back_to(records[0].timestamp)
+        count = self._handle(batch.topic, records)
+        self.handled += count
+        self._rest = (batch, records[count:], finished) if count < len(records) else None
+        if finished and self._rest is None:
             self._done.append(batch)
             if self._dirty_since is None:
                 self._dirty_since = time.monotonic()
+        if self._recovered_now is not None and self.subjects.now >= self._recovered_now:
+            self._recovered_now = None
         return True
 
-    def _handle(self, topic: str, records: Sequence[Any]) -> None:
-        """File records and collect the transitions. The hot path: no await, no work twice."""
+    def _go_back_to(self, timestamp_ms: int) -> None:
+        """Let the first records after a recovery find the clock that they found before.
+
+        What was stored of some subjects may be ahead of what is delivered again for others; looked at with that
+        later clock, a silence would seem to have lasted that has long been broken. No subject goes back behind its
+        own last evaluation.
+        """
+        if self._recovered_now is not None:
+            first = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+            self.subjects.now = min(self.subjects.now, first)
+
+    def _handle(self, topic: str, records: Sequence[Any]) -> int:
+        """File records and collect the transitions. The hot path: no await, no work twice.
+
+        Returns:
+            How many it handled: fewer than all when a subject has so much to say that it must be stored first.
+        """
+        count = len(records)
         name, subject_of = self._short[topic], attrgetter(self.kind.subject)
         subjects, parse, by_key, dirty = self.subjects, self.kind.parse, self._by_key, self._dirty
         counts = self._mail.counts(topic)
@@ -307,10 +352,16 @@ class PartitionTask(Generic[StateT]):
                 self._mail.told(alert, instant)
             if state.outbox:
                 self._talking[key] = state
-        if dirty and self._dirty_since is None:
-            self._dirty_since = time.monotonic()
-        counts.flush(len(records))
+                if told and self._has_much_to_say(state):
+                    count = next(number for number, one in enumerate(records, 1) if one is record)
+                    break
         self._followed_at = time.monotonic()
+        self._dirty_since = self._dirty_since or (self._followed_at if dirty else None)
+        counts.flush(count)
+        return count
+
+    def _has_much_to_say(self, state: StateT) -> bool:
+        return sum(memoryview(entry.value).nbytes for entry in state.outbox) > self._outbox_max
 
     def _belongs(self, record: Any, subject: str) -> bool:
         """Whether a record of a subject not seen before lies where its key says, and its key says the subject."""

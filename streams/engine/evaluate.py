@@ -131,15 +131,10 @@ class Evaluator(Generic[StateT]):
         return [tell(state, self._names[step.alert.rule], step) for step in sorted(steps, key=lifecycle.order)]
 
     def _bury(self, state: PatientState | LoopState, now: datetime) -> None:
-        """Tombstones for alerts that have been over long enough; forget those that no event could open again.
-
-        The newest results are kept however old they get, and the alerts they anchor with them: forgotten, such an
-        alert would begin again at revision 1.
-        """
-        for alert in state.alerts.values():
-            if alert.over_at is not None and not alert.tombstoned and alert.over_at + self.retention <= now:
-                alert.tombstoned = True
-                state.outbox.append(tombstone(alert.alert_id))
+        """Tombstones for alerts that have been over long enough; forget those out of reach of late events."""
+        for alert in self._overdue(state, now):
+            alert.tombstoned = True
+            state.outbox.append(tombstone(alert.alert_id))
         over = {name: alert for name, alert in state.alerts.items() if alert.tombstoned}
         before, horizon = len(over), now - LONGEST_WINDOW
         held = {
@@ -150,6 +145,14 @@ class Evaluator(Generic[StateT]):
         prune(over, MAX_OVER_ALERTS, horizon, lambda alert: alert.over_at or now, held)
         if len(over) != before:
             state.alerts = {name: a for name, a in state.alerts.items() if not a.tombstoned or name in over}
+
+    def _overdue(self, state: PatientState | LoopState, now: datetime) -> list[AlertState]:
+        """Alerts whose time on `alerts.active` is up; the oldest early where more are over than are kept."""
+        standing = [(alert.over_at, alert) for alert in state.alerts.values() if alert.over_at and not alert.tombstoned]
+        surplus = len(standing) - MAX_OVER_ALERTS
+        if surplus > 0:
+            standing.sort(key=lambda over: (over[0], over[1].alert_id))
+        return [a for number, (at, a) in enumerate(standing) if number < surplus or at + self.retention <= now]
 
     def seen(self, state: StateT, now: datetime) -> bool:
         """Somebody can see the open alerts from `now` on: response times count from here. True if new."""
