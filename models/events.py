@@ -7,7 +7,7 @@ number for a flag, no unknown value of an enum. Unknown fields are ignored (and 
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -33,9 +33,11 @@ def _rfc3339(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        if _RFC3339.match(value):
-            return datetime.fromisoformat(value.upper())
-    except ValueError:  # a 30 February
+        if match := _RFC3339.match(value):
+            # Finer than a microsecond: rounded, as the telemetry decoder does; `fromisoformat` would cut it off.
+            finer = (match[1] or "")[7:8] >= "5"
+            return datetime.fromisoformat(value.upper()) + timedelta(microseconds=finer)
+    except (ValueError, OverflowError):  # a 30 February, or the end of time
         pass
     raise PydanticCustomError("rfc3339", "should be RFC 3339, for example 2026-11-23T07:30:00+01:00")
 

@@ -89,7 +89,7 @@ def parse_patient_event(raw: bytes | None) -> Parsed[PatientRecord] | Rejected:
     if raw:
         try:
             sample = _TELEMETRY.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         else:
             at = sample.at
