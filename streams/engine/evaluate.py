@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic
 
 from models.alerts import AlertRecord
-from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, AlertState, LoopState, PatientState
+from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, NO_VALUE, AlertState, LoopState, PatientState
 from streams.engine import lifecycle
 from streams.engine.lifecycle import ORDINARY, Cause, Step
 from streams.engine.messages import tell, tombstone
@@ -131,9 +131,15 @@ class Evaluator(Generic[StateT]):
         return [tell(state, self._names[step.alert.rule], step) for step in sorted(steps, key=lifecycle.order)]
 
     def _bury(self, state: PatientState | LoopState, now: datetime) -> None:
-        """Tombstones for alerts that have been over long enough; forget those out of reach of late events."""
+        """Tombstones for alerts that have been over long enough; forget those that no event could open again.
+
+        The newest results are kept however old they get, and the alerts that they anchor with them: forgotten, such
+        an alert would begin again at revision 1.
+        """
         for alert in self._overdue(state, now):
             alert.tombstoned = True
+            # Nothing resends it, and raised again it is worded anew; what it showed is most of its size.
+            alert.value, alert.grounds = NO_VALUE, []
             state.outbox.append(tombstone(alert.alert_id))
         over = {name: alert for name, alert in state.alerts.items() if alert.tombstoned}
         before, horizon = len(over), now - LONGEST_WINDOW

@@ -74,8 +74,17 @@ class RuleSettings:
         content = {
             rule.name: [rule.version, self.is_on(rule), self.by_kind[rule.limits].model_dump()] for rule in ALL_RULES
         }
-        encoded = msgspec.json.encode([content, self.responses.model_dump()], order="sorted")
+        encoded = msgspec.json.encode(_as_floats([content, self.responses.model_dump()]), order="sorted")
         return hashlib.sha256(encoded).hexdigest()[:16]
+
+
+def _as_floats(value: Any) -> Any:
+    """480 and 480.0 are one threshold."""
+    if isinstance(value, dict):
+        return {name: _as_floats(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_as_floats(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def default_settings() -> RuleSettings:
