@@ -204,20 +204,22 @@ def load_of(settings: RuleSettings, lines: Iterable[Line], until: datetime | Non
 
 
 def print_loads(loads: list[Load], names: list[Path | None]) -> None:
-    """Print the alarm load per rule, one group of columns for each settings file."""
+    """Print the alarm load per rule; of several settings files one row each, beneath one another."""
     from rich.console import Console  # noqa: PLC0415 (not needed, and slow, when transitions are printed)
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table("rule", title="Alarm load")
-    for index, _ in enumerate(loads):
-        suffix = f"\n{names[index] or 'default'}" if len(loads) > 1 else ""
-        for column in ("high", "medium", "low", "info", "transitions", "unanswered", "open"):
-            table.add_column(column + suffix, justify="right")
-    for rule in ALL_RULES:
-        if any(load.transitions[rule.name] for load in loads):
-            table.add_row(rule.name, *(cell for load in loads for cell in _cells(load, rule.name)))
-    table.add_section()
-    table.add_row("all", *(cell for load in loads for cell in _cells(load, None)))
+    table = Table(title="Alarm load")
+    table.add_column("rule", no_wrap=True)
+    if len(loads) > 1:
+        table.add_column("settings", overflow="fold")
+    for column in ("high", "medium", "low", "info", "transitions", "unanswered", "open"):
+        table.add_column(column, justify="right", no_wrap=True)
+    told = [rule.name for rule in ALL_RULES if any(load.transitions[rule.name] for load in loads)]
+    for rule in (*told, None):
+        table.add_section()
+        for index, load in enumerate(loads):
+            settings = [str(names[index] or "default")] if len(loads) > 1 else []
+            table.add_row("" if index else rule or "all", *settings, *_cells(load, rule))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -222,10 +222,8 @@ def test_the_words_name_fields_never_values() -> None:
 
 
 def test_many_faults_are_cut_short() -> None:
-    outcome = rejected(
-        message(**{name: {} for name in ("value", "unit", "at", "result_id", "status", "flags", "source")})
-    )
-    assert outcome.detail.endswith("and 2 more")
+    wrong: dict[str, Any] = {name: {} for name in ("value", "unit", "at", "result_id", "status", "flags", "source")}
+    assert rejected(message(**wrong)).detail.endswith("and 2 more")
 
 
 def test_unit_responses_and_signals_are_of_a_loop() -> None:
