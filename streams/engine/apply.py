@@ -135,7 +135,7 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, ho
         session.systolic = _newer(session.systolic, at, sample.systolic_mmhg)
     if sample.uf_rate_ml_h is not None:
         session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
-    if sample.unit_id is not None:
+    if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
         _unit(state, sample)
     clock = _check_clock(state, sample.machine_id, sample, received_at)
     return replace(change, facets=change.facets | clock) if clock else change

@@ -131,6 +131,8 @@ def suspicion(
 
 def pictures(state: PatientState, limits: AluminumSuspicionLimits) -> list[Suspicion]:
     """Every picture that formed, in order: between one level that excluded aluminium and the next."""
+    if not bedside.present(state, JERKS):
+        return []
     bounds = [None, *_exclusions(state, limits), None]
     found = (suspicion(state, limits, after, until) for after, until in pairwise(bounds))
     return [picture for picture in found if picture]
