@@ -82,7 +82,7 @@ def _root(
 
 @app.command()
 def demo(
-    seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after this time.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="End by itself so long after the unit is live.")] = None,
 ) -> None:
     """Run everything on this machine: an embedded Kafka, a simulated unit, a worker."""
     settings = _settings()
@@ -242,3 +242,7 @@ def _full(settings: "Settings", topic: str | None) -> str | None:
     if topic is None or topic.startswith(settings.topic_prefix):
         return topic
     return settings.topic(topic)
+
+
+if __name__ == "__main__":
+    main()

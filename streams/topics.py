@@ -1,7 +1,7 @@
 """`dialysis-alerts topics`: what the topics are, and making them on a broker."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -10,7 +10,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from tenacity import retry, retry_if_result, stop_after_delay, wait_exponential
 
 from models.settings import Settings
-from models.topics import ALERTS_UNIT, WORKER_STATUS, TopicSpec, all_topics
+from models.topics import ALERTS_UNIT, PATIENT_TOPICS, WORKER_STATUS, TopicSpec, all_topics
 from streams.kafka_clients import REQUEST_S, KafkaFailedError, admin_client, explained, partition_counts
 from streams.tables import complain, print_table, say
 
@@ -20,6 +20,7 @@ FAILED: Final = 1
 #: One order for all readers matters more here than room: a unit's alerts are few, a status is 5 s apart.
 _SINGLE: Final = (ALERTS_UNIT, WORKER_STATUS)
 _CHECKED: Final = "cleanup.policy"
+_PRODUCER_TIME: Final = {"message.timestamp.type": "CreateTime"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +108,24 @@ def create(settings: Settings) -> int:
     return DONE
 
 
-async def ensure_topics(settings: Settings) -> Outcome:
+async def ensure_topics(settings: Settings, *, producer_time: bool = False) -> Outcome:
     """Makes the missing topics and checks the others.
 
     Safe to repeat and to run from several places at once: who loses the race finds the topic there. When it
     returns, the broker knows all of them.
+
+    Args:
+        settings: Where the broker is and what the topics are called.
+        producer_time: Let the patient topics keep the timestamps that producers give, for a past that is sent
+            afterwards. Never in production: the clock of a task follows them (design.md, Time).
 
     Raises:
         KafkaFailedError: The broker does not answer, or refuses to make a topic.
     """
     outcome = Outcome()
     wanted = wanted_topics(settings)
+    if producer_time:
+        wanted = [_with_producer_time(topic) for topic in wanted]
     async with explained(settings), admin_client(settings) as admin:
         present = await partition_counts(admin)
         missing = [topic for topic in wanted if topic.name not in present]
@@ -130,6 +138,12 @@ async def ensure_topics(settings: Settings) -> Outcome:
         if topic.name in configs:
             _compare(topic, present[topic.name], configs[topic.name], outcome)
     return outcome
+
+
+def _with_producer_time(topic: WantedTopic) -> WantedTopic:
+    if topic.spec.name not in PATIENT_TOPICS:
+        return topic
+    return replace(topic, spec=replace(topic.spec, config=topic.spec.config | _PRODUCER_TIME))
 
 
 def _compare(topic: WantedTopic, partitions: int, config: dict[str, str | None], outcome: Outcome) -> None:

@@ -30,7 +30,7 @@ def run(port: int, data: Path | None) -> int:
         _complain(f"Port {port} does not exist: choose one from 0 to {_MAX_PORT}.")
         return WRONG_USE
     kafka = EmbeddedKafka(data, port)
-    with _both_signals_interrupt():
+    with both_signals_interrupt():
         try:
             kafka.start()
             _greet(kafka, data)
@@ -40,12 +40,12 @@ def run(port: int, data: Path | None) -> int:
             _complain(str(error))
         except KeyboardInterrupt:
             if kafka.running:
-                _ignore_signals()
+                ignore_signals()
                 kafka.close()
                 return DONE
             _complain("Interrupted before Kafka was ready.")
         finally:
-            _ignore_signals()
+            ignore_signals()
             kafka.close()
     return FAILED
 
@@ -62,7 +62,7 @@ def _complain(sentence: str) -> None:
 
 
 @contextlib.contextmanager
-def _both_signals_interrupt() -> Iterator[None]:
+def both_signals_interrupt() -> Iterator[None]:
     """Turn SIGTERM into `KeyboardInterrupt` as SIGINT is, so that both end a start and a wait alike."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
@@ -73,7 +73,7 @@ def _both_signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
     """Let nothing interrupt the stop: it ends soon, and a second Ctrl-C would leave a broker behind."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

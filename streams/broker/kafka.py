@@ -156,6 +156,9 @@ class EmbeddedKafka:
         Returns:
             Half a sentence.
         """
+        status = self._child.status if self._child is not None else None
+        if status is not None and status < 0:
+            return f"signal {-status} ended it"
         return why_it_died(self.data / LOG_FILE, self.data / OUTPUT_FILE)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -67,7 +67,13 @@ class Child:
             self.wait()
 
 
-def spawn(command: Sequence[str], folder: Path, output: Path, cpus: set[int] | None = None) -> Child:
+def spawn(
+    command: Sequence[str],
+    folder: Path,
+    output: Path,
+    cpus: set[int] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Child:
     """Start a program.
 
     It gets a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which then stops
@@ -78,6 +84,7 @@ def spawn(command: Sequence[str], folder: Path, output: Path, cpus: set[int] | N
         folder: Its working directory.
         output: The file that takes its standard output and error.
         cpus: The processors it may use (Linux); all when `None`.
+        environment: Its environment variables; ours when `None`.
 
     Returns:
         The running program.
@@ -88,7 +95,13 @@ def spawn(command: Sequence[str], folder: Path, output: Path, cpus: set[int] | N
     def start() -> subprocess.Popen[bytes]:
         with output.open("ab") as file:
             return subprocess.Popen(  # noqa: S603
-                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file, process_group=0
+                argv,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                process_group=0,
             )
 
     future: Future[subprocess.Popen[bytes]] = Future()

@@ -58,6 +58,16 @@ async def test_two_at_a_time_make_each_topic_once(settings: Settings) -> None:
     assert not one.differences + two.differences + one.notes + two.notes
 
 
+async def test_a_demo_lets_producers_give_the_time(settings: Settings) -> None:
+    made = await topics.ensure_topics(settings, producer_time=True)
+    assert made.created
+    again = await topics.ensure_topics(settings, producer_time=True)
+    assert not again.created + again.differences + again.notes
+    ordinary = await topics.ensure_topics(settings)
+    wanted = "has message.timestamp.type=CreateTime, LogAppendTime is wanted."
+    assert sorted(ordinary.notes) == sorted(f"{settings.topic(name)} {wanted}" for name in PATIENT_TOPICS)
+
+
 def test_a_wrong_partition_count_and_cleanup_policy_are_said(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

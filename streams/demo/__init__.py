@@ -1,0 +1,5 @@
+"""`dialysis-alerts demo`: broker, simulated unit, worker and a live view, all on one machine."""
+
+from streams.demo.command import run
+
+__all__ = ["run"]

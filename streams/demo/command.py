@@ -1,0 +1,105 @@
+"""`dialysis-alerts demo`: starts everything, shows it, and ends everything it started."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from models.settings import Settings
+from streams.broker.command import both_signals_interrupt, ignore_signals
+from streams.broker.errors import BrokerError
+from streams.broker.kafka import EmbeddedKafka
+from streams.broker.ports import HOST
+from streams.demo import summary
+from streams.demo.programs import DemoError, reserve
+from streams.demo.stage import Stage
+from streams.kafka_clients import KafkaFailedError
+from streams.tables import complain, say
+
+DONE: Final = 0
+FAILED: Final = 1
+
+#: Where a broker is expected; another port is taken where somebody listens there.
+_BROKER_PORT: Final = 9092
+_TOO_EARLY: Final = "Interrupted before the demo was ready."
+
+
+def run(settings: Settings, seconds: float | None = None) -> int:
+    """Run the demo until its time is over, SIGINT or SIGTERM.
+
+    Args:
+        settings: Names of topics, number of partitions, data folder and so on; addresses are our own.
+        seconds: End after this time, counted from when the unit is live; without end when `None`.
+
+    Returns:
+        The exit status.
+    """
+    # What a client logs would tear the view; what matters ends the demo with a sentence.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    folder = Path(tempfile.mkdtemp(prefix="dialysis-demo-"))
+    status, keep = FAILED, False
+    with both_signals_interrupt(), contextlib.ExitStack() as started:
+        try:
+            status = _run(settings, seconds, folder, started)
+        except (BrokerError, KafkaFailedError, DemoError) as error:
+            for line in str(error).splitlines():
+                complain(line)
+            keep = any(folder.iterdir())
+        except KeyboardInterrupt:
+            complain(_TOO_EARLY)
+        except BrokenPipeError:
+            # Nobody reads any more; Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = DONE
+        finally:
+            # The stops are bounded; a second Ctrl-C would leave some of it behind.
+            ignore_signals()
+            started.close()
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return status
+
+
+def _run(settings: Settings, seconds: float | None, folder: Path, started: contextlib.ExitStack) -> int:
+    _now("Starting Kafka …")
+    kafka = EmbeddedKafka(settings.data, _free(_BROKER_PORT))
+    started.callback(kafka.close)
+    kafka.start()
+    wanted = settings.http_address[1]
+    http = reserve(wanted)
+    started.callback(http.release)
+    if wanted not in {0, http.number}:
+        _now(f"Port {wanted} is taken: the worker answers on port {http.number}.")
+    _now(f"Kafka is ready: bootstrap.servers={kafka.bootstrap}")
+    _now(f"Logs are in {folder}")
+    ours = {
+        "brokers": kafka.bootstrap,
+        "http": f"{HOST}:{http.number}",
+        "replication": 1,
+        "rules": settings.rules and settings.rules.absolute(),
+    }
+    stage = Stage(settings.model_copy(update=ours), kafka, folder, started)
+    live = asyncio.run(stage.play(seconds))
+    ignore_signals()
+    if live is None:
+        complain(_TOO_EARLY)
+        return FAILED
+    summary.summarize(stage.scene, live)
+    return DONE
+
+
+def _free(wanted: int) -> int:
+    port = reserve(wanted)
+    port.release()
+    return port.number
+
+
+def _now(sentence: str) -> None:
+    """Say it at once: somebody may wait for the line."""
+    say(sentence)
+    sys.stdout.flush()

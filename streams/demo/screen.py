@@ -1,0 +1,38 @@
+"""The demo on a terminal: the whole of it, drawn anew several times a second."""
+
+from datetime import datetime
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+
+from models.alerts import Alert
+from streams.demo.scene import Scene
+from streams.demo.view import draw
+
+
+class Screen:
+    """Takes the terminal's other screen and gives the first one back at the end."""
+
+    def __init__(self, scene: Scene, console: Console) -> None:
+        self._scene = scene
+        self._console = console
+        self._live = Live(console=console, screen=True, auto_refresh=False)
+
+    def told(self, alert: Alert) -> None:
+        """A transition: it is in the picture."""
+
+    def show(self, now: datetime) -> None:
+        """Draw; the size is asked for each time, so the view grows with the terminal."""
+        width, height = self._console.size
+        self._live.update(draw(self._scene, width, height, now), refresh=True)
+
+    def went_live(self) -> None:
+        """The past is worked off: the view says so by itself."""
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()

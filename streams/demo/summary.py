@@ -1,0 +1,22 @@
+"""What the demo says at its end."""
+
+from streams.demo import words
+from streams.demo.picture import kinds
+from streams.demo.scene import Scene
+from streams.tables import print_table, say
+
+
+def summarize(scene: Scene, seconds: float) -> None:
+    """Print what came of it; `seconds` is how long the unit was live."""
+    picture, gauges = scene.picture, scene.gauges
+    rows = [
+        (rule, ", ".join(f"{number} {kind}" for kind, number in found.items())) for rule, found in kinds(picture.counts)
+    ]
+    print_table("Transitions by rule and kind", ("rule", "transitions"), rows)
+    say("")
+    say(f"Live for {seconds:.0f} s after {(scene.start - scene.begin).total_seconds() / 3600:g} h of simulated past.")
+    say(f"Transitions: {picture.counts.total()}; alerts: {words.open_alerts(scene)}.")
+    say(f"Latency: {words.latency(scene)}.")
+    say(f"Events: {gauges.events:,.0f} taken; dead letters: {picture.dead_letters}.")
+    if picture.strange:
+        say(f"{picture.strange} records of the worker could not be understood.")
