@@ -45,31 +45,32 @@ def send_signals(settings: RuleSettings, state: PatientState, now: datetime) -> 
         return
     loop = bedside.water_loop(state)
     for signal in list(state.signals.values()):
-        meaning = meanings.get(signal.alert_id)
-        if meaning is None and last_at(signal) < horizon:
+        if signal.alert_id not in meanings and last_at(signal) < horizon:
             del state.signals[signal.alert_id]
-        elif not signal.retracted and (meaning is None or loop not in (None, signal.water_loop_id)):
+        elif not signal.retracted and (signal.alert_id not in meanings or signal.water_loop_id != loop):
             _send(state, msgspec.structs.replace(signal, retracted=True))  # type: ignore[type-var]
-    for meaning in meanings.values():
-        known = state.signals.get(meaning.alert_id)
-        if known and not known.retracted and _told(known) == (meaning.at, meaning.last_at, meaning.known_at):
-            continue
-        where = loop or (known.water_loop_id if known else None)
-        if where is None:
-            continue  # no loop to tell; the session that names one asks again
-        signal = UnitSignal(
-            at=meaning.at,
-            last_at=meaning.last_at,
-            known_at=meaning.known_at,
-            water_loop_id=where,
-            patient_id=state.id,
-            alert_id=meaning.alert_id,
-            revision=meaning.revision,
-            sequence=1,
-            rule=meaning.rule,
-            retracted=False,
-        )
-        _send(state, signal)
+    if loop is not None:  # else nobody to tell; the session that names a loop asks again
+        for meaning in meanings.values():
+            _tell(state, meaning, loop)
+
+
+def _tell(state: PatientState, meaning: _Meaning, loop: str) -> None:
+    known = state.signals.get(meaning.alert_id)
+    if known and not known.retracted and _told(known) == (meaning.at, meaning.last_at, meaning.known_at):
+        return
+    signal = UnitSignal(
+        at=meaning.at,
+        last_at=meaning.last_at,
+        known_at=meaning.known_at,
+        water_loop_id=loop,
+        patient_id=state.id,
+        alert_id=meaning.alert_id,
+        revision=meaning.revision,
+        sequence=1,
+        rule=meaning.rule,
+        retracted=False,
+    )
+    _send(state, signal)
 
 
 def _meanings(settings: RuleSettings, state: PatientState, horizon: datetime) -> Iterator[_Meaning]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import pytest
 
 from streams.engine import evaluate
-from streams.rules import magnesium
-from tests.unit.timeline import Unit
+from streams.rules import data_quality, magnesium
+from streams.rules.base import Outcome, PatientRule, PatientView
+from tests.unit.timeline import Unit, moment
 
 RULE = "data_quality"
 
@@ -217,20 +221,45 @@ def test_a_response_from_the_future_silences_nothing_yet_to_come() -> None:
 # -- a faulty rule ---------------------------------------------------------------------------------------------------
 
 
-def test_a_rule_that_raises_is_said_and_blinds_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_view: object) -> list[object]:
-        raise RuntimeError("a bug")
+def break_rule(ward: Unit, monkeypatch: pytest.MonkeyPatch, rule: PatientRule, broken_at: str, whole_at: str) -> None:
+    """Let a rule raise from one moment to another."""
 
-    ward = Unit()
-    ward.lab("magnesium", 1.5, at="08:00")
-    ward.expect("08:00", "raised", rule="low_magnesium")
+    def find(view: PatientView) -> Iterable[Outcome]:
+        if moment(broken_at) <= view.now < moment(whole_at):
+            raise RuntimeError("a bug")
+        return rule.find(view)
+
+    evaluator = ward.replay._patients._evaluator
     monkeypatch.setattr(evaluate.log, "exception", lambda *_args: None)
-    rules = ward.replay._patients._evaluator._rules
-    monkeypatch.setitem(rules, magnesium.RULE.name, magnesium.RULE.__class__(**{**vars(magnesium.RULE), "find": fails}))
-    ward.replay._patients._evaluator._readers.clear()
+    monkeypatch.setitem(evaluator._rules, rule.name, replace(rule, find=find))
+    evaluator._readers.clear()
+
+
+def test_a_rule_that_raises_is_said_and_blinds_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    ward = Unit()
+    break_rule(ward, monkeypatch, magnesium.RULE, "09:00", "10:00")
+    ward.lab("magnesium", 1.5, at="08:00")
     ward.lab("aluminum", 80, "ug/L", at="09:00")
-    assert [(a.rule, str(a.transition)) for a in ward.told[1:]] == [
-        ("aluminum_level", "raised"),
-        (RULE, "raised"),
-    ]
+    ward.expect("08:00", "raised", rule="low_magnesium")
+    ward.expect("09:00", "raised", rule="aluminum_level")
+    ward.expect(
+        "09:00", "raised", rule=RULE, summary="Rule low_magnesium failed and watches no longer; the other rules do"
+    )
     assert ("low_magnesium", "p1/magnesium", "active", "medium") in ward.open
+    ward.lab("magnesium", 2.0, at="10:00")
+    ward.expect("10:00", "resolved", rule=RULE)
+    ward.expect("10:00", "resolved", rule="low_magnesium")
+    ward.expect_nothing_more()
+
+
+def test_this_rule_may_fail_and_recover_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    ward = Unit()
+    break_rule(ward, monkeypatch, data_quality.RULE, "09:00", "10:00")
+    ward.lab("magnesium", 1.5, "?", at="08:00")
+    ward.lab("magnesium", 1.5, at="09:00")
+    ward.expect("08:00", "raised", rule=RULE)
+    ward.expect("09:00", "raised", rule="low_magnesium")
+    ward.lab("magnesium", 1.5, at="10:00")
+    ward.expect("10:00", "resolved", rule=RULE)
+    ward.expect("10:00", "updated", rule="low_magnesium")
+    ward.expect_nothing_more()
