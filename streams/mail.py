@@ -156,11 +156,14 @@ class Mail:
         """Note a transition; `appended_at` is the timestamp of the record that made it, None for a deadline."""
         self._told.append((alert, appended_at))
 
-    def take(self, entries: Iterable[Entry]) -> list[Outgoing]:
-        """The messages to send now: of the outboxes, in order, and what else waits."""
-        extra, self._extra = self._extra, []
-        messages = [message for entry in entries for message in self._of_entry(entry)]
-        return messages + extra
+    def take_waiting(self) -> list[Outgoing]:
+        """Dead letters and records to be sent on, to be sent now."""
+        waiting, self._extra = self._extra, []
+        return waiting
+
+    def of_outbox(self, entries: Iterable[Entry]) -> list[Outgoing]:
+        """The messages of outboxes, in order."""
+        return [message for entry in entries for message in self._of_entry(entry)]
 
     def acknowledged(self) -> None:
         """The broker has what was taken: count it."""

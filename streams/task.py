@@ -204,7 +204,7 @@ class PartitionTask(Generic[StateT]):
 
     async def _turn(self) -> bool:
         """Handle a slice of the input, let the clock move, speak, checkpoint; True if there may be more."""
-        busy = self._take_slice()
+        busy = self._take_slices()
         if not busy:
             self._follow_wall_clock()
         if self._talking or self._mail.waiting:
@@ -245,6 +245,12 @@ class PartitionTask(Generic[StateT]):
         else:
             self.subjects.now = max(self.subjects.now, to)
 
+    def _reach(self, timestamp_ms: int) -> None:
+        """Move the clock to a record's timestamp: also a record that needs no filing tells how far the world is."""
+        instant = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+        if instant > self.subjects.now:
+            self._advance(instant)
+
     def _note(self, told: list[Told[StateT]]) -> None:
         """Subjects whose deadline fired: their transitions are in their outbox."""
         for one in told:
@@ -282,6 +288,17 @@ class PartitionTask(Generic[StateT]):
             for key, state in self._by_key.items():
                 if state.offsets.pop(name, None) is not None:
                     self._touch(key, state)
+
+    def _take_slices(self) -> bool:
+        """Handle as much as one turn may; False if there is nothing.
+
+        Slices are short where several topics interleave: stored and spoken is once for all of them.
+        """
+        goal = self.handled + self._settings.batch_max
+        busy = self._take_slice()
+        while busy and self._rest is None and self.handled < goal and self._take_slice():
+            pass
+        return busy
 
     def _take_slice(self) -> bool:
         """Handle the oldest records that may be handled now; False if there are none."""
@@ -329,6 +346,7 @@ class PartitionTask(Generic[StateT]):
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
                 counts.duplicates += 1
+                self._reach(record.timestamp)
                 continue
             parsed = parse(record.value)
             if isinstance(parsed, Rejected):
@@ -377,14 +395,19 @@ class PartitionTask(Generic[StateT]):
     # -- output -------------------------------------------------------------------------------------------------------
 
     async def _speak(self) -> None:
-        """Store the subjects that have something to say, then say it; then their input may be acknowledged."""
+        """Store the subjects that have something to say, then say it; then their input may be acknowledged.
+
+        Dead letters go first: once a subject is stored, its records up to the newest applied are never looked at
+        again, usable or not.
+        """
+        waiting = self._mail.take_waiting()
+        if waiting:
+            await self._port.send_all(waiting)
         talking, self._talking = self._talking, {}
         if talking:
             encode = self.kind.codec.encode
             await self._write({key: encode(state) for key, state in talking.items()})
-        messages = self._mail.take([entry for state in talking.values() for entry in state.outbox])
-        if messages:
-            await self._port.send_all(messages)
+            await self._port.send_all(self._mail.of_outbox([entry for s in talking.values() for entry in s.outbox]))
         self._mail.acknowledged()
         for key, state in talking.items():
             # The stored outbox is dropped by the next checkpoint; until then a crash sends the same bytes again.

@@ -71,6 +71,7 @@ class Worker:
         self._desks: list[Desk[Any]] = []
         self._handled: dict[tuple[str, int], int] = {}
         self._assigned: list[tuple[str, int]] = []
+        self._ready = 0
 
     async def run(self) -> int:
         """Serve, wait for the broker, work; returns the exit status."""
@@ -97,6 +98,7 @@ class Worker:
                 for kind in self._kinds()
             ]
             status = asyncio.create_task(self._tell_status(app), name="status")
+            status.add_done_callback(self._status_ended)
             try:
                 await run_app(app, self._stop)
             finally:
@@ -121,6 +123,11 @@ class Worker:
         """A task met what no repetition can mend: stop, and let a supervisor start the worker again."""
         self._error = self._error or error
         self._stop.set()
+
+    def _status_ended(self, status: asyncio.Task[None]) -> None:
+        """Without its status a worker works unseen, and readers of `worker-status` take it for dead."""
+        if not status.cancelled() and (error := status.exception()) is not None:
+            self._fail(error)
 
     def _kinds(self) -> tuple[Kind[PatientState], Kind[LoopState]]:
         def on_rule_error(rule: str) -> None:
@@ -190,9 +197,11 @@ class Worker:
 
     def _assignment(self, app: App) -> None:
         """Partitions came or went. Until every desk has its state again, health waits for the recovery."""
-        if not all(desk.ready for desk in self._desks):
+        before, self._ready = self._ready, sum(desk.ready for desk in self._desks)
+        if self._ready < before:
             self._metrics.partitions_revoked()
             self._health.assigned(self._assigned)
+        if self._ready < len(self._desks):
             return
         self._assigned = [(tp.topic, tp.partition) for desk in self._desks for tp in desk.tps]
         self._health.assigned(self._assigned)

@@ -134,6 +134,8 @@ class FakeKafka:
     #: Full names of topics whose ends no fetch confirms, and of those that are paused.
     unconfirmed: set[str] = field(default_factory=set)
     paused: set[TP] = field(default_factory=set)
+    #: How far each topic was handed to the process that runs now.
+    delivered: dict[str, int] = field(default_factory=dict)
 
     # -- what tests do
 
@@ -210,7 +212,8 @@ class FakeKafka:
 
     def end_confirmed_at(self, tp: TP) -> float | None:
         """As `Port.end_confirmed_at`."""
-        return None if tp.topic in self.unconfirmed else self.clock.elapsed
+        at_end = self.delivered.get(tp.topic, 0) == len(self.logs[tp.topic])
+        return self.clock.elapsed if at_end and tp.topic not in self.unconfirmed else None
 
     def end_offset(self, tp: TP) -> int | None:
         """As `Port.end_offset`."""
@@ -268,7 +271,7 @@ class Host:
         self.task: PartitionTask[Any] = PartitionTask(
             self.kind, kafka.partition, self.settings, kafka, self.metrics, self.health
         )
-        self.delivered: dict[str, int] = dict(kafka.committed)
+        kafka.delivered, kafka.paused = dict(kafka.committed), set()
         self.adopted = False
 
     async def start(self) -> Host:
@@ -281,11 +284,11 @@ class Host:
         """Hand over the next batch of a topic, unless it is paused; True if there was one."""
         name = PREFIX + topic
         tp = TP(name, self.kafka.partition)
-        start = self.delivered.get(name, 0)
+        start = self.kafka.delivered.get(name, 0)
         records = self.kafka.logs[name][start : start + (size or self.settings.batch_max)]
         if not records or tp in self.kafka.paused:
             return False
-        self.delivered[name] = start + len(records)
+        self.kafka.delivered[name] = start + len(records)
         batch = Batch(name, self.kafka.partition, records, 1, lambda: self.kafka.ack(batch))
         await self.task.put(batch)
         return True

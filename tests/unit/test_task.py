@@ -206,6 +206,14 @@ async def test_a_dead_letter_is_sent_before_its_input_is_acknowledged(kafka: Fak
     assert dict(letter.headers)["dl_reason"] == b"invalid_json"
 
 
+async def test_a_dead_letter_is_sent_before_anything_is_stored_that_would_hide_its_record(kafka: FakeKafka) -> None:
+    """A stored offset covers it: delivered again it would be taken for a repeat, and never be seen by anybody."""
+    kafka.put("lab-results", P1.encode(), b"{", 1)
+    kafka.lab(P1, 2, 1.5)
+    await Host(kafka).settle()
+    assert kafka.calls[:2] == [("send", ("dead-letters",)), ("write", (P1.encode(),))]
+
+
 async def test_release_stores_sends_and_acknowledges_what_was_handled_and_nothing_else(kafka: FakeKafka) -> None:
     host = await Host(kafka, checkpoint_interval=60, batch_max=2).start()
     for second in range(5):
@@ -387,10 +395,10 @@ async def test_the_same_is_told_however_the_input_is_cut_into_batches(kafka: Fak
         assert everything(other) == everything(whole)
 
 
-@pytest.mark.parametrize("size", [3, 10])
+@pytest.mark.parametrize("size", [1, 3, 10])
 async def test_a_crash_at_any_moment_loses_nothing_and_repeats_the_same_bytes(kafka: FakeKafka, size: int) -> None:
     whole = await undisturbed(kafka, size)
-    assert whole.dangers > 100
+    assert whole.dangers > 30
     for moment in range(1, whole.dangers + 1):
         broken = FakeKafka(kafka.clock, crash_at=moment)
         busy_day(broken)
@@ -412,14 +420,14 @@ async def test_crash_upon_crash(kafka: FakeKafka, seed: int) -> None:
     busy_day(broken)
     crashes = 0
     while True:
-        broken.crash_at = broken.dangers + chance.randrange(1, 60)
+        broken.crash_at = broken.dangers + chance.randrange(1, 25)
         try:
             await run_day(broken, chance.randrange(1, 8))
         except Crash:
             crashes += 1
         else:
             break
-    assert crashes > 1
+    assert crashes
     check_against(whole, broken)
 
 
@@ -763,7 +771,7 @@ async def test_a_topic_of_which_too_much_waits_is_paused_and_resumed(kafka: Fake
     while await host.deliver("machine-events"):
         await host.turn()
     assert kafka.paused == {TP(PREFIX + "machine-events", 0)}
-    assert host.delivered[PREFIX + "machine-events"] < 100
+    assert kafka.delivered[PREFIX + "machine-events"] < 100
     kafka.unconfirmed.clear()
     await host.settle()
     assert kafka.paused == set()
