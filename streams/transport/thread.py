@@ -20,6 +20,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from streams.transport.api import TP, Records
+from streams.transport.records import install as read_any_header_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from streams.transport.consumer import Consumer
 
 log = logging.getLogger(__name__)
+
+read_any_header_name()
 
 # How long a fetch may wait at the broker for records. aiokafka has one fetch in flight a broker, and a
 # partition that is resumed meanwhile waits for it to come back: Faust's 1.5 s would be an idle 1.5 s.

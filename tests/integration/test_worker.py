@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -326,19 +326,22 @@ def open_of(transitions: list[dict[str, Any]]) -> set[tuple[str, str | None, str
     }
 
 
+def run(command: Sequence[str | Path]) -> bytes:
+    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+
 async def test_a_worker_agrees_with_replay_over_the_same_events(bootstrap: str, tmp_path: Path) -> None:
     """A simulated day with everything that goes wrong in one, on topics that keep the events' own times."""
     lines = tmp_path / "day.jsonl"
     command = ["simulate", "--patients", "16", "--seed", "7", "--speed", "0", "--scenario", "dense"]
-    simulate = [COMMAND, *command, "--hours", "8", "--out", lines, "--start", ago(30 * 3600).isoformat()]
-    await asyncio.to_thread(subprocess.run, simulate, check=True, capture_output=True, timeout=60)
+    simulate: list[str | Path] = [COMMAND, *command, "--hours", "8", "--out", lines, "--start", ago(30 * 3600).isoformat()]
+    await asyncio.to_thread(run, simulate)
     async with UnitUnderTest(bootstrap, own_time=True) as unit:
         messages = [_message(line) for line in lines.read_bytes().splitlines()]
         assert len(messages) > 2_000
         await unit.publish(messages)
-        replay = [COMMAND, "replay", lines]
-        done = await asyncio.to_thread(subprocess.run, replay, check=True, capture_output=True, timeout=60)
-        replayed = [json.loads(line) for line in done.stdout.splitlines()]
+        replay: list[str | Path] = [COMMAND, "replay", lines]
+        replayed = [json.loads(line) for line in (await asyncio.to_thread(run, replay)).splitlines()]
         await unit.start_worker()
         await unit.until_done()
         told = [json.loads(record.value) for record in await unit.alerts()]

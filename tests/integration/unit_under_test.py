@@ -568,7 +568,7 @@ def headers_of(record: Any) -> dict[str, bytes]:
 
 def matching(records: Iterable[Any], **fields: Any) -> list[dict[str, Any]]:
     """The different transitions among alert records that have these fields, in the order of the log."""
-    found = {}
+    found: dict[tuple[str, int], dict[str, Any]] = {}
     for record in records:
         alert = json.loads(record.value)
         if all(alert[name] == value for name, value in fields.items()):
