@@ -55,7 +55,7 @@ def grid(scene: Scene, width: int, *, tall: bool) -> list[Text]:
     """
     seats, alerts = scene.picture.chairs(), scene.picture.worst_by_patient()
     number = columns(width)
-    wide = width // number - 1
+    wide = (width - 1) // number - 1
     cells = []
     for index in range(CHAIRS_PER_UNIT):
         chair = f"{index + 1:02d}"

@@ -60,8 +60,8 @@ def run(settings: Settings, seconds: float | None = None) -> int:
             # The stops are bounded; a second Ctrl-C would leave some of it behind.
             ignore_signals()
             started.close()
-    if not keep:
-        shutil.rmtree(folder, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
     return status
 
 

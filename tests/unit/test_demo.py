@@ -211,13 +211,16 @@ def rendered(scene: Scene, width: int, height: int, now: datetime = NOW) -> list
     return console.export_text().splitlines()
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50), (100, 36), (120, 46), (156, 34), (40, 10)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(80, 24), (160, 50), (100, 36), (120, 46), (156, 34), (157, 60), (40, 10)]
+)
 @pytest.mark.parametrize("number", [0, 3, 300])
 def test_the_view_fits_and_fills_the_terminal(scene: Scene, width: int, height: int, number: int) -> None:
     raise_alerts(scene.picture, *(["high", "medium", "low"] * number)[:number])
     lines = rendered(scene, width, height)
     assert len(lines) == height
     assert max(map(len, lines)) <= width
+    assert not any("121" in line and line.endswith("…") for line in lines)
     if height >= 24:
         assert any("curl http://127.0.0.1:6066/metrics" in line for line in lines)
         assert sum(f" {chair:02d} " in line for line in lines[:20] for chair in (1, 24)) >= 2
