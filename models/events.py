@@ -321,7 +321,7 @@ class AlertResponse(Event, Response):
 class UnitAlertResponse(Response):
     """A response to an alert about a water loop, on `unit-signals`."""
 
-    water_loop_id: PatientId
+    water_loop_id: Identifier
 
 
 class UnitSignal(Message):
@@ -332,7 +332,7 @@ class UnitSignal(Message):
     """
 
     type: Literal["unit_signal"] = "unit_signal"
-    water_loop_id: PatientId
+    water_loop_id: Identifier
     patient_id: PatientId
     alert_id: Identifier
     revision: Annotated[int, Field(ge=1)]

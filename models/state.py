@@ -33,12 +33,8 @@ SCHEMA_VERSION: Final = 1
 #: The longest window of any rule (a month of cramps, aluminium on a loop) with five days for late messages.
 #: An event older than this when it arrives raises nothing.
 LONGEST_WINDOW: Final = timedelta(days=35)
-#: A response that fits no alert is kept this long for one that may still come.
-UNMATCHED_RESPONSE: Final = timedelta(hours=24)
 #: A session of which no end is known is taken to be over after this (SLED runs longest).
 LONGEST_SESSION: Final = timedelta(hours=24)
-#: A patient with no open alert and no live deadline leaves the table after this.
-RETIRE_AFTER: Final = timedelta(days=400)
 
 #: How many records of a kind are kept of one patient; the oldest go first and are counted.
 MAX_LABS: Final = 200
@@ -49,6 +45,10 @@ MAX_OTHERS: Final = 100
 MAX_OVER_ALERTS: Final = 100
 MAX_SIGNALS: Final = 500
 MAX_SOURCES: Final = 50
+#: How many inputs an alert shows and rests on: the first, and the newest.
+MAX_EVIDENCE: Final = 20
+#: How much of a free text is kept, in characters; the whole is on the input topic.
+MAX_TEXT: Final = 200
 
 
 #: Stands for "no value" in an outbox entry: no message of ours is a bare null.
@@ -120,6 +120,16 @@ class Session(msgspec.Struct, omit_defaults=True):
     #: When `sessions.active` last told of it.
     told_at: datetime | None = None
 
+    @property
+    def start(self) -> datetime:
+        """When it began: as its start message says, else the first that was heard of it."""
+        return self.started.at if self.started else self.first_at
+
+    @property
+    def over_at(self) -> datetime:
+        """When it ended, or is taken to have ended where no end is known."""
+        return self.ended.at if self.ended else self.start + LONGEST_SESSION
+
 
 class Problem(msgspec.Struct, frozen=True):
     """A source whose newest message told of a time ahead of its arrival."""
@@ -172,6 +182,8 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True):
     responses: dict[str, AlertResponse] = {}
     #: Sources whose newest message came from the future, and the newest believable arrival of each source.
     problems: dict[str, Problem] = {}
+    #: When each result and symptom (`kind:id`) arrived: it could not be known before.
+    arrivals: dict[str, datetime] = {}
     heard: dict[str, datetime] = {}
     #: What was last told to a water loop about each alert.
     signals: dict[str, UnitSignal] = {}

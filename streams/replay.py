@@ -43,7 +43,7 @@ class Replay:
         event = line.record
         now = line.received_at or _tells_of(event)
         yield from self.advance(now)
-        received_at = line.received_at or event.at
+        received_at = line.received_at or _tells_of(event)
         if isinstance(event, UnitSignal | UnitAlertResponse):
             yield from self._file(self._loops, event.water_loop_id, event, received_at)
         else:

@@ -6,15 +6,15 @@ say, never on which came first. So any order of arrival leaves the same windows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from models.alerts import Reason
-from models.events import ResultStatus
+from models.alerts import Reason, alert_id
+from models.events import Event, ResponseAction, ResultStatus
 from models.events import Symptom as SymptomModel
 from models.records import (
     AlertResponse,
@@ -33,6 +33,7 @@ from models.records import (
     Weight,
 )
 from models.state import (
+    LONGEST_SESSION,
     LONGEST_WINDOW,
     MAX_LABS,
     MAX_OTHERS,
@@ -40,6 +41,7 @@ from models.state import (
     MAX_SESSIONS,
     MAX_SOURCES,
     MAX_SYMPTOMS,
+    MAX_TEXT,
     LoopState,
     PatientState,
     Problem,
@@ -52,6 +54,12 @@ from streams.rules.labs import analyte_of
 
 #: How far `at` may lie ahead of the record's timestamp before the sender's clock is called wrong.
 AHEAD: Final = timedelta(minutes=5)
+#: A clock that was wrong is right again when it is at most this far ahead.
+BELIEVABLE: Final = timedelta(minutes=1)
+#: What a device says within this time of its arrival was said when it arrived: clocks differ by so much.
+SKEW: Final = timedelta(seconds=5)
+
+EventT = TypeVar("EventT", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +99,7 @@ def apply(state: PatientState, event: PatientRecord, received_at: datetime, now:
         return _telemetry(state, event, received_at, horizon)
     if event.at < horizon and not isinstance(event, PatientProfile):
         return NOT_FILED
-    if isinstance(event, AlertResponse):
-        change = file_response(state, event, received_at, horizon)
-    else:
-        change = _FILERS[type(event)](state, event, horizon)
+    change = _FILERS[type(event)](state, event, received_at, horizon)
     # By the clock, not by the next symptom: what the rules see must not depend on which events came.
     prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used(state, "symptom"))
     _unit(state, event)
@@ -123,12 +128,12 @@ _NOTHING: Final[frozenset[str]] = frozenset()
 
 
 def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, horizon: datetime) -> Change:
-    at = sample.at
+    at = sample.at if sample.at - received_at <= AHEAD else received_at
     session = state.sessions.get(sample.session_id)
     change = UNCHANGED
     if session is None or at < session.first_at:
-        if at < horizon:
-            return NOT_FILED
+        if at < horizon or received_at - at > LONGEST_SESSION:
+            return NOT_FILED  # a clock that went back, or a tale of long ago: no word on when the session began
         session = _session(state, sample.session_id, sample.machine_id, at, horizon)
         change = _SESSION_CHANGED
     if sample.systolic_mmhg is not None:
@@ -149,9 +154,15 @@ def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
 
 
 def _check_clock(state: PatientState, source: str, event: PatientRecord, received_at: datetime) -> frozenset[str]:
-    """Note whether a source's newest message came from the future; the facet `CLOCK` where that is news."""
+    """Note whether a source's newest message came from the future; the facet `CLOCK` where that is news.
+
+    Between `BELIEVABLE` and `AHEAD` it says nothing: a clock at the edge must not open and close an alert by turns.
+    """
     heard = state.heard.get(source)
-    if event.at - received_at <= AHEAD:
+    ahead = _tells_of(event) - received_at
+    if BELIEVABLE < ahead <= AHEAD:
+        return _NOTHING
+    if ahead <= AHEAD:
         if heard is None or received_at > heard:
             state.heard[source] = received_at
             if heard is None:
@@ -162,18 +173,52 @@ def _check_clock(state: PatientState, source: str, event: PatientRecord, receive
         del state.problems[source]
         return _CLOCK
     known = state.problems.get(source)
-    told = (received_at, event.at)
+    told = (received_at, _tells_of(event))
     if (heard is not None and heard >= received_at) or (known and (known.received_at, known.at) >= told):
         return _NOTHING
     state.problems[source] = Problem(
         id=known.id if known else event.at.isoformat(),
         since=known.since if known else received_at,
-        ahead_s=known.ahead_s if known else (event.at - received_at).total_seconds(),
-        at=event.at,
+        ahead_s=known.ahead_s if known else ahead.total_seconds(),
+        at=_tells_of(event),
         received_at=received_at,
     )
     prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset())
-    return _CLOCK
+    return _NOTHING if known else _CLOCK
+
+
+def _tells_of(event: PatientRecord) -> datetime:
+    """The latest moment that an event claims to know of."""
+    if isinstance(event, LabResult):
+        return max(event.at, event.reported_at or event.at)
+    if isinstance(event, Symptom):
+        return max(event.at, event.ended_at or event.at)
+    return event.at
+
+
+def _tamed(event: EventT, known: EventT | None, received_at: datetime) -> EventT:
+    """An event without the times it cannot know: what happened has happened when it is told.
+
+    A time ahead of the arrival would outrank every later word. The onset becomes the arrival, or stays what it was
+    when this is a repeat; a report or an end in the future is no report and no end.
+    """
+    changes: dict[str, Any] = {}
+    if event.at - received_at > AHEAD:
+        changes["at"] = known.at if known else received_at
+    for name in ("reported_at", "ended_at"):
+        moment = getattr(event, name, None)
+        if moment is not None and moment - received_at > AHEAD:
+            changes[name] = None
+    return msgspec.structs.replace(event, **changes) if changes else event  # type: ignore[type-var]
+
+
+def _arrived(state: PatientState, ref: str, received_at: datetime, *, anew: bool) -> bool:
+    """Note when an input arrived: of several arrivals of one version the first. True if it moved."""
+    before = None if anew else state.arrivals.get(ref)
+    if before is not None and before <= received_at:
+        return False
+    state.arrivals[ref] = received_at
+    return True
 
 
 def _source(event: PatientRecord) -> str:
@@ -194,18 +239,24 @@ def _session(state: PatientState, session_id: str, machine_id: str, at: datetime
     return session
 
 
-def _session_started(state: PatientState, event: SessionStarted, horizon: datetime) -> Change:
+def _session_started(state: PatientState, event: SessionStarted, received_at: datetime, horizon: datetime) -> Change:
+    known = state.sessions.get(event.session_id)
+    event = _tamed(event, known.started if known else None, received_at)
+    moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, event.machine_id, event.at, horizon)
     if session.started is not None and not _wins(event, session.started):
-        return NOT_FILED
+        return _SESSION_CHANGED if moved else NOT_FILED
     session.started, session.machine_id = event, event.machine_id
     return _SESSION_CHANGED
 
 
-def _session_ended(state: PatientState, event: SessionEnded, horizon: datetime) -> Change:
+def _session_ended(state: PatientState, event: SessionEnded, received_at: datetime, horizon: datetime) -> Change:
+    known = state.sessions.get(event.session_id)
+    event = _tamed(event, known.ended if known else None, received_at)
+    moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, "", event.at, horizon)
     if session.ended is not None and not _wins(event, session.ended):
-        return NOT_FILED
+        return _SESSION_CHANGED if moved else NOT_FILED
     session.ended = event
     return _SESSION_CHANGED
 
@@ -224,19 +275,32 @@ _REASONS: Final = {
 }
 
 
-def _lab_result(state: PatientState, event: LabResult, horizon: datetime) -> Change:
+def _lab_result(state: PatientState, event: LabResult, received_at: datetime, horizon: datetime) -> Change:
     """The later report of a result stands; at equal times the more final status, then the greater bytes."""
-    key = event.result_id
+    key, ref = event.result_id, f"lab_result:{event.result_id}"
     known = state.labs.get(key)
+    event = _tamed(event, known, received_at)
     if known is None:
         state.labs[key] = event
-        newest = _newest_results(state)
-        dropped = prune(state.labs, MAX_LABS, horizon, lambda r: r.at, _used(state, "lab_result") | newest)
+        _arrived(state, ref, received_at, anew=True)
+        kept = _used(state, "lab_result") | _newest_results(state) | {key}
+        dropped = prune(state.labs, MAX_LABS, horizon, lambda r: r.at, kept)
+        _forget_arrivals(state)
         return Change(_LAB, dropped=dropped)
+    if event == known:
+        return Change(_LAB, filed=False) if _arrived(state, ref, received_at, anew=False) else NOT_FILED
     if _precedence(event) <= _precedence(known):
         return NOT_FILED
     state.labs[key] = event
-    return Change(_LAB, f"lab_result:{key}", _REASONS.get(event.status, Reason.RESULT_CORRECTED))
+    _arrived(state, ref, received_at, anew=True)
+    return Change(_LAB, ref, _REASONS.get(event.status, Reason.RESULT_CORRECTED))
+
+
+def _forget_arrivals(state: PatientState) -> None:
+    """Arrivals of inputs that have left their window go once they are many."""
+    if len(state.arrivals) > 2 * (len(state.labs) + len(state.symptoms)):
+        held = {f"lab_result:{name}" for name in state.labs} | {f"symptom:{name}" for name in state.symptoms}
+        state.arrivals = {ref: at for ref, at in state.arrivals.items() if ref in held}
 
 
 def _precedence(result: LabResult) -> tuple[datetime, int, bytes]:
@@ -247,26 +311,31 @@ def _newest_results(state: PatientState) -> set[str]:
     """The newest results of each analyte: they speak for the patient however old they get."""
     newest: dict[object, list[LabResult]] = {}
     for record in state.labs.values():
-        newest.setdefault(analyte_of(record) or record.loinc, []).append(record)
+        if (analyte := analyte_of(record)) is not None:
+            newest.setdefault(analyte, []).append(record)
     kept = (sorted(group, key=lambda r: (r.at, r.result_id))[-3:] for group in newest.values())
     return {record.result_id for group in kept for record in group}
 
 
-def _symptom(state: PatientState, event: Symptom, horizon: datetime) -> Change:
+def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon: datetime) -> Change:
     """Messages of one symptom merge: an end and an `entered_in_error` are never lost to an older message."""
-    key = event.symptom_id
+    key, ref = event.symptom_id, f"symptom:{event.symptom_id}"
     known = state.symptoms.get(key)
+    event = _tamed(event, known, received_at)
+    sooner = _arrived(state, ref, received_at, anew=known is None)
     if known is None:
         state.symptoms[key] = event
-        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used(state, "symptom"))
+        kept = _used(state, "symptom") | {key}
+        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, kept)
+        _forget_arrivals(state)
         return Change(_SYMPTOM, dropped=dropped)
     merged = _merge(known, event)
     if merged == known:
-        return NOT_FILED
+        return Change(_SYMPTOM, filed=False) if sooner else NOT_FILED
     state.symptoms[key] = merged
     if merged.status == known.status:
         return Change(_SYMPTOM)
-    return Change(_SYMPTOM, f"symptom:{key}", Reason.ENTERED_IN_ERROR)
+    return Change(_SYMPTOM, ref, Reason.ENTERED_IN_ERROR)
 
 
 def _merge(one: Symptom, other: Symptom) -> Symptom:
@@ -280,49 +349,75 @@ def _merge(one: Symptom, other: Symptom) -> Symptom:
 
 
 def file_response(
-    state: PatientState | LoopState, event: AlertResponse | UnitAlertResponse, received_at: datetime, horizon: datetime
+    state: PatientState | LoopState,
+    event: AlertResponse | UnitAlertResponse,
+    received_at: datetime,
+    horizon: datetime,
 ) -> Change:
-    """File what a person said of an alert; those about alerts still known are not pushed out by others.
+    """File what a person said of an alert; words on open alerts are not pushed out by others.
 
     Nobody answers for what is yet to come: where the device's clock was ahead, it was said when it arrived.
     """
     key = f"{event.alert_id}|{event.action}|{_identity(event)}"
-    if event.at - received_at > AHEAD:
+    if event.at - received_at > AHEAD or abs(event.at - received_at) <= SKEW:
         event = msgspec.structs.replace(event, at=received_at)  # type: ignore[type-var]
+    if event.reason and len(event.reason) > MAX_TEXT:
+        event = msgspec.structs.replace(event, reason=event.reason[:MAX_TEXT])  # type: ignore[type-var]
     window: dict[str, Any] = state.responses
-    kept = {name for name, response in window.items() if response.alert_id in state.alerts}
-    if not _file(window, key, event, MAX_RESPONSES, horizon, kept):
+    if key in window and not _wins(event, window[key]):
         return NOT_FILED
-    return Change(frozenset({"alert_response"}))
+    window[key] = event
+    dropped = prune(window, MAX_RESPONSES, horizon, lambda response: response.at, _newest_words(state) | {key})
+    return Change(frozenset({"alert_response"}), dropped=dropped)
 
 
-def _profile(state: PatientState, event: PatientProfile, _horizon: datetime) -> Change:
+def _newest_words(state: PatientState | LoopState) -> set[str]:
+    """The newest response of each kind to every open alert, and the newest `resolve` of those that are over."""
+    ids = {
+        name: alert.alert_id
+        for alert in state.alerts.values()
+        for name in (alert.alert_id, *(alert_id(alert.rule, state.id, ref) for ref in alert.anchors))
+    }
+    newest: dict[tuple[str, str], tuple[datetime, str]] = {}
+    for key, response in state.responses.items():
+        alert = state.alerts.get(ids.get(response.alert_id, ""))
+        if alert and (alert.over_at is None or response.action is ResponseAction.RESOLVE):
+            about = (ids[response.alert_id], response.action)
+            newest[about] = max(newest.get(about, (response.at, key)), (response.at, key))
+    return {key for _, key in newest.values()}
+
+
+def _profile(state: PatientState, event: PatientProfile, received_at: datetime, _horizon: datetime) -> Change:
+    event = _tamed(event, state.profile, received_at)
     if state.profile and (event.at, _encode(event)) <= (state.profile.at, _encode(state.profile)):
         return NOT_FILED
     state.profile = event
     return Change(frozenset({"patient_profile"}))
 
 
-def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime], Change]:
+def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, datetime], Change]:
     """A filer for events that only need their window: the parts tell apart events of one moment."""
 
-    def filer(state: PatientState, event: Any, horizon: datetime) -> Change:
+    def filer(state: PatientState, event: Any, received_at: datetime, horizon: datetime) -> Change:
         key = "|".join((*(str(getattr(event, part)) for part in parts), _identity(event)))
-        if not _file(getattr(state, name), key, event, MAX_OTHERS, horizon):
+        window: dict[str, Any] = getattr(state, name)
+        event = _tamed(event, window.get(key), received_at)
+        if key in window and not _wins(event, window[key]):
             return NOT_FILED
+        window[key] = event
+        prune(window, MAX_OTHERS, horizon, lambda item: item.at, {key})
         return Change(frozenset({type(event).__struct_config__.tag}))
 
     return filer
 
 
-def _file(
-    window: dict[str, Any], key: str, event: Any, cap: int, horizon: datetime, kept: Set[str] = frozenset()
-) -> bool:
-    if key in window and not _wins(event, window[key]):
-        return False
-    window[key] = event
-    prune(window, cap, horizon, lambda item: item.at, kept)
-    return True
+def _machine_alarm(state: PatientState, event: MachineAlarm, received_at: datetime, horizon: datetime) -> Change:
+    if event.text and len(event.text) > MAX_TEXT:
+        event = msgspec.structs.replace(event, text=event.text[:MAX_TEXT])  # type: ignore[type-var]
+    return _file_alarm(state, event, received_at, horizon)
+
+
+_file_alarm: Final = _window("machine_alarms", "session_id", "code", "phase")
 
 
 def _wins(event: object, known: object) -> bool:
@@ -346,7 +441,7 @@ def _used(state: PatientState, kind: str) -> set[str]:
     }
 
 
-_FILERS: Final[dict[type, Callable[[PatientState, Any, datetime], Change]]] = {
+_FILERS: Final[dict[type, Callable[[PatientState, Any, datetime, datetime], Change]]] = {
     LabResult: _lab_result,
     SessionStarted: _session_started,
     SessionEnded: _session_ended,
@@ -356,5 +451,6 @@ _FILERS: Final[dict[type, Callable[[PatientState, Any, datetime], Change]]] = {
     Weight: _window("weights", "moment"),
     Medication: _window("medications", "order_id", "action"),
     Schedule: _window("schedules", "session_id"),
-    MachineAlarm: _window("machine_alarms", "session_id", "code", "phase"),
+    MachineAlarm: _machine_alarm,
+    AlertResponse: file_response,
 }

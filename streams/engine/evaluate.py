@@ -117,15 +117,19 @@ class Evaluator(Generic[StateT]):
         assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
         told = self._tell(state, steps)
         if state.alerts:
-            told += self._tell(state, lifecycle.tend(state, self.settings.responses, now))
+            told += self._tell(state, lifecycle.tend(state, self._names, self.settings.responses, now))
             self._bury(state, now)
-            deadline = lifecycle.next_deadline(state, self.settings.responses, self.retention)
+            deadline = lifecycle.next_deadline(state, self._names, self.settings.responses, self.retention)
             if deadline is None:
                 state.looks.pop(LIFECYCLE, None)
             else:
                 state.looks[LIFECYCLE] = deadline
         if self.after is not None:
-            self.after(state, now)
+            try:
+                self.after(state, now)
+            except Exception:  # as with a rule: what follows from alerts must not cost the alerts
+                log.exception("what follows from an evaluation failed")
+                self.on_rule_error("after")
         return told
 
     def _tell(self, state: PatientState | LoopState, steps: list[Step]) -> list[AlertRecord]:
@@ -144,11 +148,7 @@ class Evaluator(Generic[StateT]):
             state.outbox.append(tombstone(alert.alert_id))
         over = {name: alert for name, alert in state.alerts.items() if alert.tombstoned}
         before, horizon = len(over), now - LONGEST_WINDOW
-        held = {
-            name
-            for name, alert in over.items()
-            if alert.over_at and alert.over_at < horizon and _is_anchored(state, alert)
-        }
+        held = {name for name, alert in over.items() if _is_anchored(state, alert)}
         prune(over, MAX_OVER_ALERTS, horizon, lambda alert: alert.over_at or now, held)
         if len(over) != before:
             state.alerts = {name: a for name, a in state.alerts.items() if not a.tombstoned or name in over}
@@ -168,14 +168,17 @@ class Evaluator(Generic[StateT]):
             alert.seen_at = now
         if fresh:
             assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
-            deadline = lifecycle.next_deadline(state, self.settings.responses, self.retention)
+            deadline = lifecycle.next_deadline(state, self._names, self.settings.responses, self.retention)
             if deadline is not None:
                 state.looks[LIFECYCLE] = deadline
         return bool(fresh)
 
 
 def _is_anchored(state: PatientState | LoopState, alert: AlertState) -> bool:
-    """Whether a result that may open the alert again is still held."""
+    """Whether an input that may open the alert again is still held."""
     if isinstance(state, LoopState):
-        return False
-    return any(anchor.removeprefix("lab_result:") in state.labs for anchor in alert.anchors)
+        return any(anchor.removeprefix("alert:") in state.signals for anchor in alert.anchors)
+    return any(
+        anchor.removeprefix("lab_result:") in state.labs or anchor.removeprefix("symptom:") in state.symptoms
+        for anchor in alert.anchors
+    )

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,11 +19,10 @@ import msgspec
 
 from models.alerts import Reason, Status, Transition, alert_id
 from models.events import ResponseAction
-from models.records import AlertResponse, UnitAlertResponse
-from models.state import AlertState, LoopState, PatientState
+from models.state import MAX_EVIDENCE, AlertState, LoopState, PatientState
 from streams.rules.base import Ending, Finding, Outcome
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
-from streams.rules.responses import responses_to, settled_at
+from streams.rules.responses import Word, responses_to, settled_at
 
 State = PatientState | LoopState
 
@@ -64,7 +63,7 @@ def match(state: State, rule: str, outcomes: Iterable[Outcome], now: datetime, c
     endings: dict[str, Ending] = {}
     for outcome in outcomes:
         if isinstance(outcome, Finding):
-            findings[outcome.key] = outcome
+            findings[outcome.key] = _bounded(outcome)
         else:
             endings[outcome.key] = outcome
     steps = []
@@ -78,11 +77,14 @@ def match(state: State, rule: str, outcomes: Iterable[Outcome], now: datetime, c
     return steps
 
 
-def tend(state: State, limits: ResponseLimits, now: datetime) -> list[Step]:
-    """Follow what people said about the open alerts, and call again where nobody answered."""
+def tend(state: State, rules: Container[str], limits: ResponseLimits, now: datetime) -> list[Step]:
+    """Follow what people said about the open alerts, and call again where nobody answered.
+
+    Alerts of other rules than `rules` (a newer version's) are left as they are.
+    """
     steps = []
     for alert in state.alerts.values():
-        if alert.over_at is not None:
+        if alert.over_at is not None or alert.rule not in rules:
             continue
         if _is_settled(state, alert):
             steps.append(_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now))
@@ -96,13 +98,15 @@ def tend(state: State, limits: ResponseLimits, now: datetime) -> list[Step]:
     return steps
 
 
-def next_deadline(state: State, limits: ResponseLimits, retention: timedelta) -> datetime | None:
+def next_deadline(state: State, rules: Container[str], limits: ResponseLimits, retention: timedelta) -> datetime | None:
     """When the clock alone will change an alert: a snooze ends, nobody answered, a tombstone is due."""
     moments = []
     for alert in state.alerts.values():
         if alert.over_at is not None:
             if not alert.tombstoned:
                 moments.append(alert.over_at + retention)
+            continue
+        if alert.rule not in rules:
             continue
         if alert.status is Status.SNOOZED and (until := _snoozed_until(state, alert)):
             moments.append(until)
@@ -112,6 +116,20 @@ def next_deadline(state: State, limits: ResponseLimits, retention: timedelta) ->
 
 
 # -- conditions -------------------------------------------------------------------------------------------------------
+
+
+def _bounded(finding: Finding) -> Finding:
+    """A finding that shows and rests on no more than the first inputs' beginning and the newest."""
+    if len(finding.evidence) <= MAX_EVIDENCE and len(finding.anchors) <= MAX_EVIDENCE:
+        return finding
+    rest = 1 - MAX_EVIDENCE
+    return replace(
+        finding,
+        anchors=finding.anchors[:MAX_EVIDENCE],
+        evidence=finding.evidence
+        if len(finding.evidence) <= MAX_EVIDENCE
+        else (finding.evidence[0], *finding.evidence[rest:]),
+    )
 
 
 def _raise(state: State, rule: str, finding: Finding, now: datetime) -> Step | None:
@@ -202,7 +220,7 @@ def _is_settled(state: State, alert: AlertState) -> bool:
     return settled is not None and settled >= alert.known_at
 
 
-def _responses(state: State, alert: AlertState) -> list[AlertResponse | UnitAlertResponse]:
+def _responses(state: State, alert: AlertState) -> list[Word]:
     return responses_to(state, alert.rule, alert.key, _names(state, alert.rule, alert.key, alert.anchors))
 
 

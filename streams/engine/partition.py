@@ -7,6 +7,7 @@ deadlines up to the clock that the event brings fire before it, each at its own 
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,13 @@ from streams.engine.apply import Change
 from streams.engine.evaluate import Evaluator
 from streams.engine.lifecycle import NEW_SETTINGS, Cause
 from streams.rules.base import StateT
+
+log = logging.getLogger(__name__)
+
+#: Deadlines that were moved stay in the heap until they would fire, or until there are so many of them.
+_STALE_DEADLINES = 1000
+#: How often in a row a subject may ask to be looked at again at the very moment it is looked at.
+_MOST_LOOKS = 20
 
 #: Before any event: the clock stands at the beginning.
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -111,8 +119,16 @@ class Partition(Generic[StateT]):
                 due.append(self.states[subject])
         told = []
         for state in due:
-            alerts = self._evaluator.evaluate(state, frozenset(), moment)
-            told += [Told(state, alert) for alert in alerts]
+            for _ in range(_MOST_LOOKS):
+                alerts = self._evaluator.evaluate(state, frozenset(), moment)
+                told += [Told(state, alert) for alert in alerts]
+                stuck = [name for name, look in state.looks.items() if look <= moment]
+                if not stuck:
+                    break
+            else:
+                log.error("%s ask to be looked at for ever; they wait for the next event", ", ".join(stuck))
+                for name in stuck:
+                    del state.looks[name]
             self._arm(state)
         self._fired += due
         return sorted(told, key=lambda one: (one.alert.status.is_open, one.alert.rule, one.alert.alert_id))
@@ -155,3 +171,6 @@ class Partition(Generic[StateT]):
         elif self._armed.get(state.id) != moment:
             self._armed[state.id] = moment
             heapq.heappush(self._deadlines, (moment, state.id))
+            if len(self._deadlines) > 2 * len(self._armed) + _STALE_DEADLINES:
+                self._deadlines = [(at, subject) for subject, at in self._armed.items()]
+                heapq.heapify(self._deadlines)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from models.state import LONGEST_SESSION, Entry, PatientState, Session
+from models.state import Entry, PatientState, Session
 from models.topics import SESSIONS_ACTIVE
 from streams.rules import bedside
 
@@ -26,22 +26,28 @@ def end_sessions(state: PatientState, now: datetime) -> None:
         if session.told_at is None:
             continue
         if session is running:
-            state.looks[SESSIONS] = session.first_at + LONGEST_SESSION + timedelta(microseconds=1)
-        elif session.first_at <= now:
+            _look_again(state, session, now)
+        else:
             session.told_at = None
             state.outbox.append(Entry(topic=SESSIONS_ACTIVE, key=session.session_id))
+
+
+def _look_again(state: PatientState, session: Session, now: datetime) -> None:
+    """A running session is over a moment after its end, which may lie a little ahead."""
+    over = session.over_at + timedelta(microseconds=1)
+    if over > now:
+        state.looks[SESSIONS] = over
 
 
 def tell_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None:
     """Key and value for `sessions.active`, if the running session was not told of lately; notes that it is now."""
     session = bedside.session_at(state, now)
-    if session is None or (session.ended and session.ended.at <= now):
+    if session is None:
         return None
     if session.told_at is not None and now - session.told_at < TOLD_EVERY:
         return None
-    if session.told_at is None:
-        state.looks[SESSIONS] = session.first_at + LONGEST_SESSION + timedelta(microseconds=1)
     session.told_at = now
+    _look_again(state, session, now)
     return session.session_id, _encode(_shown(state, session, now))
 
 
@@ -56,9 +62,9 @@ def _shown(state: PatientState, session: Session, now: datetime) -> dict[str, An
         "chair": started.chair if started else None,
         "water_loop_id": started.water_loop_id if started else None,
         "modality": started.modality if started else None,
-        "since": session.first_at,
+        "since": session.start,
         "planned_minutes": started.planned_minutes if started else None,
-        "elapsed_minutes": int((now - session.first_at).total_seconds() // 60),
+        "elapsed_minutes": int((now - session.start).total_seconds() // 60),
         "systolic_mmhg": session.systolic.value if session.systolic else None,
         "systolic_at": session.systolic.at if session.systolic else None,
         "uf_rate_ml_h": session.uf_rate.value if session.uf_rate else None,

@@ -44,14 +44,19 @@ def send_signals(settings: RuleSettings, state: PatientState, now: datetime) -> 
     if not meanings and not state.signals:
         return
     loop = bedside.water_loop(state)
+    for meaning in meanings.values() if loop is not None else ():  # the session that names a loop asks again
+        known = state.signals.get(meaning.alert_id)
+        if known and not known.retracted and known.water_loop_id != loop:
+            _send(state, msgspec.structs.replace(known, retracted=True))  # type: ignore[type-var]
+        _tell(state, meaning, loop or "")
+    # After what is new: a loop must see no gap where one alert follows another.
     for signal in list(state.signals.values()):
-        if signal.alert_id not in meanings and last_at(signal) < horizon:
+        if signal.alert_id in meanings and loop is not None:
+            continue
+        if last_at(signal) < horizon:
             del state.signals[signal.alert_id]
-        elif not signal.retracted and (signal.alert_id not in meanings or signal.water_loop_id != loop):
+        elif not signal.retracted:
             _send(state, msgspec.structs.replace(signal, retracted=True))  # type: ignore[type-var]
-    if loop is not None:  # else nobody to tell; the session that names a loop asks again
-        for meaning in meanings.values():
-            _tell(state, meaning, loop)
 
 
 def _tell(state: PatientState, meaning: _Meaning, loop: str) -> None:

@@ -51,18 +51,24 @@ def find_suspicion(view: PatientView) -> Iterator[Outcome]:
     seizure = bool(found.seizures)
     names = ", ".join(dict.fromkeys(str(symptom.kind) for symptom in (*found.symptoms, *found.seizures)))
     when = " shortly after dialysis" if found.sessions else ""
-    seizure_at = min((symptom.at for symptom in found.seizures), default=found.complete_at)
+    complete = bedside.known_at(view.state, found.completed_by)
+    seizure_known = min((bedside.known_at(view.state, symptom) for symptom in found.seizures), default=complete)
     yield Finding(
         key="suspicion",
         anchors=found.anchors,
         priority=Priority.HIGH if seizure else Priority.MEDIUM,
         onset_at=found.onset_at,
-        known_at=found.newest_at,
-        level_known_at=max(found.complete_at, seizure_at),
+        known_at=_known_at(view, found),
+        level_known_at=max(complete, seizure_known),
         summary=f"Possible aluminium toxicity: {names}{when}",
         guidance=tuple_of(_MEASURE, _DIFFERENTIAL, _SEIZURE if seizure else None),
         evidence=(*_symptom_evidence(found), *_levels(view, found.onset_at)),
     )
+
+
+def _known_at(view: PatientView, found: Suspicion) -> datetime:
+    """When the newest symptom of the picture could be known."""
+    return max(bedside.known_at(view.state, symptom) for symptom in (*found.symptoms, *found.seizures))
 
 
 def find_overdue(view: PatientView) -> Iterator[Outcome]:
@@ -72,7 +78,7 @@ def find_overdue(view: PatientView) -> Iterator[Outcome]:
     if found is None:
         return
     settled = settled_at(view.state, SUSPICION, "suspicion", bedside.every_symptom(view.state))
-    if settled is not None and settled >= found.newest_at:
+    if settled is not None and settled >= _known_at(view, found):
         return
     overdue = view.settings.limits(AluminumResultOverdueLimits)
     specimen_due = found.complete_at + timedelta(hours=overdue.specimen_hours)

@@ -14,7 +14,7 @@ from models.state import PatientState
 from streams.rules import labs
 from streams.rules.base import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.responses import settled_at
-from streams.rules.suspicion import AluminumSuspicionLimits, excluded_at, suspicion
+from streams.rules.suspicion import AluminumSuspicionLimits, excluded_at, exclusions, suspicion
 
 NAME: Final = "aluminum_level"
 _PRIORITIES: Final = (Priority.INFO, Priority.LOW, Priority.MEDIUM, Priority.HIGH)
@@ -102,28 +102,28 @@ def levels_from(state: PatientState, limits: AluminumLevelLimits, priority: Prio
 
 def _latched(view: PatientView, levels: list[labs.Result], limits: AluminumLevelLimits) -> list[labs.Result]:
     """Levels of the acute band that nobody has declared over."""
-    acute = [level for level in levels if _is_acute(view, level, limits)]
+    acute = [level for level in levels if level.below(limits.acute) is False]
+    acute += _with_picture(view, [level for level in levels if level not in acute], limits)
     if not acute:
         return []
+    acute.sort(key=lambda level: (level.at, level.known_at, level.record.result_id))
     settled = settled_at(view.state, NAME, "level", labs.every_ref(view.state))
     return [level for level in acute if settled is None or level.known_at > settled]
 
 
-def _is_acute(view: PatientView, level: labs.Result, limits: AluminumLevelLimits) -> bool:
-    if level.below(limits.acute) is False:
-        return True
-    if level.below(limits.encephalopathy) is not False:
-        return False
-    # A later low level must not undo the latch, so only what excluded the picture before this level counts.
+def _with_picture(view: PatientView, levels: list[labs.Result], limits: AluminumLevelLimits) -> list[labs.Result]:
+    """Levels of the encephalopathy range that came with the clinical picture.
+
+    A later low level must not undo the latch, so only what excluded the picture before a level counts.
+    """
+    high = [level for level in levels if level.below(limits.encephalopathy) is False]
+    if not high:
+        return []
     picture = view.settings.limits(AluminumSuspicionLimits)
-    excluded = excluded_at(_before(view.state, level.at), picture)
-    return suspicion(view.state, picture, excluded) is not None
-
-
-def _before(state: PatientState, moment: datetime) -> PatientState:
-    """The state with only the results collected before a moment."""
-    earlier = {key: record for key, record in state.labs.items() if record.at < moment}
-    return PatientState(id=state.id, schema_version=state.schema_version, labs=earlier)
+    excluded = exclusions(view.state, picture)
+    before = [max((moment for moment in excluded if moment < level.at), default=None) for level in high]
+    fits = {moment: suspicion(view.state, picture, moment) is not None for moment in set(before)}
+    return [level for level, moment in zip(high, before, strict=True) if fits[moment]]
 
 
 def _episode_start(held: list[int], latched: list[bool]) -> int:

@@ -9,7 +9,7 @@ from typing import Final
 from models.alerts import EvidenceRecord
 from models.events import SymptomKind
 from models.records import Rhythm, Symptom
-from models.state import LONGEST_SESSION, PatientState, Session
+from models.state import PatientState, Session
 
 K = SymptomKind
 #: Signs of nerve and muscle irritability that make a low magnesium urgent (contract, ruling on R01).
@@ -26,6 +26,11 @@ def present(state: PatientState, kinds: Iterable[SymptomKind]) -> list[Symptom]:
 def symptom_ref(symptom: Symptom) -> str:
     """A symptom's name as an anchor."""
     return f"symptom:{symptom.symptom_id}"
+
+
+def known_at(state: PatientState, symptom: Symptom) -> datetime:
+    """When a symptom could be known: when it was first told of."""
+    return state.arrivals.get(symptom_ref(symptom), symptom.at)
 
 
 def every_symptom(state: PatientState, _key: str = "") -> list[str]:
@@ -56,7 +61,7 @@ def rhythm_evidence(rhythm: Rhythm) -> EvidenceRecord:
 
 def in_order(state: PatientState) -> list[Session]:
     """The patient's sessions by their start."""
-    return sorted(state.sessions.values(), key=lambda session: (session.first_at, session.session_id))
+    return sorted(state.sessions.values(), key=lambda session: (session.start, session.session_id))
 
 
 def session_at(state: PatientState, moment: datetime) -> Session | None:
@@ -64,18 +69,18 @@ def session_at(state: PatientState, moment: datetime) -> Session | None:
 
     Without an end message a session lasts until the next one starts, at most `LONGEST_SESSION`.
     """
-    started = [session for session in in_order(state) if session.first_at <= moment]
+    started = [session for session in in_order(state) if session.start <= moment]
     for session in reversed(started):
         if session.ended is None and session is not started[-1]:
             continue
-        if moment <= (session.ended.at if session.ended else session.first_at + LONGEST_SESSION):
+        if moment <= session.over_at:
             return session
     return None
 
 
 def latest_session(state: PatientState) -> Session | None:
     """The session that started last."""
-    return max(state.sessions.values(), key=lambda s: (s.first_at, s.session_id), default=None)
+    return max(state.sessions.values(), key=lambda s: (s.start, s.session_id), default=None)
 
 
 def water_loop(state: PatientState) -> str | None:

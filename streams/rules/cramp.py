@@ -92,14 +92,14 @@ def _finding(view: PatientView, limits: CrampLimits, group: list[Symptom], sessi
     running = [cramp for cramp in group if cramp.ended_at is None or cramp.ended_at > view.now]
     kinds = ", ".join(dict.fromkeys(str(cramp.kind) for cramp in running or group))
     score = max((cramp.score for cramp in group if cramp.score is not None), default=None)
-    newest = max(cramp.at for cramp in group)
+    known = [bedside.known_at(view.state, cramp) for cramp in group]
     return Finding(
         key=session.session_id,
         anchors=tuple(bedside.symptom_ref(cramp) for cramp in group),
         priority=Priority.MEDIUM,
         onset_at=group[0].at,
-        known_at=newest,
-        level_known_at=group[0].at,
+        known_at=max(known),
+        level_known_at=min(known),
         summary=f"Muscle {kinds} during dialysis" + ("" if score is None else f", score {score} of 10"),
         guidance=tuple_of(_ACUTE, _CHECK if _needs_check(view, limits, session) else None),
         evidence=tuple(bedside.symptom_evidence(cramp) for cramp in group),

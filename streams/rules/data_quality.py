@@ -24,6 +24,7 @@ from streams.rules.base import (
 
 _HIGH_FLAGS: Final = frozenset({"HH", ">"})
 _LOW_FLAGS: Final = frozenset({"LL", "<"})
+_UNKNOWN: Final = "an unknown code"
 
 
 class DataQualityLimits(Limits):
@@ -45,13 +46,15 @@ def _results(view: PatientView) -> Iterator[Finding]:
     for record in view.state.labs.values():
         if not labs.is_live(record) or not labs.is_of_patient(record):
             continue
-        name = str(labs.analyte_of(record) or record.loinc)
-        if name not in newest or _order(record) > _order(newest[name]):
+        name = _name(record)
+        # Of the codes that nobody knows the first stays: a feed full of them is one condition, not many.
+        newer = name not in newest or (_order(view, record) > _order(view, newest[name])) != (name == _UNKNOWN)
+        if newer:
             newest[name] = record
     for name, record in sorted(newest.items()):
         problem = labs.trouble(record) or _contradiction(view, record)
         if problem:
-            known = labs.known_at(record)
+            known = labs.known_at(view.state, record)
             yield _finding(
                 key=f"lab_result:{name}",
                 anchor=f"lab_result:{record.result_id}",
@@ -71,16 +74,20 @@ def _named_by(state: PatientState, key: str) -> Iterator[str]:
 
 
 def _key(record: LabResult) -> str:
-    return f"lab_result:{labs.analyte_of(record) or record.loinc}"
+    return f"lab_result:{_name(record)}"
 
 
-def _order(record: LabResult) -> tuple[datetime, datetime, str]:
-    return record.at, labs.known_at(record), record.result_id
+def _name(record: LabResult) -> str:
+    return str(labs.analyte_of(record) or _UNKNOWN)
+
+
+def _order(view: PatientView, record: LabResult) -> tuple[datetime, datetime, str]:
+    return record.at, labs.known_at(view.state, record), record.result_id
 
 
 def _contradiction(view: PatientView, record: LabResult) -> str | None:
     """What is wrong with a readable result of an analyte that has bands."""
-    result = labs.read(record)
+    result = labs.read(view.state, record)
     if result is None:
         return None
     flags = {flag.strip().upper() for flag in record.flags}

@@ -57,16 +57,13 @@ class Result:
     analyte: Analyte
     unit: str
     value: float
+    #: When it arrived, and so could be known.
+    known_at: datetime
 
     @property
     def at(self) -> datetime:
         """When the specimen was collected."""
         return self.record.at
-
-    @property
-    def known_at(self) -> datetime:
-        """When the result could be known: reported, else collected."""
-        return known_at(self.record)
 
     @property
     def ref(self) -> str:
@@ -100,9 +97,9 @@ class Result:
         return evidence(self.record, self.analyte)
 
 
-def known_at(record: LabResult) -> datetime:
-    """When a result could be known: reported, else collected."""
-    return record.reported_at or record.at
+def known_at(state: PatientState, record: LabResult) -> datetime:
+    """When a result could be known: when it arrived here, however early it was drawn or reported."""
+    return state.arrivals.get(f"lab_result:{record.result_id}", record.reported_at or record.at)
 
 
 def analyte_of(record: LabResult) -> Analyte | None:
@@ -136,7 +133,7 @@ def trouble(record: LabResult) -> str | None:
     """Why a live result cannot be evaluated, or None: the words for a data quality alert."""
     analyte = analyte_of(record)
     if analyte is None:
-        return "its code is unknown"
+        return f"LOINC {record.loinc} is not one of ours"
     coded = LOINC.get(record.loinc or "")
     if coded and coded.analyte is not analyte:
         return f"its LOINC code says {coded.analyte}"
@@ -148,13 +145,13 @@ def trouble(record: LabResult) -> str | None:
     return None
 
 
-def read(record: LabResult) -> Result | None:
+def read(state: PatientState, record: LabResult) -> Result | None:
     """The result ready to compare, or None when it is withdrawn, not the patient's or in trouble."""
     if not is_live(record) or record.value is None or not is_of_patient(record) or trouble(record):
         return None
     analyte = analyte_of(record)
     unit = canonical_unit(analyte, record.unit) if analyte else None
-    return Result(record, analyte, unit, record.value) if analyte and unit else None
+    return Result(record, analyte, unit, record.value, known_at(state, record)) if analyte and unit else None
 
 
 def results(state: PatientState, analyte: Analyte) -> list[Result]:
@@ -162,7 +159,7 @@ def results(state: PatientState, analyte: Analyte) -> list[Result]:
     found = (
         result
         for record in state.labs.values()
-        if analyte_of(record) is analyte and (result := read(record)) is not None
+        if analyte_of(record) is analyte and (result := read(state, record)) is not None
     )
     return sorted(found, key=lambda result: (result.at, result.known_at, result.record.result_id))
 

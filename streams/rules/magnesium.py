@@ -69,15 +69,16 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
     first_known = min(result.known_at for result in run)
     high_since = [result.known_at for result in _trailing(usable, limits.severe)]
-    if symptoms or qtc:
-        high_since.append(max(first_known, min([s.at for s in symptoms] + ([qtc.at] if qtc else []))))
+    signs_known = [bedside.known_at(view.state, symptom) for symptom in symptoms] + ([qtc.at] if qtc else [])
+    if signs_known:
+        high_since.append(max(first_known, min(signs_known)))
     severe = newest.below(limits.severe) is True
     yield Finding(
         key="magnesium",
         anchors=tuple(result.ref for result in run),
         priority=Priority.HIGH if high_since else Priority.MEDIUM,
         onset_at=run[0].at,
-        known_at=max([newest.known_at] + [s.at for s in symptoms] + ([qtc.at] if qtc else [])),
+        known_at=max([newest.known_at, *signs_known]),
         level_known_at=min(high_since) if high_since else first_known,
         summary=_summary(newest, limits, symptoms, qtc, severe=severe),
         guidance=tuple_of(_FIRST, _NO_IV, _SYMPTOMS if symptoms or qtc else None),

@@ -8,36 +8,49 @@ the alert would have given: order does not matter.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from models.alerts import alert_id
 from models.events import ResponseAction
-
-if TYPE_CHECKING:
-    from models.records import AlertResponse, UnitAlertResponse
-    from models.state import LoopState, PatientState
+from models.state import LoopState, PatientState
 
 
-def responses_to(
-    state: PatientState | LoopState, rule: str, key: str, anchors: Iterable[str]
-) -> list[AlertResponse | UnitAlertResponse]:
-    """Responses to the condition of `key`, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a person said: since when it counts, and until when where that was said."""
+
+    at: datetime
+    action: ResponseAction
+    by: str
+    until: datetime | None
+
+
+def responses_to(state: PatientState | LoopState, rule: str, key: str, anchors: Iterable[str]) -> list[Word]:
+    """What was said of the condition of `key`, oldest first.
+
+    Who names an alert knew of it, and so of the input that gave it its id: a response counts from the arrival of
+    that input on, should its own time lie before (clocks differ, and messages may be read in another order).
+    """
     if not state.responses:
         return []
-    ids = {
-        alert.alert_id
+    known: dict[str, datetime | None] = {
+        alert.alert_id: None
         for alert in state.alerts.values()
         if alert.rule == rule and alert.key == key and alert.over_at is None
     }
-    ids.update(alert_id(rule, state.id, anchor) for anchor in anchors)
-    found = [response for response in state.responses.values() if response.alert_id in ids]
-    return sorted(found, key=lambda response: (response.at, response.action, response.by))
+    arrivals = state.arrivals if isinstance(state, PatientState) else {}
+    known.update((alert_id(rule, state.id, anchor), arrivals.get(anchor)) for anchor in anchors)
+    found = []
+    for response in state.responses.values():
+        if response.alert_id in known:
+            since = known[response.alert_id]
+            said_at = max(response.at, since) if since else response.at
+            found.append(Word(said_at, response.action, response.by, response.until))
+    return sorted(found, key=lambda word: (word.at, word.action, word.by))
 
 
 def settled_at(state: PatientState | LoopState, rule: str, key: str, anchors: Iterable[str]) -> datetime | None:
     """When a person last declared the condition of `key` over, or None."""
-    resolved = [
-        response.at for response in responses_to(state, rule, key, anchors) if response.action is ResponseAction.RESOLVE
-    ]
+    resolved = [word.at for word in responses_to(state, rule, key, anchors) if word.action is ResponseAction.RESOLVE]
     return resolved[-1] if resolved else None

@@ -85,11 +85,12 @@ class Suspicion:
 
 def excluded_at(state: PatientState, limits: AluminumSuspicionLimits) -> datetime | None:
     """Collection of the newest final level that excludes aluminium."""
-    low = _exclusions(state, limits)
+    low = exclusions(state, limits)
     return low[-1] if low else None
 
 
-def _exclusions(state: PatientState, limits: AluminumSuspicionLimits) -> list[datetime]:
+def exclusions(state: PatientState, limits: AluminumSuspicionLimits) -> list[datetime]:
+    """Collection of every final level that excludes aluminium, in order."""
     return [
         result.at
         for result in labs.results(state, Analyte.ALUMINUM)
@@ -133,7 +134,7 @@ def pictures(state: PatientState, limits: AluminumSuspicionLimits) -> list[Suspi
     """Every picture that formed, in order: between one level that excluded aluminium and the next."""
     if not bedside.present(state, JERKS):
         return []
-    bounds = [None, *_exclusions(state, limits), None]
+    bounds = [None, *exclusions(state, limits), None]
     found = (suspicion(state, limits, after, until) for after, until in pairwise(bounds))
     return [picture for picture in found if picture]
 
