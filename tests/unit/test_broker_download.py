@@ -148,7 +148,8 @@ def resolve(wanted, folder, fresh, advance):
     path = folder / wanted.filename
     content = CONTENT[wanted.artifact]
     path.write_bytes(content[:100])
-    print(wanted.artifact, flush=True)
+    sys.stdout.write(f"{wanted.artifact}\n")  # one write: threads must not mix lines
+    sys.stdout.flush()
     time.sleep(float(sys.argv[2]))
     path.write_bytes(content)
     return path
