@@ -52,6 +52,8 @@ PATIENT_ID = r"^[A-Za-z0-9._:-]{1,64}$"
 
 PatientId = Annotated[str, Field(pattern=PATIENT_ID)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+#: Free text: kept with the patient, so it has a bound.
+Text = Annotated[str, Field(max_length=2000)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -221,7 +223,7 @@ class MachineAlarm(Event):
     code: Identifier
     phase: Literal["start", "continue", "end"]
     priority: Literal["high", "medium", "low"] | None = None
-    text: str | None = None
+    text: Text | None = None
     latched: bool | None = None
 
 
@@ -305,7 +307,7 @@ class Response(Message):
     by: Identifier
     action: ResponseAction
     until: Instant | None = None
-    reason: str | None = None
+    reason: Text | None = None
 
     @model_validator(mode="after")
     def _until(self) -> Self:

@@ -334,7 +334,16 @@ async def test_a_worker_agrees_with_replay_over_the_same_events(bootstrap: str, 
     """A simulated day with everything that goes wrong in one, on topics that keep the events' own times."""
     lines = tmp_path / "day.jsonl"
     command = ["simulate", "--patients", "16", "--seed", "7", "--speed", "0", "--scenario", "dense"]
-    simulate: list[str | Path] = [COMMAND, *command, "--hours", "8", "--out", lines, "--start", ago(30 * 3600).isoformat()]
+    simulate: list[str | Path] = [
+        COMMAND,
+        *command,
+        "--hours",
+        "8",
+        "--out",
+        lines,
+        "--start",
+        ago(30 * 3600).isoformat(),
+    ]
     await asyncio.to_thread(run, simulate)
     async with UnitUnderTest(bootstrap, own_time=True) as unit:
         messages = [_message(line) for line in lines.read_bytes().splitlines()]

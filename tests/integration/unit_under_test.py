@@ -40,12 +40,14 @@ from models.settings import Settings
 from models.topics import FAMILIES, PATIENT_TOPICS, UNIT_SIGNALS, changelog
 from streams.topics import ensure_topics
 from streams.transport.changelog import read_changelogs
+from streams.transport.records import install as read_any_header_name
 
 _Admin: Any = AIOKafkaAdminClient
 _Consumer: Any = AIOKafkaConsumer
 _Producer: Any = AIOKafkaProducer
 _partition_of = DefaultPartitioner()
 
+read_any_header_name()
 COMMAND: Final = Path(sys.executable).with_name("dialysis-alerts")
 ALERT_TOPICS: Final = (*(f"alerts.{family}" for family in FAMILIES), "alerts.unit")
 INPUTS: Final = (*PATIENT_TOPICS, UNIT_SIGNALS)
@@ -128,11 +130,11 @@ async def until(
 class WorkerProcess:
     """A worker as an operating-system process."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], command: Sequence[str | Path] = (COMMAND, "worker")) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DIALYSIS_")}
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [COMMAND, "worker"],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -417,9 +419,9 @@ class UnitUnderTest:
             self._stack.callback(path.unlink, missing_ok=True)
         return path
 
-    def worker(self, **changed: str) -> WorkerProcess:
-        """A worker process, not waited for."""
-        made = WorkerProcess(self.environ(**changed))
+    def worker(self, *command: str | Path, **changed: str) -> WorkerProcess:
+        """A worker process, not waited for; of another make where a command is given."""
+        made = WorkerProcess(self.environ(**changed), command or (COMMAND, "worker"))
         self.workers.append(made)
         return made
 
