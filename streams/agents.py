@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
 from models.settings import Settings
 from streams.checkpoint import ChangelogWriter
 from streams.health import Health
-from streams.outgoing import Sender
+from streams.outgoing import Outgoing, Sender
 from streams.rules.base import StateT
 from streams.task import Kind, PartitionTask
 from streams.telemetry import Metrics
@@ -23,18 +23,21 @@ log = logging.getLogger(__name__)
 class KafkaPort:
     """What the tasks of one generation ask of the transport (see `streams.task.Port`).
 
-    A task that outlives its generation cannot write, even if its partition comes back to this worker.
+    A task that outlives its generation can neither write nor send, even if its partition comes back to this worker.
     """
 
     def __init__(self, app: App, writer: ChangelogWriter, sender: Sender) -> None:
-        self._writer, self._generation = writer, app.generation
-        self.send_all = sender.send_all
+        self._writer, self._sender, self._generation = writer, sender, app.generation
         self.pause, self.resume = app.pause, app.resume
         self.end_confirmed_at, self.end_offset = app.end_confirmed_at, app.end_offset
 
     async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
         """Write the changelog; returns when the broker has acknowledged it."""
         await self._writer.write(partition, entries, generation=self._generation)
+
+    async def send_all(self, messages: Sequence[Outgoing]) -> None:
+        """Send messages; returns when the broker has acknowledged them."""
+        await self._sender.send_all(messages, lambda: self._writer.fence(self._generation))
 
 
 class Desk(Generic[StateT]):

@@ -15,7 +15,7 @@ from streams.transport import StaleGenerationError
 from streams.transport.app import HEARTBEAT_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from streams.transport import App, TopicSet
     from streams.transport.app import Claim
@@ -93,13 +93,33 @@ class ChangelogWriter:
             done.close()
         return [*full, batch]
 
+    async def fence(self, generation: int) -> None:
+        """Returns when what this generation sends is still ours to send, and will be for the time of an attempt.
+
+        Raises:
+            StaleGenerationError: The generation is over.
+        """
+
+        def check() -> None:
+            if self._app.batch_consumer.thread.generation != generation:
+                raise StaleGenerationError(f"generation {generation} of {self._table} is over")
+
+        await self._wait(check)
+
     async def _fence(self, partition: int, claim: Claim) -> None:
         """Returns when the partition is ours and will be for the time of an attempt."""
-        waiting = False
-        while True:
+
+        def check() -> None:
             if self._app.claim_of(self._table, partition) is not claim:
                 # Owned again since, but not by the state that is to be written.
                 raise StaleGenerationError(f"partition {partition} of {self._table} was lost meanwhile")
+
+        await self._wait(check)
+
+    async def _wait(self, check: Callable[[], None]) -> None:
+        waiting = False
+        while True:
+            check()
             heartbeat = self._app.heartbeat_at
             if heartbeat is not None and time.monotonic() - heartbeat < self._freshness:
                 return

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed, Unkno
 from aiokafka.partitioner import DefaultPartitioner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from streams.transport import App
 
@@ -71,8 +71,12 @@ class Sender:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    async def send_all(self, messages: Sequence[Outgoing]) -> None:
+    async def send_all(self, messages: Sequence[Outgoing], fence: Callable[[], Awaitable[None]] | None = None) -> None:
         """Sends all at once; a broker that is away is waited for.
+
+        Args:
+            messages: What to send, in order.
+            fence: Awaited before each attempt; what it raises ends the sending.
 
         Raises:
             NeverSendsError: One can never succeed; others may have been sent.
@@ -82,6 +86,8 @@ class Sender:
         for message in messages:
             queues[message.topic, await self._place(producer, message)].append(message)
         while queues:
+            if fence is not None:
+                await fence()
             failed = await self._attempt(producer, queues)
             for topic, error in {topic: error for (topic, _), error in failed.items()}.items():
                 await may_repeat(producer, topic, error)

@@ -41,6 +41,10 @@ log = logging.getLogger(__name__)
 END_CONFIRMED_S: Final = 5.0
 #: Response times run only while the clock is at most this far behind the wall clock.
 SEEN_LAG: Final = timedelta(seconds=30)
+#: A record's timestamp may lie this far ahead of the wall clock: what Kafka's brokers let producers say.
+FURTHEST_AHEAD: Final = timedelta(hours=1)
+#: The end of the year 9998: what lies behind it is no time.
+FURTHEST_TIMESTAMP_MS: Final = 253_370_764_800_000
 #: The timer of a task.
 TICK_S: Final = 0.1
 #: Part of the largest message that the unsent transitions of one subject may take.
@@ -88,6 +92,20 @@ class Kind(Generic[StateT]):
     codec: StateCodec[StateT]
     parse: Callable[[bytes | None], Parsed[Any] | Rejected]
     make: Callable[[], Partition[StateT]]
+
+
+def instant_of(timestamp_ms: int) -> datetime:
+    """A record's timestamp; one that no broker's clock gave (far ahead, or none at all) counts as this moment.
+
+    With `LogAppendTime` there are none. A producer's own time must not carry the clock away: every later event would
+    lie behind all windows.
+    """
+    now = datetime.now(UTC)
+    if 0 < timestamp_ms <= FURTHEST_TIMESTAMP_MS:
+        instant = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+        if instant - now <= FURTHEST_AHEAD:
+            return instant
+    return now
 
 
 class PartitionTask(Generic[StateT]):
@@ -193,8 +211,11 @@ class PartitionTask(Generic[StateT]):
             await self._checkpoint()
 
     def lag(self) -> timedelta:
-        """How far the clock is behind the wall clock."""
-        return datetime.now(UTC) - self.subjects.now
+        """How far behind the world the task is: nothing once all there is was handled, else as its clock says.
+
+        A clock that stood through an outage stays behind until the next record; that is no lag.
+        """
+        return timedelta(0) if self.is_current() else datetime.now(UTC) - self.subjects.now
 
     def is_current(self) -> bool:
         """Whether everything that was delivered is handled and every topic is at a confirmed end."""
@@ -235,8 +256,10 @@ class PartitionTask(Generic[StateT]):
         if self._recovered_now is not None:
             self._advance(self._recovered_now)
             self._recovered_now = None
-        if self._followed_at is not None and self.subjects.states:
-            self._advance(self.subjects.now + timedelta(seconds=now - self._followed_at))
+        gained = now - self._followed_at if self._followed_at is not None else 0.0
+        # A longer gap was spent waiting for the broker: an outage is not a silence.
+        if self.subjects.states and gained <= END_CONFIRMED_S:
+            self._advance(self.subjects.now + timedelta(seconds=gained))
         self._followed_at = now
 
     def _advance(self, to: datetime) -> None:
@@ -247,7 +270,7 @@ class PartitionTask(Generic[StateT]):
 
     def _reach(self, timestamp_ms: int) -> None:
         """Move the clock to a record's timestamp: also a record that needs no filing tells how far the world is."""
-        instant = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+        instant = instant_of(timestamp_ms)
         if instant > self.subjects.now:
             self._advance(instant)
 
@@ -327,8 +350,7 @@ class PartitionTask(Generic[StateT]):
         own last evaluation.
         """
         if self._recovered_now is not None:
-            first = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-            self.subjects.now = min(self.subjects.now, first)
+            self.subjects.now = min(self.subjects.now, instant_of(timestamp_ms))
 
     def _handle(self, topic: str, records: Sequence[Any]) -> int:
         """File records and collect the transitions. The hot path: no await, no work twice.
@@ -340,7 +362,8 @@ class PartitionTask(Generic[StateT]):
         name, subject_of = self._short[topic], attrgetter(self.kind.subject)
         subjects, parse, by_key, dirty = self.subjects, self.kind.parse, self._by_key, self._dirty
         counts = self._mail.counts(topic)
-        instant_ms, instant = -1, subjects.now
+        instant_ms: int | None = None
+        instant = subjects.now
         for record in records:
             key = record.key
             state = by_key.get(key)
@@ -359,7 +382,7 @@ class PartitionTask(Generic[StateT]):
                 continue
             if record.timestamp != instant_ms:
                 instant_ms = record.timestamp
-                instant = datetime.fromtimestamp(instant_ms / 1000, UTC)
+                instant = instant_of(record.timestamp)
                 if instant > subjects.now:
                     self._advance(instant)
             state, change, told = subjects.take(subject, event, instant)

@@ -148,7 +148,7 @@ def resolve(wanted, folder, fresh, advance):
     path = folder / wanted.filename
     content = CONTENT[wanted.artifact]
     path.write_bytes(content[:100])
-    sys.stdout.write(f"{wanted.artifact}\n")  # one write: threads must not mix lines
+    sys.stdout.write(wanted.artifact + chr(10))  # one write: threads must not mix lines
     sys.stdout.flush()
     time.sleep(float(sys.argv[2]))
     path.write_bytes(content)
