@@ -33,6 +33,9 @@ _MOVED_BYTES: Final = 256
 _NO_VALUE: Final = bytes(NO_VALUE)
 _partition_of = DefaultPartitioner()
 
+#: A transition, and the timestamp of the record that made it; None for a deadline.
+Noted = tuple[AlertRecord, datetime | None]
+
 
 class _Transition(msgspec.Struct):
     """Just enough of an alert to repeat its headers."""
@@ -101,7 +104,7 @@ class Mail:
         self._active = settings.topic(ALERTS_ACTIVE)
         self._counts: dict[str, Counts] = {}
         self._extra: list[Outgoing] = []
-        self._told: list[tuple[AlertRecord, datetime | None]] = []
+        self._told: list[Noted] = []
         #: Open alerts: id to rule, priority and newest bytes.
         self._open: dict[str, tuple[str, Priority, bytes]] = {}
         self._moved_topics: set[str] = set()
@@ -165,9 +168,13 @@ class Mail:
         """The messages of outboxes, in order."""
         return [message for entry in entries for message in self._of_entry(entry)]
 
-    def acknowledged(self) -> None:
-        """The broker has what was taken: count it."""
+    def take_told(self) -> list[Noted]:
+        """The transitions noted until now; `acknowledged` counts them when the broker has them."""
         told, self._told = self._told, []
+        return told
+
+    def acknowledged(self, told: list[Noted]) -> None:
+        """The broker has these transitions: count them."""
         now = time.time()
         for alert, appended_at in told:
             self._metrics.alert_transitions.labels(alert.rule, alert.priority, alert.transition).inc()

@@ -5,6 +5,8 @@ Guarantees:
     - A transition is in the changelog before it is sent, and sent and acknowledged before its input is.
     - A batch is acknowledged only when every state it changed, every transition it made and every dead letter it
       left is stored. What a crash interrupts is delivered, and sent, again.
+    - While transitions are stored and sent, later records are handled, until the next checkpoint: it waits for all
+      that was to be said.
     - The clock follows the records; while every topic is read to a confirmed end it follows the wall clock.
 
 Nothing else touches the subjects: one lock holds off the timer while a batch is handled.
@@ -127,7 +129,8 @@ class PartitionTask(Generic[StateT]):
         self._dirty: dict[bytes, StateT] = {}
         self._talking: dict[bytes, StateT] = {}
         self._unseen: dict[bytes, StateT] = {}
-        self._done: list[Batch] = []
+        #: How to acknowledge each batch that was handled; the records themselves are let go of.
+        self._done: list[Callable[[], None]] = []
         #: What is left of a slice that was interrupted.
         self._rest: tuple[Batch, Sequence[Any], bool] | None = None
         # An outbox is stored with its subject, in one message.
@@ -137,6 +140,7 @@ class PartitionTask(Generic[StateT]):
         self._checked: set[str] = set()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._speaking: asyncio.Task[None] | None = None
         self._stopping = False
         self._failed = False
         #: The clock that the recovered subjects had; None once it is reached again.
@@ -165,7 +169,7 @@ class PartitionTask(Generic[StateT]):
                         session.told_at = datetime.min.replace(tzinfo=UTC)
                         self._dirty[key] = state
         async with self._lock:
-            await self._speak()
+            await self._say_everything()
             await self._port.send_all(self._mail.open_alerts())
             await self._checkpoint()
 
@@ -189,8 +193,12 @@ class PartitionTask(Generic[StateT]):
                             await self._wake.wait()
                 else:
                     await asyncio.sleep(0)
-        except Exception:
-            self._failed = True
+            async with self._lock:
+                await self._say_everything()
+        except BaseException as error:
+            self._failed = isinstance(error, Exception)
+            if self._speaking is not None:
+                self._speaking.cancel()
             raise
 
     def stop(self) -> None:
@@ -207,7 +215,6 @@ class PartitionTask(Generic[StateT]):
         if self._failed:
             return
         async with self._lock:
-            await self._speak()
             await self._checkpoint()
 
     def lag(self) -> timedelta:
@@ -228,8 +235,9 @@ class PartitionTask(Generic[StateT]):
         busy = self._take_slices()
         if not busy:
             self._follow_wall_clock()
-        if self._talking or self._mail.waiting:
-            await self._speak()
+        self._start_speaking()
+        if self._rest is not None:
+            await self._say_everything()
         if self._unseen and self._recovered_now is None and self.lag() < SEEN_LAG:
             self._mark_seen()
         if self._checkpoint_due():
@@ -335,7 +343,7 @@ class PartitionTask(Generic[StateT]):
         self.handled += count
         self._rest = (batch, records[count:], finished) if count < len(records) else None
         if finished and self._rest is None:
-            self._done.append(batch)
+            self._done.append(batch.ack)
             if self._dirty_since is None:
                 self._dirty_since = time.monotonic()
         if self._recovered_now is not None and self.subjects.now >= self._recovered_now:
@@ -417,29 +425,53 @@ class PartitionTask(Generic[StateT]):
 
     # -- output -------------------------------------------------------------------------------------------------------
 
-    async def _speak(self) -> None:
-        """Store the subjects that have something to say, then say it; then their input may be acknowledged.
+    def _start_speaking(self) -> None:
+        """Let what there is to say be said, unless something is being said; raises what went wrong with that."""
+        if self._speaking is not None:
+            if not self._speaking.done():
+                return
+            self._speaking.result()
+            self._speaking = None
+        if self._talking or self._mail.waiting:
+            self._speaking = asyncio.create_task(self._speak(), name=f"{self.kind.table}[{self.number}] speaks")
+            self._speaking.add_done_callback(lambda _: self._wake.set())
 
-        Dead letters go first: once a subject is stored, its records up to the newest applied are never looked at
-        again, usable or not.
+    async def _say_everything(self) -> None:
+        """Return when all that there is to say is stored and sent. Nothing is handled meanwhile."""
+        self._start_speaking()
+        while self._speaking is not None:
+            await self._speaking
+            self._start_speaking()
+
+    async def _speak(self) -> None:
+        """Store the subjects that have something to say, then say it.
+
+        Records that are handled meanwhile append to the same outboxes: what is sent here is their beginning, as it
+        was stored here. Dead letters go first: once a subject is stored, its records up to the newest applied are never
+        looked at again, usable or not.
         """
-        waiting = self._mail.take_waiting()
+        talking, self._talking = self._talking, {}
+        encode = self.kind.codec.encode
+        stored = {key: encode(state) for key, state in talking.items()}
+        lengths = {key: len(state.outbox) for key, state in talking.items()}
+        messages = self._mail.of_outbox([entry for state in talking.values() for entry in state.outbox])
+        waiting, told = self._mail.take_waiting(), self._mail.take_told()
         if waiting:
             await self._port.send_all(waiting)
-        talking, self._talking = self._talking, {}
-        if talking:
-            encode = self.kind.codec.encode
-            await self._write({key: encode(state) for key, state in talking.items()})
-            await self._port.send_all(self._mail.of_outbox([entry for s in talking.values() for entry in s.outbox]))
-        self._mail.acknowledged()
+        await self._write(stored)
+        if messages:
+            await self._port.send_all(messages)
+        self._mail.acknowledged(told)
         for key, state in talking.items():
             # The stored outbox is dropped by the next checkpoint; until then a crash sends the same bytes again.
-            state.outbox.clear()
+            del state.outbox[: lengths[key]]
             self._touch(key, state)
-            self._unseen[key] = state
+            if not state.outbox:
+                self._unseen[key] = state
 
     async def _checkpoint(self) -> None:
-        """Store every changed subject, then acknowledge the batches that changed them."""
+        """Say what there is to say, store every changed subject, then acknowledge the batches that changed them."""
+        await self._say_everything()
         started = time.monotonic()
         done, self._done = self._done, []
         dirty, self._dirty = self._dirty, {}
@@ -449,8 +481,8 @@ class PartitionTask(Generic[StateT]):
         await self._write({key: encode(state) for key, state in dirty.items()})
         if shown:
             await self._port.send_all(shown)
-        for batch in done:
-            batch.ack()
+        for acknowledge in done:
+            acknowledge()
         if dirty:
             self._metrics.checkpoint_seconds.observe(time.monotonic() - started)
             self._metrics.checkpointed_keys.inc(len(dirty))

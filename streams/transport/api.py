@@ -49,7 +49,7 @@ class Batch:
     generation may be acknowledged too; that commits nothing.
     """
 
-    __slots__ = ("_ack", "generation_id", "partition", "records", "topic")
+    __slots__ = ("ack", "generation_id", "partition", "records", "topic")
 
     def __init__(
         self, topic: str, partition: int, records: Records, generation_id: int, ack: Callable[[], None]
@@ -58,7 +58,8 @@ class Batch:
         self.partition = partition
         self.records = records
         self.generation_id = generation_id
-        self._ack = ack
+        #: Everything these records cause is stored. Who keeps only this lets go of the records.
+        self.ack = ack
 
     @property
     def tp(self) -> TP:
@@ -74,10 +75,6 @@ class Batch:
     def last_offset(self) -> int:
         """Offset of the last record; acknowledged, it lets `last_offset + 1` be committed."""
         return self.records[-1].offset
-
-    def ack(self) -> None:
-        """Everything these records cause is stored."""
-        self._ack()
 
     def __len__(self) -> int:
         return len(self.records)

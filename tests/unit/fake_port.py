@@ -12,6 +12,7 @@ process that comes after: it has what the changelog holds and is delivered what 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -136,6 +137,8 @@ class FakeKafka:
     paused: set[TP] = field(default_factory=set)
     #: How far each topic was handed to the process that runs now.
     delivered: dict[str, int] = field(default_factory=dict)
+    #: How often others may run before, within and after a call.
+    slowness: int = 0
 
     # -- what tests do
 
@@ -168,31 +171,37 @@ class FakeKafka:
     async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
         """As `Port.write`."""
         assert partition == self.partition
+        await self._wait()
         self._danger()
         if self.fail_writes is not None:
             raise self.fail_writes
         half = len(entries) // 2
         for number, (key, value) in enumerate(entries.items()):
             if number == half:
+                await self._wait()
                 self._danger()
             assert value is not None
             self.changelog[key] = value
         self.calls.append(("write", tuple(entries)))
+        await self._wait()
         self._danger()
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
         """As `Port.send_all`."""
         if not messages:
             return
+        await self._wait()
         self._danger()
         if self.fail_sends is not None:
             raise self.fail_sends
         half = len(messages) // 2
         for number, message in enumerate(messages):
             if number == half:
+                await self._wait()
                 self._danger()
             self.sent.append(message)
         self.calls.append(("send", tuple(message.topic.removeprefix(PREFIX) for message in messages)))
+        await self._wait()
         self._danger()
 
     def ack(self, batch: Batch) -> None:
@@ -218,6 +227,10 @@ class FakeKafka:
     def end_offset(self, tp: TP) -> int | None:
         """As `Port.end_offset`."""
         return len(self.logs[tp.topic])
+
+    async def _wait(self) -> None:
+        for _ in range(self.slowness):
+            await asyncio.sleep(0)
 
     def _danger(self) -> None:
         self.dangers += 1
@@ -294,9 +307,14 @@ class Host:
         return True
 
     async def turn(self) -> bool:
-        """One turn of the task; True if there may be more to do."""
+        """One turn of the task; True if there may be more to do. A quick broker has it all when this returns."""
         async with self.task._lock:
-            return await self.task._turn()
+            busy = await self.task._turn()
+            if not self.kafka.slowness:
+                await self.task._say_everything()
+            elif not busy:
+                await asyncio.sleep(0)
+        return busy or self.task._speaking is not None
 
     async def settle(self, topics: Sequence[str] | None = None, size: int | None = None) -> Host:
         """Deliver everything and turn until all of it is handled, stored, sent and acknowledged."""

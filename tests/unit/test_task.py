@@ -442,6 +442,42 @@ async def run_slowly(kafka: FakeKafka) -> None:
     await host.task.release()
 
 
+@pytest.mark.parametrize("slowness", [1, 2, 5])
+async def test_a_crash_while_more_is_handled_than_said_changes_nothing_either(kafka: FakeKafka, slowness: int) -> None:
+    """A slow broker: records are handled while transitions of earlier ones are stored and sent."""
+    whole = await undisturbed(kafka, 4)
+    moment, overlapped = 0, False
+    while True:
+        moment += 1
+        broken = FakeKafka(kafka.clock, crash_at=moment, slowness=slowness)
+        busy_day(broken)
+        host = Host(broken, checkpoint_interval=0.5, batch_max=2)
+        try:
+            await host.start()
+            for _ in range(1000):
+                came = [await host.deliver(topic, 2) for topic in host.kind.topics]
+                before = host.task.handled
+                speaking = host.task._speaking is not None
+                busy = await host.turn()
+                overlapped |= speaking and host.task._speaking is not None and host.task.handled > before
+                broken.clock.elapsed += 0.05
+                if not any(came) and not busy and not host.task._dirty and not host.task._done:
+                    break
+            else:
+                raise AssertionError("the task does not come to rest")
+        except Crash:
+            broken.slowness = 0
+            await run_day(broken, 4)
+        try:
+            check_against(whole, broken)
+        except AssertionError as error:
+            raise AssertionError(f"after a crash at moment {moment}: {error}") from error
+        if broken.dangers < moment:
+            break
+    assert overlapped
+    assert moment > 50
+
+
 async def test_a_crash_under_slow_checkpoints_changes_nothing_either(kafka: FakeKafka) -> None:
     """Much is handled and not stored when it happens; what is stored of one patient is ahead of the others."""
     whole = await undisturbed(kafka, 4)
