@@ -36,9 +36,11 @@ class RejectReason(StrEnum):
     KEY_MISMATCH = "key_mismatch"
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed(Generic[RecordT]):
-    """A usable message: the record, when its line says it was received, and how many fields were unknown."""
+class Parsed(msgspec.Struct, Generic[RecordT], frozen=True, gc=False):
+    """A usable message: the record, when its line says it was received, and how many fields were unknown.
+
+    A struct, because one is made for every event: it takes a tenth of a frozen dataclass's time.
+    """
 
     record: RecordT
     received_at: datetime | None = None

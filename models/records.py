@@ -42,6 +42,8 @@ def record_type(model: type[BaseModel]) -> type[msgspec.Struct]:
             frozen=True,
             omit_defaults=True,
             forbid_unknown_fields=True,
+            # Records cannot refer back to what holds them: the collector needs not look at them.
+            gc=False,
         )
     return _BUILT[model]
 
