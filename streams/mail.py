@@ -17,7 +17,7 @@ from models.settings import Settings
 from models.state import NO_VALUE, Entry, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, SESSIONS_ACTIVE
 from streams.dead_letters import dead_letter
-from streams.engine.apply import Change
+from streams.engine.change import Change
 from streams.health import Health
 from streams.outgoing import Outgoing
 from streams.telemetry import Metrics

@@ -7,14 +7,14 @@ say, never on which came first. So any order of arrival leaves the same windows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
 
 import msgspec
 
-from models.alerts import Reason, alert_id
-from models.events import Event, ResponseAction, ResultStatus
+from models.alerts import Reason
+from models.events import ResultStatus
 from models.events import Symptom as SymptomModel
 from models.records import (
     AlertResponse,
@@ -29,7 +29,6 @@ from models.records import (
     SessionStarted,
     Symptom,
     Telemetry,
-    UnitAlertResponse,
     Weight,
 )
 from models.state import (
@@ -37,52 +36,18 @@ from models.state import (
     LONGEST_WINDOW,
     MAX_LABS,
     MAX_OTHERS,
-    MAX_RESPONSES,
     MAX_SESSIONS,
-    MAX_SOURCES,
     MAX_SYMPTOMS,
     MAX_TEXT,
-    LoopState,
     PatientState,
-    Problem,
     Reading,
     Session,
 )
+from streams.engine.answers import file_response
+from streams.engine.change import NOT_FILED, UNCHANGED, Change, canonical, identity, wins
+from streams.engine.clocks import AHEAD, arrived, check_clock, source_of, tamed
 from streams.engine.windows import prune
-from streams.rules.base import CLOCK
 from streams.rules.labs import analyte_of
-
-#: How far `at` may lie ahead of the record's timestamp before the sender's clock is called wrong.
-AHEAD: Final = timedelta(minutes=5)
-#: A clock that was wrong is right again when it is at most this far ahead.
-BELIEVABLE: Final = timedelta(minutes=1)
-#: What a device says within this time of its arrival was said when it arrived: clocks differ by so much.
-SKEW: Final = timedelta(seconds=5)
-
-EventT = TypeVar("EventT", bound=Event)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What filing an event did.
-
-    Attributes:
-        facets: parts of the state that changed; only rules reading one of them are evaluated.
-        corrected: `kind:id` of an input that this event changed after the fact, and the reason to give.
-        dropped: records that a cap pushed out.
-        filed: False for a repeat, or for an event older than the longest window.
-    """
-
-    facets: frozenset[str] = frozenset()
-    corrected: str | None = None
-    reason: Reason | None = None
-    dropped: int = 0
-    filed: bool = True
-
-
-UNCHANGED: Final = Change()
-NOT_FILED: Final = Change(filed=False)
-_encode = msgspec.json.Encoder().encode
 
 
 def apply(state: PatientState, event: PatientRecord, received_at: datetime, now: datetime) -> Change:
@@ -103,7 +68,7 @@ def apply(state: PatientState, event: PatientRecord, received_at: datetime, now:
     # By the clock, not by the next symptom: what the rules see must not depend on which events came.
     prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used(state, "symptom"))
     _unit(state, event)
-    clock = _check_clock(state, _source(event), event, received_at)
+    clock = check_clock(state, source_of(event), event, received_at)
     return replace(change, facets=change.facets | clock) if clock else change
 
 
@@ -123,8 +88,6 @@ def _unit(state: PatientState, event: PatientRecord) -> None:
 
 _SESSION: Final = frozenset({"session"})
 _SESSION_CHANGED: Final = Change(_SESSION)
-_CLOCK: Final = frozenset({CLOCK})
-_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, horizon: datetime) -> Change:
@@ -142,7 +105,7 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, ho
         session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
     if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
         _unit(state, sample)
-    clock = _check_clock(state, sample.machine_id, sample, received_at)
+    clock = check_clock(state, sample.machine_id, sample, received_at)
     return replace(change, facets=change.facets | clock) if clock else change
 
 
@@ -151,80 +114,6 @@ def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
     if known is None or at > known.at or (at == known.at and value > known.value):
         return Reading(at, value)
     return known
-
-
-def _check_clock(state: PatientState, source: str, event: PatientRecord, received_at: datetime) -> frozenset[str]:
-    """Note whether a source's newest message came from the future; the facet `CLOCK` where that is news.
-
-    Between `BELIEVABLE` and `AHEAD` it says nothing: a clock at the edge must not open and close an alert by turns.
-    """
-    heard = state.heard.get(source)
-    ahead = _tells_of(event) - received_at
-    if BELIEVABLE < ahead <= AHEAD:
-        return _NOTHING
-    if ahead <= AHEAD:
-        if heard is None or received_at > heard:
-            state.heard[source] = received_at
-            if heard is None:
-                prune(state.heard, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda moment: moment, frozenset())
-        known = state.problems.get(source) if state.problems else None
-        if known is None or known.received_at > received_at:
-            return _NOTHING
-        del state.problems[source]
-        return _CLOCK
-    known = state.problems.get(source)
-    told = (received_at, _tells_of(event))
-    if (heard is not None and heard >= received_at) or (known and (known.received_at, known.at) >= told):
-        return _NOTHING
-    state.problems[source] = Problem(
-        id=known.id if known else event.at.isoformat(),
-        since=known.since if known else received_at,
-        ahead_s=known.ahead_s if known else ahead.total_seconds(),
-        at=_tells_of(event),
-        received_at=received_at,
-    )
-    prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset())
-    return _NOTHING if known else _CLOCK
-
-
-def _tells_of(event: PatientRecord) -> datetime:
-    """The latest moment that an event claims to know of."""
-    if isinstance(event, LabResult):
-        return max(event.at, event.reported_at or event.at)
-    if isinstance(event, Symptom):
-        return max(event.at, event.ended_at or event.at)
-    return event.at
-
-
-def _tamed(event: EventT, known: EventT | None, received_at: datetime) -> EventT:
-    """An event without the times it cannot know: what happened has happened when it is told.
-
-    A time ahead of the arrival would outrank every later word. The onset becomes the arrival, or stays what it was
-    when this is a repeat; a report or an end in the future is no report and no end.
-    """
-    changes: dict[str, Any] = {}
-    if event.at - received_at > AHEAD:
-        changes["at"] = known.at if known else received_at
-    for name in ("reported_at", "ended_at"):
-        moment = getattr(event, name, None)
-        if moment is not None and moment - received_at > AHEAD:
-            changes[name] = None
-    return msgspec.structs.replace(event, **changes) if changes else event  # type: ignore[type-var]
-
-
-def _arrived(state: PatientState, ref: str, received_at: datetime, *, anew: bool) -> bool:
-    """Note when an input arrived: of several arrivals of one version the first. True if it moved."""
-    before = None if anew else state.arrivals.get(ref)
-    if before is not None and before <= received_at:
-        return False
-    state.arrivals[ref] = received_at
-    return True
-
-
-def _source(event: PatientRecord) -> str:
-    """Whose clock gave an event its time: the machine, the sending system, else whoever sends such events."""
-    machine = getattr(event, "machine_id", None)
-    return machine or event.source or f"the sender of {type(event).__name__}"
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------------
@@ -241,10 +130,10 @@ def _session(state: PatientState, session_id: str, machine_id: str, at: datetime
 
 def _session_started(state: PatientState, event: SessionStarted, received_at: datetime, horizon: datetime) -> Change:
     known = state.sessions.get(event.session_id)
-    event = _tamed(event, known.started if known else None, received_at)
+    event = tamed(event, known.started if known else None, received_at)
     moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, event.machine_id, event.at, horizon)
-    if session.started is not None and not _wins(event, session.started):
+    if session.started is not None and not wins(event, session.started):
         return _SESSION_CHANGED if moved else NOT_FILED
     session.started, session.machine_id = event, event.machine_id
     return _SESSION_CHANGED
@@ -252,10 +141,10 @@ def _session_started(state: PatientState, event: SessionStarted, received_at: da
 
 def _session_ended(state: PatientState, event: SessionEnded, received_at: datetime, horizon: datetime) -> Change:
     known = state.sessions.get(event.session_id)
-    event = _tamed(event, known.ended if known else None, received_at)
+    event = tamed(event, known.ended if known else None, received_at)
     moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, "", event.at, horizon)
-    if session.ended is not None and not _wins(event, session.ended):
+    if session.ended is not None and not wins(event, session.ended):
         return _SESSION_CHANGED if moved else NOT_FILED
     session.ended = event
     return _SESSION_CHANGED
@@ -279,20 +168,20 @@ def _lab_result(state: PatientState, event: LabResult, received_at: datetime, ho
     """The later report of a result stands; at equal times the more final status, then the greater bytes."""
     key, ref = event.result_id, f"lab_result:{event.result_id}"
     known = state.labs.get(key)
-    event = _tamed(event, known, received_at)
+    event = tamed(event, known, received_at)
     if known is None:
         state.labs[key] = event
-        _arrived(state, ref, received_at, anew=True)
+        arrived(state, ref, received_at, anew=True)
         kept = _used(state, "lab_result") | _newest_results(state) | {key}
         dropped = prune(state.labs, MAX_LABS, horizon, lambda r: r.at, kept)
         _forget_arrivals(state)
         return Change(_LAB, dropped=dropped)
     if event == known:
-        return Change(_LAB, filed=False) if _arrived(state, ref, received_at, anew=False) else NOT_FILED
+        return Change(_LAB, filed=False) if arrived(state, ref, received_at, anew=False) else NOT_FILED
     if _precedence(event) <= _precedence(known):
         return NOT_FILED
     state.labs[key] = event
-    _arrived(state, ref, received_at, anew=True)
+    arrived(state, ref, received_at, anew=True)
     return Change(_LAB, ref, _REASONS.get(event.status, Reason.RESULT_CORRECTED))
 
 
@@ -304,7 +193,7 @@ def _forget_arrivals(state: PatientState) -> None:
 
 
 def _precedence(result: LabResult) -> tuple[datetime, int, bytes]:
-    return result.reported_at or result.at, _RANK[result.status], _encode(result)
+    return result.reported_at or result.at, _RANK[result.status], canonical(result)
 
 
 def _newest_results(state: PatientState) -> set[str]:
@@ -321,8 +210,8 @@ def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon
     """Messages of one symptom merge: an end and an `entered_in_error` are never lost to an older message."""
     key, ref = event.symptom_id, f"symptom:{event.symptom_id}"
     known = state.symptoms.get(key)
-    event = _tamed(event, known, received_at)
-    sooner = _arrived(state, ref, received_at, anew=known is None)
+    event = tamed(event, known, received_at)
+    sooner = arrived(state, ref, received_at, anew=known is None)
     if known is None:
         state.symptoms[key] = event
         kept = _used(state, "symptom") | {key}
@@ -348,48 +237,9 @@ def _merge(one: Symptom, other: Symptom) -> Symptom:
     return msgspec.structs.replace(one, **greater, **status)  # type: ignore[type-var]
 
 
-def file_response(
-    state: PatientState | LoopState,
-    event: AlertResponse | UnitAlertResponse,
-    received_at: datetime,
-    horizon: datetime,
-) -> Change:
-    """File what a person said of an alert; words on open alerts are not pushed out by others.
-
-    Nobody answers for what is yet to come: where the device's clock was ahead, it was said when it arrived.
-    """
-    key = f"{event.alert_id}|{event.action}|{_identity(event)}"
-    if event.at - received_at > AHEAD or abs(event.at - received_at) <= SKEW:
-        event = msgspec.structs.replace(event, at=received_at)  # type: ignore[type-var]
-    if event.reason and len(event.reason) > MAX_TEXT:
-        event = msgspec.structs.replace(event, reason=event.reason[:MAX_TEXT])  # type: ignore[type-var]
-    window: dict[str, Any] = state.responses
-    if key in window and not _wins(event, window[key]):
-        return NOT_FILED
-    window[key] = event
-    dropped = prune(window, MAX_RESPONSES, horizon, lambda response: response.at, _newest_words(state) | {key})
-    return Change(frozenset({"alert_response"}), dropped=dropped)
-
-
-def _newest_words(state: PatientState | LoopState) -> set[str]:
-    """The newest response of each kind to every open alert, and the newest `resolve` of those that are over."""
-    ids = {
-        name: alert.alert_id
-        for alert in state.alerts.values()
-        for name in (alert.alert_id, *(alert_id(alert.rule, state.id, ref) for ref in alert.anchors))
-    }
-    newest: dict[tuple[str, str], tuple[datetime, str]] = {}
-    for key, response in state.responses.items():
-        alert = state.alerts.get(ids.get(response.alert_id, ""))
-        if alert and (alert.over_at is None or response.action is ResponseAction.RESOLVE):
-            about = (ids[response.alert_id], response.action)
-            newest[about] = max(newest.get(about, (response.at, key)), (response.at, key))
-    return {key for _, key in newest.values()}
-
-
 def _profile(state: PatientState, event: PatientProfile, received_at: datetime, _horizon: datetime) -> Change:
-    event = _tamed(event, state.profile, received_at)
-    if state.profile and (event.at, _encode(event)) <= (state.profile.at, _encode(state.profile)):
+    event = tamed(event, state.profile, received_at)
+    if state.profile and (event.at, canonical(event)) <= (state.profile.at, canonical(state.profile)):
         return NOT_FILED
     state.profile = event
     return Change(frozenset({"patient_profile"}))
@@ -399,10 +249,10 @@ def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, da
     """A filer for events that only need their window: the parts tell apart events of one moment."""
 
     def filer(state: PatientState, event: Any, received_at: datetime, horizon: datetime) -> Change:
-        key = "|".join((*(str(getattr(event, part)) for part in parts), _identity(event)))
+        key = "|".join((*(str(getattr(event, part)) for part in parts), identity(event)))
         window: dict[str, Any] = getattr(state, name)
-        event = _tamed(event, window.get(key), received_at)
-        if key in window and not _wins(event, window[key]):
+        event = tamed(event, window.get(key), received_at)
+        if key in window and not wins(event, window[key]):
             return NOT_FILED
         window[key] = event
         prune(window, MAX_OTHERS, horizon, lambda item: item.at, {key})
@@ -418,15 +268,6 @@ def _machine_alarm(state: PatientState, event: MachineAlarm, received_at: dateti
 
 
 _file_alarm: Final = _window("machine_alarms", "session_id", "code", "phase")
-
-
-def _wins(event: object, known: object) -> bool:
-    """Two events of one identity: the greater canonical bytes win."""
-    return _encode(event) > _encode(known)
-
-
-def _identity(event: PatientRecord | UnitAlertResponse) -> str:
-    return event.event_id or event.at.isoformat()
 
 
 def _used(state: PatientState, kind: str) -> set[str]:

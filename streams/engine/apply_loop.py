@@ -8,7 +8,8 @@ from typing import Final
 from models.alerts import Reason
 from models.records import LoopRecord, UnitSignal
 from models.state import LONGEST_WINDOW, MAX_SIGNALS, LoopState
-from streams.engine.apply import NOT_FILED, Change, file_response
+from streams.engine.answers import file_response
+from streams.engine.change import NOT_FILED, Change
 from streams.engine.signals import is_newer, last_at
 from streams.engine.windows import prune
 

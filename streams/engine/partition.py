@@ -15,7 +15,7 @@ from typing import Any, Generic
 
 from models.alerts import AlertRecord
 from models.state import StateCodec
-from streams.engine.apply import Change
+from streams.engine.change import Change
 from streams.engine.evaluate import Evaluator
 from streams.engine.lifecycle import NEW_SETTINGS, Cause
 from streams.rules.base import StateT

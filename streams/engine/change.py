@@ -1,0 +1,46 @@
+"""What filing an event did, and how two events of one identity meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from models.alerts import Reason
+from models.records import PatientRecord, UnitAlertResponse
+
+#: The canonical bytes of an event.
+canonical = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What filing an event did.
+
+    Attributes:
+        facets: parts of the state that changed; only rules reading one of them are evaluated.
+        corrected: `kind:id` of an input that this event changed after the fact, and the reason to give.
+        dropped: records that a cap pushed out.
+        filed: False for a repeat, or for an event older than the longest window.
+    """
+
+    facets: frozenset[str] = frozenset()
+    corrected: str | None = None
+    reason: Reason | None = None
+    dropped: int = 0
+    filed: bool = True
+
+
+UNCHANGED: Final = Change()
+NOT_FILED: Final = Change(filed=False)
+
+
+def wins(event: object, known: object) -> bool:
+    """Two events of one identity: the greater canonical bytes win."""
+    return canonical(event) > canonical(known)
+
+
+def identity(event: PatientRecord | UnitAlertResponse) -> str:
+    """The id of an event that has none of its own: the one given, else when it happened."""
+    return event.event_id or event.at.isoformat()

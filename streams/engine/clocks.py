@@ -1,0 +1,102 @@
+"""Clocks of senders: which are wrong, what to make of a time that has not come, and when an input arrived.
+
+A machine with a wrong clock moves nothing but its own samples (design.md, Time).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from models.events import Event
+from models.records import LabResult, PatientRecord, Symptom
+from models.state import LONGEST_WINDOW, MAX_SOURCES, PatientState, Problem
+from streams.engine.windows import prune
+from streams.rules.base import CLOCK
+
+#: How far `at` may lie ahead of the record's timestamp before the sender's clock is called wrong.
+AHEAD: Final = timedelta(minutes=5)
+#: A clock that was wrong is right again when it is at most this far ahead.
+BELIEVABLE: Final = timedelta(minutes=1)
+#: What a device says within this time of its arrival was said when it arrived: clocks differ by so much.
+SKEW: Final = timedelta(seconds=5)
+
+EventT = TypeVar("EventT", bound=Event)
+_CLOCK: Final = frozenset({CLOCK})
+_NOTHING: Final[frozenset[str]] = frozenset()
+
+
+def check_clock(state: PatientState, source: str, event: PatientRecord, received_at: datetime) -> frozenset[str]:
+    """Note whether a source's newest message came from the future; the facet `CLOCK` where that is news.
+
+    Between `BELIEVABLE` and `AHEAD` it says nothing: a clock at the edge must not open and close an alert by turns.
+    """
+    heard = state.heard.get(source)
+    ahead = tells_of(event) - received_at
+    if BELIEVABLE < ahead <= AHEAD:
+        return _NOTHING
+    if ahead <= AHEAD:
+        if heard is None or received_at > heard:
+            state.heard[source] = received_at
+            if heard is None:
+                prune(state.heard, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda moment: moment, frozenset())
+        known = state.problems.get(source) if state.problems else None
+        if known is None or known.received_at > received_at:
+            return _NOTHING
+        del state.problems[source]
+        return _CLOCK
+    known = state.problems.get(source)
+    told = (received_at, tells_of(event))
+    if (heard is not None and heard >= received_at) or (known and (known.received_at, known.at) >= told):
+        return _NOTHING
+    state.problems[source] = Problem(
+        id=known.id if known else event.at.isoformat(),
+        since=known.since if known else received_at,
+        ahead_s=known.ahead_s if known else ahead.total_seconds(),
+        at=tells_of(event),
+        received_at=received_at,
+    )
+    prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset())
+    return _NOTHING if known else _CLOCK
+
+
+def tells_of(event: PatientRecord) -> datetime:
+    """The latest moment that an event claims to know of."""
+    if isinstance(event, LabResult):
+        return max(event.at, event.reported_at or event.at)
+    if isinstance(event, Symptom):
+        return max(event.at, event.ended_at or event.at)
+    return event.at
+
+
+def tamed(event: EventT, known: EventT | None, received_at: datetime) -> EventT:
+    """An event without the times it cannot know: what happened has happened when it is told.
+
+    A time ahead of the arrival would outrank every later word. The onset becomes the arrival, or stays what it was
+    when this is a repeat; a report or an end in the future is no report and no end.
+    """
+    changes: dict[str, Any] = {}
+    if event.at - received_at > AHEAD:
+        changes["at"] = known.at if known else received_at
+    for name in ("reported_at", "ended_at"):
+        moment = getattr(event, name, None)
+        if moment is not None and moment - received_at > AHEAD:
+            changes[name] = None
+    return msgspec.structs.replace(event, **changes) if changes else event  # type: ignore[type-var]
+
+
+def arrived(state: PatientState, ref: str, received_at: datetime, *, anew: bool) -> bool:
+    """Note when an input arrived: of several arrivals of one version the first. True if it moved."""
+    before = None if anew else state.arrivals.get(ref)
+    if before is not None and before <= received_at:
+        return False
+    state.arrivals[ref] = received_at
+    return True
+
+
+def source_of(event: PatientRecord) -> str:
+    """Whose clock gave an event its time: the machine, the sending system, else whoever sends such events."""
+    machine = getattr(event, "machine_id", None)
+    return machine or event.source or f"the sender of {type(event).__name__}"
