@@ -96,13 +96,13 @@ async def test_kill_9_in_the_middle_of_100_000_waiting_events_loses_nothing(boot
                 worker.kill()
             killed_at.append(await unit.handled())
             assert pulse.statuses == {200}
-            assert pulse.longest_s < 3
+            assert pulse.longest_s < 5
         assert killed_at[-1] < len(records), "the kills came too late to prove anything"
         worker = unit.worker()
         async with unit.pulse(worker) as pulse:
             await unit.until_done(90)
         assert pulse.statuses == {200}
-        assert pulse.longest_s < 3
+        assert pulse.longest_s < 5
         expected = evaluated(records)
         assert len(expected.told) > 1_000
         await everything_adds_up(unit, expected)
