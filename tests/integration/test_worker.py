@@ -17,10 +17,8 @@ from models.alerts import Alert, alert_id
 from tests.integration.kcat import read_topic
 from tests.integration.unit_under_test import (
     ALERT_TOPICS,
-    COMMAND,
     Message,
     UnitUnderTest,
-    WorkerProcess,
     ago,
     event,
     headers_of,
@@ -31,8 +29,8 @@ from tests.integration.unit_under_test import (
     session_started,
     symptom,
     telemetry,
-    until,
 )
+from tests.integration.worker_process import COMMAND, WorkerProcess, until
 
 RETENTION_S = 4.0
 

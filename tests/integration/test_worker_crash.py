@@ -27,15 +27,14 @@ from tests.integration.traffic import (
 from tests.integration.unit_under_test import (
     SILENT,
     UnitUnderTest,
-    WorkerProcess,
     ago,
     headers_of,
     lab,
     matching,
     repeats_are_identical,
     telemetry,
-    until,
 )
+from tests.integration.worker_process import WorkerProcess, until
 
 
 def busy_unit(bootstrap: str, **more: Any) -> UnitUnderTest:

@@ -18,7 +18,6 @@ from models.topics import UNIT_SIGNALS
 from streams.mail import MOVED_FROM
 from tests.integration.kcat import run_kcat
 from tests.integration.unit_under_test import (
-    COMMAND,
     INPUTS,
     MEGABYTE,
     Message,
@@ -33,6 +32,7 @@ from tests.integration.unit_under_test import (
     symptom,
     telemetry,
 )
+from tests.integration.worker_process import COMMAND
 
 
 @pytest.fixture(scope="module")

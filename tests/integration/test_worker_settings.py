@@ -11,7 +11,12 @@ import pytest
 
 from streams.broker.kafka import EmbeddedKafka
 from streams.topics import ensure_topics
-from tests.integration.unit_under_test import COMMAND, UnitUnderTest, WorkerProcess, ago, lab
+from tests.integration.unit_under_test import (
+    UnitUnderTest,
+    ago,
+    lab,
+)
+from tests.integration.worker_process import COMMAND, WorkerProcess
 
 NOWHERE = {"DIALYSIS_BROKERS": "127.0.0.1:1", "DIALYSIS_HTTP": "127.0.0.1:0"}
 
