@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiokafka.structs import ConsumerRecord
 
-Records: TypeAlias = "list[ConsumerRecord[bytes | None, bytes | None]]"
+class Record(Protocol):
+    """A record as the broker has it; aiokafka's `ConsumerRecord` is one."""
+
+    @property
+    def topic(self) -> str:
+        """Its topic."""
+
+    @property
+    def partition(self) -> int:
+        """Its partition."""
+
+    @property
+    def offset(self) -> int:
+        """Its offset."""
+
+    @property
+    def timestamp(self) -> int:
+        """Unix time in milliseconds, from the producer or the broker (`timestamp_type`)."""
+
+    @property
+    def timestamp_type(self) -> int:
+        """0: the producer's time, 1: when the broker appended it."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """Its headers."""
+
+
+Records: TypeAlias = Sequence[Record]
 
 
 class TP(NamedTuple):

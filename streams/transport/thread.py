@@ -9,6 +9,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import (
     CommitFailedError,
     ConsumerStoppedError,
@@ -35,6 +37,32 @@ read_any_header_name()
 # partition that is resumed meanwhile waits for it to come back: Faust's 1.5 s would be an idle 1.5 s.
 FETCH_WAIT_MS = 100
 _IDLE_SECONDS = 0.5
+
+
+class LightRecord(msgspec.Struct, gc=False):
+    """A record in a third of the time that aiokafka's frozen dataclass takes."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def _light(tp: TP, record: Any) -> LightRecord:
+    return LightRecord(
+        tp.topic,
+        tp.partition,
+        record.offset,
+        record.timestamp,
+        record.timestamp_type,
+        record.key,
+        record.value,
+        tuple(record.headers),
+    )
 
 
 class Answer(NamedTuple):
@@ -89,6 +117,10 @@ class ConsumerThread(AIOKafkaConsumerThread):
                 for partition, *_ in partitions
             }
             woken: bool = await proc_fetch_request(assignment, node_id, request)
+            for tp in asked:
+                found = fetcher._records.get(tp)
+                if isinstance(found, FetchResult) and found._partition_records is not None:
+                    found._partition_records._consumer_record = _light
             if assignment.active:
                 now = time.monotonic()
                 for tp, before in asked.items():

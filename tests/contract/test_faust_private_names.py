@@ -12,7 +12,7 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState, TopicPartitionState
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
@@ -71,6 +71,7 @@ SIGNATURES: list[tuple[Any, list[str]]] = [
     (driver.Consumer.resume_flow, []),
     (driver.Consumer.assignment, []),
     (driver.Producer._ensure_producer, []),
+    (PartitionRecords._consumer_record, ["tp", "record"]),
     (TableManager._update_channels, []),
     (TableManager.on_actives_ready, []),
     (TableManager.on_standbys_ready, []),
@@ -118,6 +119,9 @@ SOURCES: list[tuple[Any, str]] = [
     # what the wrapper of fetches reads
     (Fetcher._proc_fetch_request, "tp_state.highwater = highwater"),
     (Fetcher._proc_fetch_request, "tp_state.timestamp = now_ms"),
+    # records are made by a method that is looked up on the instance, which the wrapper of fetches replaces
+    (FetchResult.__init__, "self._partition_records = partition_records"),
+    (PartitionRecords._unpack_records, "self._consumer_record(tp, record)"),
     # draining returns at once without a timeout
     (Fetcher.fetched_records, "if drained or not timeout:"),
     (FetchResult.getall, "len(ret_list) >= max_records"),
