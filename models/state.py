@@ -55,7 +55,7 @@ MAX_TEXT: Final = 200
 NO_VALUE: Final = msgspec.Raw(b"null")
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One message of the outbox, stored before it is sent.
 
     `topic` is the contract's name without prefix. With `ce_type` the value is an alert transition: it carries
@@ -69,7 +69,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     ce_type: str = ""
 
 
-class AlertState(msgspec.Struct, omit_defaults=True):
+class AlertState(msgspec.Struct, omit_defaults=True, gc=False):
     """An alert that is open, or over and still within reach of a late event."""
 
     alert_id: str
@@ -99,14 +99,14 @@ class AlertState(msgspec.Struct, omit_defaults=True):
     tombstoned: bool = False
 
 
-class Reading(msgspec.Struct, frozen=True, array_like=True):
+class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A value and when it was measured."""
 
     at: datetime
     value: float
 
 
-class Session(msgspec.Struct, omit_defaults=True):
+class Session(msgspec.Struct, omit_defaults=True, gc=False):
     """A treatment, pieced together from whatever arrived of it."""
 
     session_id: str
@@ -131,7 +131,7 @@ class Session(msgspec.Struct, omit_defaults=True):
         return self.ended.at if self.ended else self.start + LONGEST_SESSION
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Problem(msgspec.Struct, frozen=True, gc=False):
     """A source whose newest message told of a time ahead of its arrival."""
 
     id: str
@@ -145,7 +145,7 @@ class Problem(msgspec.Struct, frozen=True):
 SelfT = TypeVar("SelfT", bound="SubjectState")
 
 
-class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True):
+class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """What patients and water loops have in common."""
 
     id: str
@@ -165,7 +165,7 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True):
     outbox: list[Entry] = []
 
 
-class PatientState(SubjectState, omit_defaults=True, kw_only=True):
+class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     """All that is kept of one patient."""
 
     unit_id: str | None = None
@@ -190,7 +190,7 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True):
     signal_sequence: int = 0
 
 
-class LoopState(SubjectState, omit_defaults=True, kw_only=True):
+class LoopState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     """All that is kept of one water loop."""
 
     signals: dict[str, UnitSignal] = {}
