@@ -45,8 +45,8 @@ END_CONFIRMED_S: Final = 5.0
 SEEN_LAG: Final = timedelta(seconds=30)
 #: A record's timestamp may lie this far ahead of the wall clock: what Kafka's brokers let producers say.
 FURTHEST_AHEAD: Final = timedelta(hours=1)
-#: The end of the year 9998: what lies behind it is no time.
-FURTHEST_TIMESTAMP_MS: Final = 253_370_764_800_000
+#: A task to which nothing comes for this share of the checkpoint interval does not wait for the rest of it.
+REST_SHARE: Final = 0.25
 #: The timer of a task.
 TICK_S: Final = 0.1
 #: Part of the largest message that the unsent transitions of one subject may take.
@@ -96,20 +96,6 @@ class Kind(Generic[StateT]):
     make: Callable[[], Partition[StateT]]
 
 
-def instant_of(timestamp_ms: int) -> datetime:
-    """A record's timestamp; one that no broker's clock gave (far ahead, or none at all) counts as this moment.
-
-    With `LogAppendTime` there are none. A producer's own time must not carry the clock away: every later event would
-    lie behind all windows.
-    """
-    now = datetime.now(UTC)
-    if 0 < timestamp_ms <= FURTHEST_TIMESTAMP_MS:
-        instant = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-        if instant - now <= FURTHEST_AHEAD:
-            return instant
-    return now
-
-
 class PartitionTask(Generic[StateT]):
     """One partition of one kind of subject."""
 
@@ -137,6 +123,8 @@ class PartitionTask(Generic[StateT]):
         self._outbox_max = settings.max_message_bytes // OUTBOX_SHARE
         self._dirty_since: float | None = None
         self._followed_at: float | None = None
+        self._handled_at = 0.0
+        self._credible_ms = 0
         self._checked: set[str] = set()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -247,9 +235,11 @@ class PartitionTask(Generic[StateT]):
     def _checkpoint_due(self) -> bool:
         if self._dirty_since is None:
             return False
+        now, interval = time.monotonic(), self._settings.checkpoint_interval
         return (
             len(self._dirty) >= self._settings.checkpoint_patients
-            or time.monotonic() - self._dirty_since >= self._settings.checkpoint_interval
+            or now - self._dirty_since >= interval
+            or now - max(self._handled_at, self._dirty_since) >= interval * REST_SHARE
         )
 
     def _follow_wall_clock(self) -> None:
@@ -276,9 +266,23 @@ class PartitionTask(Generic[StateT]):
         else:
             self.subjects.now = max(self.subjects.now, to)
 
+    def _instant(self, timestamp_ms: int) -> datetime:
+        """A record's timestamp; one that no broker's clock gave (far ahead, or none at all) counts as this moment.
+
+        With `LogAppendTime` there are none. A producer's own time must not carry the clock away: every later event
+        would lie behind all windows.
+        """
+        if not 0 < timestamp_ms <= self._credible_ms:
+            # Looked up only when needed: what was not too far ahead then is not now.
+            now = datetime.now(UTC)
+            self._credible_ms = int((now + FURTHEST_AHEAD).timestamp() * 1000)
+            if not 0 < timestamp_ms <= self._credible_ms:
+                return now
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+
     def _reach(self, timestamp_ms: int) -> None:
         """Move the clock to a record's timestamp: also a record that needs no filing tells how far the world is."""
-        instant = instant_of(timestamp_ms)
+        instant = self._instant(timestamp_ms)
         if instant > self.subjects.now:
             self._advance(instant)
 
@@ -358,7 +362,7 @@ class PartitionTask(Generic[StateT]):
         own last evaluation.
         """
         if self._recovered_now is not None:
-            self.subjects.now = min(self.subjects.now, instant_of(timestamp_ms))
+            self.subjects.now = min(self.subjects.now, self._instant(timestamp_ms))
 
     def _handle(self, topic: str, records: Sequence[Any]) -> int:
         """File records and collect the transitions. The hot path: no await, no work twice.
@@ -390,7 +394,7 @@ class PartitionTask(Generic[StateT]):
                 continue
             if record.timestamp != instant_ms:
                 instant_ms = record.timestamp
-                instant = instant_of(record.timestamp)
+                instant = self._instant(record.timestamp)
                 if instant > subjects.now:
                     self._advance(instant)
             state, change, told = subjects.take(subject, event, instant)
@@ -404,7 +408,7 @@ class PartitionTask(Generic[StateT]):
                 if told and self._has_much_to_say(state):
                     count = next(number for number, one in enumerate(records, 1) if one is record)
                     break
-        self._followed_at = time.monotonic()
+        self._followed_at = self._handled_at = time.monotonic()
         self._dirty_since = self._dirty_since or (self._followed_at if dirty else None)
         counts.flush(count)
         return count
