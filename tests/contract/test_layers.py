@@ -85,3 +85,15 @@ def test_a_thousand_events_replay_in_under_a_second_start_included(thousand_even
 
 def test_the_command_gives_the_same_bytes_twice(thousand_events: Path) -> None:
     assert replay(thousand_events).stdout == replay(thousand_events).stdout
+
+
+def test_no_file_is_longer_than_five_hundred_lines() -> None:
+    """A file is a room with one job (design.md, Layout)."""
+    root = Path(__file__).parents[2]
+    long = {
+        str(path.relative_to(root)): lines
+        for folder in ("models", "streams", "tests", "benchmarks")
+        for path in (root / folder).rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500
+    }
+    assert long == {}

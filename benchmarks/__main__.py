@@ -1,0 +1,150 @@
+"""`make bench`: measures this worker against an idiomatic Faust app, both on a real Kafka on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.catch_up import CatchUp
+from benchmarks.latency import Latency
+from benchmarks.reference import Check
+from benchmarks.runner import PATIENTS, Results, measure
+
+#: What the project promises (issue 3) and what an honest peer must reach (measurements.md: 3,400 per CPU-second).
+LEAST_RATIO: Final = 15.0
+MOST_LOADED_P99_MS: Final = 250.0
+MOST_SLOW_P99_MS: Final = 50.0
+LEAST_IDIOMATIC_PER_CPU_S: Final = 0.8 * 100_000 / 29.41
+
+
+def main() -> int:
+    """Measure, print, judge; exit status 1 when a promise is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round: a look, not a figure to quote")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    arguments = parser.parse_args()
+    results = asyncio.run(
+        measure(
+            rounds=1 if arguments.quick else 3, quick=arguments.quick, say=lambda line: print(line, file=sys.stderr)
+        )
+    )
+    print(f"\n{machine()}\n")
+    print_catch_up(results)
+    print_latency(results)
+    verdicts = judge(results)
+    for text, kept in verdicts:
+        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures(results), indent=2) + "\n", encoding="utf-8")
+    return 0 if all(kept for _, kept in verdicts) else 1
+
+
+def machine() -> str:
+    """The machine in a line."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+    return (
+        f"{model}, {os.cpu_count()} cores (worker on one, broker and generator on another), "
+        f"{platform.system()}, Python {platform.python_version()}"
+    )
+
+
+def print_catch_up(results: Results) -> None:
+    """Rates, CPU and memory of both peers: median [least-most] over the rounds."""
+    print(
+        f"{'catch-up':18} {'events/s':>28} {'CPU us/event':>16} {'events/CPU-s':>14} {'MB/1,000 patients':>18}  alerts"
+    )
+    rows = (
+        ("this worker", results.worker, results.worker_checks),
+        ("idiomatic Faust", results.idiomatic, results.idiomatic_checks),
+    )
+    for name, rounds, checks in rows:
+        print(
+            f"{name:18} {spread([one.rate for one in rounds]):>28} {median(one.cpu_us for one in rounds):16.1f} "
+            f"{median(one.per_cpu_second for one in rounds):14,.0f} {memory(rounds):18.1f}  {checks[-1]}"
+        )
+    print()
+
+
+def print_latency(results: Results) -> None:
+    """Event to alert of the worker, each the median of the runs."""
+    print(
+        f"{'event to alert':34} {'p50 ms':>8} {'p99 ms':>8} {'worst ms':>9} {'core busy':>10} {'CPU us/event':>13} "
+        f"{'sender late':>11}  alerts"
+    )
+    rows: list[tuple[str, list[Latency]]] = [
+        ("at 70 % of the rate", results.loaded),
+        ("at 1,000 events/s", results.slow),
+        ("a sample a second a patient", [results.unfolded] if results.unfolded else []),
+    ]
+    for name, runs in rows:
+        if runs:
+            print(
+                f"{name + f' ({median(r.rate for r in runs):,.0f}/s)':34} {median(r.p50 for r in runs):8.1f} "
+                f"{median(r.p99 for r in runs):8.1f} {median(r.worst for r in runs):9.1f} "
+                f"{median(r.busy for r in runs):10.0%} {median(r.cpu_us for r in runs):13.1f} "
+                f"{median(r.sender_late_ms for r in runs):8.0f} ms  "
+                f"{sum(r.alerts for r in runs)}, {sum(r.missing for r in runs)} missing"
+            )
+    print()
+
+
+def judge(results: Results) -> list[tuple[str, bool]]:
+    """Each promise with its figure, and whether it was kept."""
+    idiomatic = median(one.per_cpu_second for one in results.idiomatic)
+    loaded, slow = median(r.p99 for r in results.loaded), median(r.p99 for r in results.slow)
+    missing = sum(run.missing for run in (*results.loaded, *results.slow))
+    checks: list[Check] = [*results.worker_checks, *results.idiomatic_checks]
+    for example in [text for check in checks for text in check.examples][:6]:
+        print(f"  {example}")
+    return [
+        (f"{results.ratio:.1f} times the idiomatic app's rate, at least {LEAST_RATIO:g}", results.ratio >= LEAST_RATIO),
+        (
+            f"the idiomatic app reaches {idiomatic:,.0f} events a CPU-second, at least {LEAST_IDIOMATIC_PER_CPU_S:,.0f}",
+            idiomatic >= LEAST_IDIOMATIC_PER_CPU_S,
+        ),
+        (f"p99 at 70 % {loaded:.0f} ms, at most {MOST_LOADED_P99_MS:g}", loaded <= MOST_LOADED_P99_MS),
+        (f"p99 at 1,000/s {slow:.0f} ms, at most {MOST_SLOW_P99_MS:g}", slow <= MOST_SLOW_P99_MS),
+        ("the alerts are those of the engine", not missing and all(check.passed for check in checks)),
+    ]
+
+
+def spread(values: list[float]) -> str:
+    """Median, and least and most."""
+    return f"{median(values):,.0f} [{min(values):,.0f}-{max(values):,.0f}]"
+
+
+def memory(rounds: list[CatchUp]) -> float:
+    """Resident megabytes that 1,000 patients add."""
+    return median((one.rss_after - one.rss_before) / 1e6 / (PATIENTS / 1000) for one in rounds)
+
+
+def figures(results: Results) -> dict[str, Any]:
+    """Everything as JSON, alerts themselves left out."""
+
+    def bare(one: CatchUp) -> dict[str, Any]:
+        return {key: value for key, value in asdict(one).items() if key != "alerts"} | {"rate": one.rate}
+
+    return {
+        "machine": machine(),
+        "worker": [bare(one) for one in results.worker],
+        "idiomatic": [bare(one) for one in results.idiomatic],
+        "loaded": [asdict(one) for one in results.loaded],
+        "slow": [asdict(one) for one in results.slow],
+        "unfolded": asdict(results.unfolded) if results.unfolded else None,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

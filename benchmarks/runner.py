@@ -1,0 +1,110 @@
+"""All measurements of one run: catch-up rounds of both peers in turn, then latencies of the worker."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from benchmarks.catch_up import CatchUp, catch_up, fresh
+from benchmarks.latency import Latency, latency
+from benchmarks.peers import OTHERS_CPU, Idiomatic, Peer, pin
+from benchmarks.reference import Check, expected_alerts, same_ends, same_transitions
+from benchmarks.workload import Generator, Load, Message
+from streams.broker.kafka import EmbeddedKafka
+
+#: 2,000 patients, 200 samples each, 1 % laboratory results (the issue's workload).
+PATIENTS: Final = 2000
+SAMPLES: Final = 200
+#: The same stream's beginning for the slower peer.
+IDIOMATIC_SAMPLES: Final = 20
+#: Alerts that a latency run should have at least.
+_ALERTS: Final = 400
+_SHARE: Final = 0.7
+_SLOW_RATE: Final = 1000.0
+
+
+@dataclass
+class Results:
+    """What a run measured."""
+
+    worker: list[CatchUp] = field(default_factory=list)
+    idiomatic: list[CatchUp] = field(default_factory=list)
+    worker_checks: list[Check] = field(default_factory=list)
+    idiomatic_checks: list[Check] = field(default_factory=list)
+    loaded: list[Latency] = field(default_factory=list)
+    slow: list[Latency] = field(default_factory=list)
+    #: A sample a second of every patient in real time: no checkpoint folds two changes of one.
+    unfolded: Latency | None = None
+
+    @property
+    def rate(self) -> float:
+        """Events a second of the worker in catch-up, median."""
+        return median(one.rate for one in self.worker)
+
+    @property
+    def ratio(self) -> float:
+        """How many times the idiomatic app's rate that is."""
+        return self.rate / median(one.rate for one in self.idiomatic)
+
+
+async def measure(*, rounds: int, quick: bool, say: Callable[[str], None]) -> Results:
+    """Run everything; about 6 minutes with three rounds, one with `quick`."""
+    results = Results()
+    samples = SAMPLES // 4 if quick else SAMPLES
+    few = IDIOMATIC_SAMPLES // 2 if quick else IDIOMATIC_SAMPLES
+    with tempfile.TemporaryDirectory(prefix="dialysis-bench-") as name:
+        folder = Path(name)
+        pin({OTHERS_CPU})
+        with EmbeddedKafka(cpus={OTHERS_CPU}) as kafka:
+            for number in range(1, rounds + 1):
+                await _round(results, kafka.bootstrap, folder, samples, few)
+                say(
+                    f"round {number}: worker {results.worker[-1].rate:,.0f} events/s, "
+                    f"idiomatic Faust {results.idiomatic[-1].rate:,.0f} events/s"
+                )
+            rate = _SHARE * results.rate
+            for number in range(1, rounds + 1):
+                results.loaded.append(await latency(kafka.bootstrap, _load(rate, 4 if quick else 8), folder))
+                results.slow.append(await latency(kafka.bootstrap, _load(_SLOW_RATE, 6 if quick else 15), folder))
+                say(
+                    f"latency {number}: p99 {results.loaded[-1].p99:.0f} ms at {rate:,.0f} events/s, "
+                    f"{results.slow[-1].p99:.0f} ms at {_SLOW_RATE:,.0f}"
+                )
+            results.unfolded = await latency(kafka.bootstrap, _load(float(PATIENTS), 8 if quick else 20), folder)
+    return results
+
+
+async def _round(results: Results, brokers: str, folder: Path, samples: int, few: int) -> None:
+    messages = _past(samples)
+    async with fresh(brokers, recorded=True) as settings:
+        results.worker.append(await catch_up(settings, Peer, messages, folder))
+    results.worker_checks.append(same_transitions(expected_alerts(messages), results.worker[-1].alerts))
+    messages = _past(few)
+    async with fresh(brokers, recorded=True) as settings:
+        results.idiomatic.append(await catch_up(settings, Idiomatic, messages, folder))
+    results.idiomatic_checks.append(same_ends(expected_alerts(messages), results.idiomatic[-1].alerts))
+    gc.collect()
+
+
+def _past(samples: int) -> list[Message]:
+    """A recorded log that ended a minute ago."""
+    start = int((time.time() - samples - 60) * 1000)
+    return list(Generator(Load(PATIENTS, samples, start)).messages())
+
+
+def _load(rate: float, seconds: float) -> Load:
+    """A steady load in real time with enough causes of alerts; `start_ms` is set when it starts."""
+    events = rate * seconds
+    return Load(
+        PATIENTS,
+        max(1, round(events / PATIENTS)),
+        start_ms=0,
+        period_ms=PATIENTS * 1000 / rate,
+        causes=min(0.02, _ALERTS / events),
+    )
