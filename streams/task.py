@@ -5,8 +5,7 @@ Guarantees:
     - A transition is in the changelog before it is sent, and sent and acknowledged before its input is.
     - A batch is acknowledged only when every state it changed, every transition it made and every dead letter it
       left is stored. What a crash interrupts is delivered, and sent, again.
-    - While transitions are stored and sent, later records are handled, until the next checkpoint: it waits for all
-      that was to be said.
+    - While transitions are stored and sent, later records are handled, until the next checkpoint, which waits for that.
     - The clock follows the records; while every topic is read to a confirmed end it follows the wall clock.
 
 Nothing else touches the subjects: one lock holds off the timer while a batch is handled.
@@ -269,11 +268,9 @@ class PartitionTask(Generic[StateT]):
     def _instant(self, timestamp_ms: int) -> datetime:
         """A record's timestamp; one that no broker's clock gave (far ahead, or none at all) counts as this moment.
 
-        With `LogAppendTime` there are none. A producer's own time must not carry the clock away: every later event
-        would lie behind all windows.
+        A producer's own time must not carry the clock away: every later event would lie behind all windows.
         """
-        if not 0 < timestamp_ms <= self._credible_ms:
-            # Looked up only when needed: what was not too far ahead then is not now.
+        if not 0 < timestamp_ms <= self._credible_ms:  # what was not too far ahead at the last look is not now
             now = datetime.now(UTC)
             self._credible_ms = int((now + FURTHEST_AHEAD).timestamp() * 1000)
             if not 0 < timestamp_ms <= self._credible_ms:
@@ -450,9 +447,8 @@ class PartitionTask(Generic[StateT]):
     async def _speak(self) -> None:
         """Store the subjects that have something to say, then say it.
 
-        Records that are handled meanwhile append to the same outboxes: what is sent here is their beginning, as it
-        was stored here. Dead letters go first: once a subject is stored, its records up to the newest applied are never
-        looked at again, usable or not.
+        Records handled meanwhile append to the same outboxes: what is sent is their beginning, as it was stored. Dead
+        letters go first: once a subject is stored, its records up to the newest applied are never looked at again.
         """
         talking, self._talking = self._talking, {}
         encode = self.kind.codec.encode
