@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks.workload import Message
 from models.alerts import AlertRecord
-from models.parsing import Parsed, Rejected
+from models.parsing import Rejected
 from models.settings import Settings
 from models.topics import ALERTS_UNIT, FAMILIES
 from streams.kafka_clients import admin_client, consumer_client, partition_counts, read_to_end
