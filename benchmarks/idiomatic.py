@@ -101,5 +101,5 @@ for name in PATIENT_TOPICS:
     app.agent(source, name=name)(take)
 
 if __name__ == "__main__":
-    sys.argv[1:] = ["worker", "--without-web", "-l", os.environ.get("BL", "error")]
+    sys.argv[1:] = ["worker", "--without-web", "-l", "error"]
     app.main()

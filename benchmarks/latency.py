@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -17,13 +18,15 @@ from aiokafka.structs import TopicPartition
 from benchmarks.catch_up import Offsets, fresh
 from benchmarks.feed import Feed
 from benchmarks.peers import Peer
-from benchmarks.workload import Generator, Load
+from benchmarks.workload import SESSIONS_MS, Generator, Load
 from models.settings import Settings
 
 #: The families that the causes raise alerts of.
 _TOPICS: Final = ("alerts.low-magnesium", "alerts.cramp")
-#: Time to prepare a second of load, and to let the group settle.
+#: Time to prepare the load before its first message is due.
 _LEAD_S: Final = 1.0
+#: What is sent in the first seconds is no steady load yet: it warms up, and does not count.
+_WARM_UP_S: Final = 3.0
 _GRACE_S: Final = 10.0
 
 
@@ -66,29 +69,35 @@ async def latency(brokers: str, load: Load, folder: Path) -> Latency:
     async with fresh(brokers, recorded=False) as settings, Peer(settings, folder) as peer:
         await peer.ready()
         async with Feed(settings) as feed, _Arrivals(settings) as arrivals:
-            lead = _LEAD_S + load.patients * load.samples / 150_000
+            lead = _LEAD_S + SESSIONS_MS / 1000 + load.patients * load.samples / 100_000
             shifted = replace(load, start_ms=int((time.time() + lead) * 1000))
             feed.pack(Generator(shifted).messages(), timed=True)
-            late = time.time() - shifted.start_ms / 1000
+            late = time.time() - (shifted.start_ms - SESSIONS_MS) / 1000
             if late > 0:
                 raise TimeoutError(f"preparing the load took {late:.1f} s longer than planned")
+            gc.freeze()  # the messages: a collection in the sender would look like latency
+            sending = asyncio.create_task(feed.send())
+            await asyncio.sleep(max(0.0, shifted.start_ms / 1000 + _WARM_UP_S - time.time()))
             before = peer.usage()
-            sent = await feed.send()
+            sent = await sending
             after = peer.usage()
+            gc.unfreeze()
             await arrivals.until({*sent.at}, _GRACE_S)
             async with Offsets(settings) as offsets:
                 await offsets.until_done(peer)
-    waits = sorted((arrivals.at[cause] - moment) * 1000 for cause, moment in sent.at.items() if cause in arrivals.at)
+    steady = {cause: at for cause, at in sent.at.items() if at >= shifted.start_ms / 1000 + _WARM_UP_S}
+    waits = sorted((arrivals.at[cause] - at) * 1000 for cause, at in steady.items() if cause in arrivals.at)
+    seconds = after.at - before.at
     return Latency(
         wanted=load.rate,
-        rate=sent.records / load.seconds if load.seconds else 0.0,
+        rate=(sent.records - load.patients) / load.seconds,
         alerts=len(waits),
-        missing=len(sent.at) - len(waits),
+        missing=len(steady) - len(waits),
         p50=percentile(waits, 50),
         p99=percentile(waits, 99),
         worst=waits[-1] if waits else float("inf"),
-        busy=(after.cpu - before.cpu) / (after.at - before.at),
-        cpu_us=(after.cpu - before.cpu) / sent.records * 1e6,
+        busy=(after.cpu - before.cpu) / seconds,
+        cpu_us=(after.cpu - before.cpu) / (load.rate * seconds) * 1e6,
         sender_late_ms=sent.latest_s * 1000,
     )
 

@@ -20,6 +20,8 @@ from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS
 _TRANSIT_MS: Final = 40
 _ENDS_AFTER_MS: Final = 30_000
 _PATIENTS_ON_A_LOOP: Final = 40
+#: Sessions begin before the first sample, spread over so long.
+SESSIONS_MS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ class Generator:
             f'"water_loop_id":"loop-{patient // _PATIENTS_ON_A_LOOP}","modality":"HDF","planned_minutes":240,'
             f'"pre_weight_kg":74.2,"target_weight_kg":72.0,"unit_id":"u{patient // _PATIENTS_ON_A_LOOP}"'
         )
-        return self._message(MACHINE_EVENTS, patient, self._load.start_ms - 1000, fields)
+        load = self._load
+        began = load.start_ms - SESSIONS_MS + SESSIONS_MS * patient // load.patients - _TRANSIT_MS
+        return self._message(MACHINE_EVENTS, patient, began, fields)
 
     def _sample(self, patient: int, sample: int, ms: int) -> Message:
         one, two = self._random.random(), self._random.random()
