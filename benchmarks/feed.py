@@ -23,7 +23,7 @@ from streams.topics import ensure_topics
 #: Largest batch: the default of Java's producer, as gateways send them.
 BATCH_BYTES: Final = 16 * 1024
 #: Messages of so many milliseconds travel together when sent in real time.
-TICK_MS: Final = 5
+TICK_MS: Final = 20
 
 
 @dataclass(slots=True)
