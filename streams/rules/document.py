@@ -40,7 +40,11 @@ enabled = false                 # a rule
 - **A result that `<` or `>` leaves undecided** fires nothing and is a `data_quality` alert; `>` counts for every band
   that it certainly reaches.
 - **Implausible values** (outside the fences in `models/analytes.py`) and unknown units are never evaluated clinically.
-- **Unknown LOINC codes** without an analyte are a `data_quality` alert, once per patient and code.
+- **Unknown LOINC codes** without an analyte are one `data_quality` alert a patient, however many there are.
+- **What an answer covers**: a result or symptom counts as known from its arrival, so one that comes after an answer is
+  new evidence even if it is older. Who names an alert knew the input that gave it its id.
+- **Times more than 5 min ahead of their arrival** count as the arrival; a report or an end in the future as none.
+- **A session** lasts from its start message (else the first that was heard of it) to its end, the next start, or 24 h.
 - **A clock that is ahead** (E07) is one alert per source (machine, `source`, or kind of sender) and patient. It
   ends with the first believable message or when its time has come; the events are evaluated all the same.
 """
