@@ -101,5 +101,6 @@ for name in PATIENT_TOPICS:
     app.agent(source, name=name)(take)
 
 if __name__ == "__main__":
-    sys.argv[1:] = ["worker", "--without-web", "-l", "error"]
+    # At `warn` and `error` mode makes records of all debug messages and drops them: a fifth slower than at `info`.
+    sys.argv[1:] = ["worker", "--without-web", "-l", "info"]
     app.main()
