@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic
 
 from models.settings import Settings
 from streams.checkpoint import ChangelogWriter
 from streams.health import Health
 from streams.outgoing import Outgoing, Sender
+from streams.port import Kind
 from streams.rules.base import StateT
-from streams.task import Kind, PartitionTask
+from streams.task import PartitionTask
 from streams.telemetry import Metrics
 from streams.transport import TP, App, Batch, StaleGenerationError, TopicSet, batches
+from streams.transport.api import Recovered
 
 log = logging.getLogger(__name__)
 
 
 class KafkaPort:
-    """What the tasks of one generation ask of the transport (see `streams.task.Port`).
+    """What the tasks of one generation ask of the transport (see `streams.port.Port`).
 
     A task that outlives its generation can neither write nor send, even if its partition comes back to this worker.
     """
@@ -31,9 +33,9 @@ class KafkaPort:
         self.pause, self.resume = app.pause, app.resume
         self.end_confirmed_at, self.end_offset = app.end_confirmed_at, app.end_offset
 
-    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
+    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
         """Write the changelog; returns when the broker has acknowledged it."""
-        await self._writer.write(partition, entries, generation=self._generation)
+        return await self._writer.write(partition, entries, generation=self._generation)
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
         """Send messages; returns when the broker has acknowledged them."""
@@ -68,6 +70,8 @@ class Desk(Generic[StateT]):
         self._settings, self._metrics, self._health = settings, metrics, health
         self._changed, self._fail = changed, fail
         self._runners: dict[int, asyncio.Task[None]] = {}
+        #: Tasks of the last generation that hold just what is stored.
+        self._kept: dict[int, PartitionTask[StateT]] = {}
         self._app, self._writer, self._sender = app, ChangelogWriter(app, topics), Sender(app)
         source = app.attach(topics, self)
         app.agent(source, name=kind.table)(self._take)
@@ -86,23 +90,30 @@ class Desk(Generic[StateT]):
         """Every input partition this worker owns."""
         return [TP(topic, number) for topic in self.topics.topics for number in self.tasks]
 
-    async def on_assigned(self, partitions: set[int], recovered: Mapping[int, dict[bytes, bytes]]) -> None:
-        """Start a task for each partition, once it has sent what its predecessor may not have sent."""
+    async def on_assigned(self, partitions: set[int], recovered: Mapping[int, Recovered]) -> None:
+        """Start a task for each partition, once it has sent what its predecessor may not have sent.
+
+        Tasks whose partition came back just as they left it go on.
+        """
         port = KafkaPort(self._app, self._writer, self._sender)
+        kept, self._kept = self._kept, {}
+        self.tasks = {number: kept[number] for number in partitions - recovered.keys()}
+        for task in self.tasks.values():
+            task.rejoin(port)
         tasks = {
             number: PartitionTask(self.kind, number, self._settings, port, self._metrics, self._health)
-            for number in sorted(partitions)
+            for number in sorted(recovered)
         }
-        await asyncio.gather(*(task.adopt(recovered.get(number, {})) for number, task in tasks.items()))
-        self.tasks = tasks
-        for number, task in tasks.items():
+        await asyncio.gather(*(task.adopt(recovered[number]) for number, task in tasks.items()))
+        self.tasks |= tasks
+        for number, task in self.tasks.items():
             runner = self._runners[number] = asyncio.create_task(task.run(), name=f"{self.kind.table}[{number}]")
             runner.add_done_callback(self._ended)
         self.ready = True
         self._changed()
-        log.info("%s: %d partitions, %d subjects", self.kind.table, len(tasks), self.subjects)
+        log.info("%s: %d partitions, %d subjects", self.kind.table, len(self.tasks), self.subjects)
 
-    async def on_revoked(self, partitions: set[int]) -> None:
+    async def on_revoked(self, partitions: set[int]) -> Collection[int]:
         """Let every task finish its turn, store and acknowledge what it handled, and end."""
         del partitions  # all of them go
         tasks, self.tasks = self.tasks, {}
@@ -111,7 +122,9 @@ class Desk(Generic[StateT]):
             for task in tasks.values():
                 task.stop()
             await asyncio.gather(*runners.values(), return_exceptions=True)
-            await asyncio.gather(*(task.release() for task in tasks.values()))
+            released = await asyncio.gather(*(task.release() for task in tasks.values()))
+            self._kept = {number: tasks[number] for number, stored in zip(tasks, released, strict=True) if stored}
+            return self._kept.keys()
         finally:
             for runner in runners.values():
                 runner.cancel()

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 
 from streams.outgoing import NeverSendsError, may_repeat
-from streams.transport import StaleGenerationError
+from streams.transport import TP, StaleGenerationError
 from streams.transport.app import HEARTBEAT_SHARE
+from streams.transport.changelog import foreign_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from streams.transport import App, TopicSet
     from streams.transport.app import Claim
@@ -45,7 +46,7 @@ class ChangelogWriter:
 
     async def write(
         self, partition: int, entries: Mapping[bytes, bytes | None], *, generation: int | None = None
-    ) -> None:
+    ) -> Collection[bytes]:
         """Stores the entries; None deletes a key.
 
         One write of a partition at a time: calls for the same partition wait for each other, in order. When
@@ -57,6 +58,10 @@ class ChangelogWriter:
             generation: The generation whose state this is (`App.generation` in `on_assigned`). With it a task
                 that outlived its partition cannot write into the next generation, should that be ours again.
 
+        Returns:
+            Keys that others have written since the last write, whose records come after ours, but do not hold.
+            To be written again before compaction leaves nothing but them.
+
         Raises:
             StaleGenerationError: The partition is not ours any more; some entries may have been stored.
             NeverSendsError: An entry is larger than a message may be, or the topic refuses us.
@@ -66,15 +71,17 @@ class ChangelogWriter:
         if generation is not None and claim.generation != generation:
             raise StaleGenerationError(f"generation {generation} of {self._table} {partition} is over")
         if not entries:
-            return
+            return ()
         async with self._locks[partition]:
             producer = self._app.kafka_producer
-            unsent = self._build(producer, claim, entries)
+            unsent, gaps = self._build(producer, claim, entries), list[range]()
             while unsent:
                 await self._fence(partition, claim)
-                unsent, error = await self._send(producer, partition, unsent)
+                unsent, unknown, error = await self._send(producer, partition, claim, unsent)
+                gaps += unknown
                 if error is not None:
                     await may_repeat(producer, self._topic, error)
+            return await self._foreign(partition, claim, gaps) if gaps else ()
 
     def _build(self, producer: Any, claim: Claim, entries: Mapping[bytes, bytes | None]) -> list[Any]:
         headers = [claim.next_stamp().header()]
@@ -128,8 +135,29 @@ class ChangelogWriter:
                 log.warning("No heartbeat was answered for %.1f s: not writing to %s", self._freshness, self._topic)
             await asyncio.sleep(_FENCE_SECONDS)
 
-    async def _send(self, producer: Any, partition: int, batches: list[Any]) -> tuple[list[Any], BaseException | None]:
-        """Sends batches; returns those that failed and why the first of them did.
+    async def _foreign(self, partition: int, claim: Claim, gaps: list[range]) -> set[bytes]:
+        """What others have written into the log between our writes; our own repeats are in such gaps, too."""
+        found: set[bytes] = set()
+        for gap in gaps:
+            while True:
+                try:
+                    found |= await foreign_keys(self._app.settings, TP(self._topic, partition), gap, claim.stamp)
+                    break
+                except KafkaError as error:
+                    await may_repeat(self._app.kafka_producer, self._topic, error)
+        if found:
+            log.warning(
+                "%s[%d]: %d keys were written by a worker that had lost the partition; they are written again",
+                self._topic,
+                partition,
+                len(found),
+            )
+        return found
+
+    async def _send(
+        self, producer: Any, partition: int, claim: Claim, batches: list[Any]
+    ) -> tuple[list[Any], list[range], BaseException | None]:
+        """Sends batches; returns those that failed, offsets between them that we know nothing of, the first error.
 
         Their order does not matter, a key is in one of them only. Each waits until the one before it has
         left.
@@ -144,5 +172,11 @@ class ChangelogWriter:
                 break
         results = await asyncio.gather(*sent, return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
-        failed = [b for b, result in zip(batches, results, strict=False) if isinstance(result, BaseException)]
-        return [*failed, *batches[len(sent) :]], errors[0] if errors else refused
+        failed: list[Any] = []
+        gaps: list[range] = []
+        for batch, result in zip(batches, results, strict=False):
+            if isinstance(result, BaseException):
+                failed.append(batch)
+            else:
+                gaps.append(claim.wrote(result.offset, batch.record_count()))
+        return [*failed, *batches[len(sent) :]], list(filter(None, gaps)), errors[0] if errors else refused

@@ -58,6 +58,7 @@ class Inbox:
     """
 
     def __init__(self, tps: Sequence[TP], slice_max: int, valve: Valve) -> None:
+        self.tps = tps
         self._queues = {tp: _Queue() for tp in tps}
         self._slice_max = slice_max
         self._valve = valve

@@ -17,33 +17,30 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Any, Final, Generic, Protocol
+from typing import Any, Final, Generic
 
-from models.parsing import Parsed, Rejected, RejectReason
+from models.parsing import Rejected, RejectReason
 from models.settings import Settings
-from models.state import PatientState, StateCodec
-from streams.engine.partition import Partition, Told
+from models.state import PatientState
+from streams.engine.partition import Told
 from streams.engine.sessions import tell_session
 from streams.health import Health
 from streams.inbox import Inbox
 from streams.mail import Mail
 from streams.outgoing import Outgoing
+from streams.port import CLOCK_KEY, Kind, Port
 from streams.rules.base import StateT
+from streams.task_clock import END_CONFIRMED_S, TaskClock
 from streams.telemetry import Metrics
-from streams.transport.api import TP, Batch
+from streams.transport.api import TP, Batch, Recovered
 
 log = logging.getLogger(__name__)
 
-#: An end offset counts as confirmed for this long (design.md, Time).
-END_CONFIRMED_S: Final = 5.0
 #: Response times run only while the clock is at most this far behind the wall clock.
 SEEN_LAG: Final = timedelta(seconds=30)
-#: A record's timestamp may lie this far ahead of the wall clock: what Kafka's brokers let producers say.
-FURTHEST_AHEAD: Final = timedelta(hours=1)
 #: A task to which nothing comes for this share of the checkpoint interval does not wait for the rest of it.
 REST_SHARE: Final = 0.25
 #: The timer of a task.
@@ -52,47 +49,6 @@ TICK_S: Final = 0.1
 OUTBOX_SHARE: Final = 8
 #: An event that took longer than this from its own time to its record counts as late.
 LATE: Final = timedelta(minutes=5)
-
-
-class Port(Protocol):
-    """What a task may ask of the transport."""
-
-    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
-        """Write the changelog; returns when the broker has acknowledged it."""
-
-    async def send_all(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; returns when the broker has acknowledged them."""
-
-    def pause(self, tps: set[TP]) -> None:
-        """Stop delivery of partitions."""
-
-    def resume(self, tps: set[TP]) -> None:
-        """Go on with delivery."""
-
-    def end_confirmed_at(self, tp: TP) -> float | None:
-        """When a fetch last confirmed that all of a partition was handed over."""
-
-    def end_offset(self, tp: TP) -> int | None:
-        """The end of a partition's log, as last heard."""
-
-
-@dataclass(frozen=True)
-class Kind(Generic[StateT]):
-    """A kind of task: which subjects it keeps and how its messages are read.
-
-    Attributes:
-        table: name of the table, and of the changelog.
-        topics: contract names of its input topics.
-        subject: the field of an event that names the subject; the record's key must equal it.
-        make: an empty partition of subjects.
-    """
-
-    table: str
-    topics: tuple[str, ...]
-    subject: str
-    codec: StateCodec[StateT]
-    parse: Callable[[bytes | None], Parsed[Any] | Rejected]
-    make: Callable[[], Partition[StateT]]
 
 
 class PartitionTask(Generic[StateT]):
@@ -104,6 +60,7 @@ class PartitionTask(Generic[StateT]):
         self.kind = kind
         self.number = partition
         self.subjects = kind.make()
+        self._clock = TaskClock(self.subjects, lambda to: self._note(list(self.subjects.advance(to))))
         self._settings = settings
         self._port = port
         self._metrics = metrics
@@ -111,7 +68,8 @@ class PartitionTask(Generic[StateT]):
         self._inbox = Inbox([TP(topic, partition) for topic in self._short], settings.batch_max, port)
         self._mail = Mail(settings, partition, metrics, health, kind.table)
         self._by_key: dict[bytes, StateT] = {}
-        self._dirty: dict[bytes, StateT] = {}
+        #: What the next checkpoint stores; None deletes.
+        self._dirty: dict[bytes, StateT | None] = {}
         self._talking: dict[bytes, StateT] = {}
         self._unseen: dict[bytes, StateT] = {}
         #: How to acknowledge each batch that was handled; the records themselves are let go of.
@@ -121,29 +79,27 @@ class PartitionTask(Generic[StateT]):
         # An outbox is stored with its subject, in one message.
         self._outbox_max = settings.max_message_bytes // OUTBOX_SHARE
         self._dirty_since: float | None = None
-        self._followed_at: float | None = None
         self._handled_at = 0.0
-        self._credible_ms = 0
         self._checked: set[str] = set()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._speaking: asyncio.Task[None] | None = None
         self._stopping = False
         self._failed = False
-        #: The clock that the recovered subjects had; None once it is reached again.
-        self._recovered_now: datetime | None = None
         #: Records handled so far; that it grows is a sign of life.
         self.handled = 0
 
     # -- life of the task ---------------------------------------------------------------------------------------------
 
-    async def adopt(self, recovered: dict[bytes, bytes]) -> None:
+    async def adopt(self, recovered: Recovered) -> None:
         """Take over what the changelog holds, and send again what may not have left, and what is open."""
+        clock = recovered.pop(CLOCK_KEY, None)
         states = [self.kind.codec.decode(value) for value in recovered.values()]
         self._by_key = {state.id.encode(): state for state in states}
         told = self.subjects.adopt(states)
-        self._recovered_now = self.subjects.now
+        self._clock.adopt(clock)
         self._note(told)
+        self._write_again(recovered.shadowed)
         for key, state in self._by_key.items():
             self._mail.adopt(state)
             if state.outbox:
@@ -193,16 +149,32 @@ class PartitionTask(Generic[StateT]):
         self._stopping = True
         self._wake.set()
 
-    async def release(self) -> None:
+    async def release(self) -> bool:
         """Store and acknowledge all that was handled: the partition goes to somebody else.
 
         A task that failed in the middle of its turn lets go of everything instead: what it could not store or send
         is delivered again.
+
+        Returns:
+            Whether all that it holds is stored, so that it can go on should the partition come back.
         """
         if self._failed:
-            return
+            return False
         async with self._lock:
             await self._checkpoint()
+        return True
+
+    def rejoin(self, port: Port) -> None:
+        """Go on in a new generation after a `release`: the partition came back before anybody else wrote.
+
+        Batches that were not handled are delivered again, the clock stands until their end is confirmed anew.
+        """
+        self._port = port
+        self._inbox = Inbox(self._inbox.tps, self._settings.batch_max, port)
+        self._rest = None
+        self._checked.clear()
+        self._clock.stand()
+        self._stopping = False
 
     def lag(self) -> timedelta:
         """How far behind the world the task is: nothing once all there is was handled, else as its clock says.
@@ -221,11 +193,11 @@ class PartitionTask(Generic[StateT]):
         """Handle a slice of the input, let the clock move, speak, checkpoint; True if there may be more."""
         busy = self._take_slices()
         if not busy:
-            self._follow_wall_clock()
+            self._clock.follow(self._inbox.is_drained)
         self._start_speaking()
         if self._rest is not None:
             await self._say_everything()
-        if self._unseen and self._recovered_now is None and self.lag() < SEEN_LAG:
+        if self._unseen and not self._clock.is_recovering and self.lag() < SEEN_LAG:
             self._mark_seen()
         if self._checkpoint_due():
             await self._checkpoint()
@@ -233,55 +205,13 @@ class PartitionTask(Generic[StateT]):
 
     def _checkpoint_due(self) -> bool:
         if self._dirty_since is None:
-            return False
+            return self._clock.is_to_be_stored
         now, interval = time.monotonic(), self._settings.checkpoint_interval
         return (
             len(self._dirty) >= self._settings.checkpoint_patients
             or now - self._dirty_since >= interval
             or now - max(self._handled_at, self._dirty_since) >= interval * REST_SHARE
         )
-
-    def _follow_wall_clock(self) -> None:
-        """Let the clock run while every topic is read to a confirmed end; else it stands.
-
-        Two looks in a row must find the ends confirmed: the time between them is what the clock gains.
-        """
-        now = time.monotonic()
-        if not self._inbox.is_drained(now - END_CONFIRMED_S):
-            self._followed_at = None
-            return
-        if self._recovered_now is not None:
-            self._advance(self._recovered_now)
-            self._recovered_now = None
-        gained = now - self._followed_at if self._followed_at is not None else 0.0
-        # A longer gap was spent waiting for the broker: an outage is not a silence.
-        if self.subjects.states and gained <= END_CONFIRMED_S:
-            self._advance(self.subjects.now + timedelta(seconds=gained))
-        self._followed_at = now
-
-    def _advance(self, to: datetime) -> None:
-        if self.subjects.is_due(to):
-            self._note(list(self.subjects.advance(to)))
-        else:
-            self.subjects.now = max(self.subjects.now, to)
-
-    def _instant(self, timestamp_ms: int) -> datetime:
-        """A record's timestamp; one that no broker's clock gave (far ahead, or none at all) counts as this moment.
-
-        A producer's own time must not carry the clock away: every later event would lie behind all windows.
-        """
-        if not 0 < timestamp_ms <= self._credible_ms:  # what was not too far ahead at the last look is not now
-            now = datetime.now(UTC)
-            self._credible_ms = int((now + FURTHEST_AHEAD).timestamp() * 1000)
-            if not 0 < timestamp_ms <= self._credible_ms:
-                return now
-        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-
-    def _reach(self, timestamp_ms: int) -> None:
-        """Move the clock to a record's timestamp: also a record that needs no filing tells how far the world is."""
-        instant = self._instant(timestamp_ms)
-        if instant > self.subjects.now:
-            self._advance(instant)
 
     def _note(self, told: list[Told[StateT]]) -> None:
         """Subjects whose deadline fired: their transitions are in their outbox."""
@@ -293,7 +223,7 @@ class PartitionTask(Generic[StateT]):
             if state.outbox:
                 self._talking[key] = state
 
-    def _touch(self, key: bytes, state: StateT) -> None:
+    def _touch(self, key: bytes, state: StateT | None) -> None:
         self._dirty[key] = state
         if self._dirty_since is None:
             self._dirty_since = time.monotonic()
@@ -339,7 +269,7 @@ class PartitionTask(Generic[StateT]):
             return False
         batch, records, finished = found
         if self.handled == 0:
-            self._go_back_to(records[0].timestamp)
+            self._clock.go_back_to(records[0].timestamp)
         count = self._handle(batch.topic, records)
         self.handled += count
         self._rest = (batch, records[count:], finished) if count < len(records) else None
@@ -347,19 +277,7 @@ class PartitionTask(Generic[StateT]):
             self._done.append(batch.ack)
             if self._dirty_since is None:
                 self._dirty_since = time.monotonic()
-        if self._recovered_now is not None and self.subjects.now >= self._recovered_now:
-            self._recovered_now = None
         return True
-
-    def _go_back_to(self, timestamp_ms: int) -> None:
-        """Let the first records after a recovery find the clock that they found before.
-
-        What was stored of some subjects may be ahead of what is delivered again for others; looked at with that
-        later clock, a silence would seem to have lasted that has long been broken. No subject goes back behind its
-        own last evaluation.
-        """
-        if self._recovered_now is not None:
-            self.subjects.now = min(self.subjects.now, self._instant(timestamp_ms))
 
     def _handle(self, topic: str, records: Sequence[Any]) -> int:
         """File records and collect the transitions. The hot path: no await, no work twice.
@@ -370,6 +288,7 @@ class PartitionTask(Generic[StateT]):
         count = len(records)
         name, subject_of = self._short[topic], attrgetter(self.kind.subject)
         subjects, parse, by_key, dirty = self.subjects, self.kind.parse, self._by_key, self._dirty
+        clock = self._clock
         counts = self._mail.counts(topic)
         instant_ms: int | None = None
         instant = subjects.now
@@ -378,7 +297,7 @@ class PartitionTask(Generic[StateT]):
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
                 counts.duplicates += 1
-                self._reach(record.timestamp)
+                clock.reach(record.timestamp)
                 continue
             parsed = parse(record.value)
             if isinstance(parsed, Rejected):
@@ -391,9 +310,9 @@ class PartitionTask(Generic[StateT]):
                 continue
             if record.timestamp != instant_ms:
                 instant_ms = record.timestamp
-                instant = self._instant(record.timestamp)
+                instant = clock.instant(record.timestamp)
                 if instant > subjects.now:
-                    self._advance(instant)
+                    clock.advance(instant)
             state, change, told = subjects.take(subject, event, instant)
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
@@ -405,8 +324,9 @@ class PartitionTask(Generic[StateT]):
                 if told and self._has_much_to_say(state):
                     count = next(number for number, one in enumerate(records, 1) if one is record)
                     break
-        self._followed_at = self._handled_at = time.monotonic()
-        self._dirty_since = self._dirty_since or (self._followed_at if dirty else None)
+        clock.handled()
+        self._handled_at = time.monotonic()
+        self._dirty_since = self._dirty_since or (self._handled_at if dirty else None)
         counts.flush(count)
         return count
 
@@ -478,7 +398,12 @@ class PartitionTask(Generic[StateT]):
         self._dirty_since = None
         shown = self._running_sessions(dirty)
         encode = self.kind.codec.encode
-        await self._write({key: encode(state) for key, state in dirty.items()})
+        entries: dict[bytes, bytes | None] = {
+            key: None if state is None else encode(state) for key, state in dirty.items()
+        }
+        if (clock := self._clock.store()) is not None:
+            entries[CLOCK_KEY] = clock
+        await self._write(entries)
         if shown:
             await self._port.send_all(shown)
         for acknowledge in done:
@@ -489,9 +414,17 @@ class PartitionTask(Generic[StateT]):
 
     async def _write(self, entries: Mapping[bytes, bytes | None]) -> None:
         if entries:
-            await self._port.write(self.number, entries)
+            self._write_again(await self._port.write(self.number, entries))
 
-    def _running_sessions(self, dirty: dict[bytes, StateT]) -> list[Outgoing]:
+    def _write_again(self, keys: Collection[bytes]) -> None:
+        """Keys whose newest record in the log is not ours, though ours holds: let ours be the newest again."""
+        for key in keys:
+            if key == CLOCK_KEY:
+                self._clock.store_again()
+            else:
+                self._touch(key, self._by_key.get(key))
+
+    def _running_sessions(self, dirty: Mapping[bytes, StateT | None]) -> list[Outgoing]:
         messages = []
         for state in dirty.values():
             if isinstance(state, PatientState) and state.sessions and (told := tell_session(state, self.subjects.now)):

@@ -30,8 +30,8 @@ from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
 from streams.http_server import AddressError, HttpServer
 from streams.outgoing import Outgoing, Sender
+from streams.port import Kind
 from streams.rules.catalogue import RuleSettings, RuleSettingsError, load_settings
-from streams.task import Kind
 from streams.telemetry import Metrics
 from streams.transport import App, PartitionCountError, check_partitions, create_app
 from streams.transport import run as run_app

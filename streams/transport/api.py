@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 
 class Record(Protocol):
@@ -122,19 +122,31 @@ class Batch:
         )
 
 
+class Recovered(dict[bytes, bytes]):
+    """What the changelog of one partition says: the value of each key.
+
+    Attributes:
+        shadowed: keys whose last record is not the one that holds, because a worker that had lost the partition
+            wrote after its successor. To be written again: compaction keeps the last record, not the one that holds.
+    """
+
+    shadowed: frozenset[bytes] = frozenset()
+
+
 class Listener(Protocol):
     """Told which partitions of a `TopicSet` this worker owns."""
 
-    async def on_assigned(self, partitions: set[int], recovered: Mapping[int, dict[bytes, bytes]]) -> None:
+    async def on_assigned(self, partitions: set[int], recovered: Mapping[int, Recovered]) -> None:
         """The worker owns exactly these partitions now; called once a generation.
 
-        Guarantees: what was held before is void (`on_revoked` came first); `recovered[p]` holds for every
-        partition in `partitions` what the changelog says, complete; no batch of this generation was delivered
-        yet and none is before this returns. May write to the changelog and send. Called again from the start,
-        in a new generation, when a rebalance interrupts it (it is cancelled then).
+        Guarantees: `on_revoked` came first; `recovered[p]` is what the changelog says of `p`, complete. It is left
+        out for partitions that `on_revoked` has returned and in whose changelog nobody wrote since: their state is
+        what the listener still holds. No batch of this generation was delivered yet and none is before this
+        returns. May write to the changelog and send. Called again from the start, in a new generation, when a
+        rebalance interrupts it (it is cancelled then, and `on_revoked` is called).
         """
 
-    async def on_revoked(self, partitions: set[int]) -> None:
+    async def on_revoked(self, partitions: set[int]) -> Collection[int]:
         """The worker is about to lose all its partitions, by a rebalance or because it stops.
 
         Nothing more is delivered. Store and acknowledge what is held, at once: what is acknowledged when this
@@ -142,7 +154,11 @@ class Listener(Protocol):
         accepted, unless the partitions were lost already (the session expired): then they raise
         `StaleGenerationError` and what is held is to be dropped.
         Bounded by half the rebalance timeout: then it is cancelled, and what was not acknowledged is delivered
-        again to whoever owns it next. After it returns all of the listener's state is void.
+        again to whoever owns it next.
+
+        Returns:
+            Partitions all of whose state is stored just as the listener holds it: it is still good if they come
+            back at once. All other state is void.
         """
 
 

@@ -42,16 +42,26 @@ _STOP_MARGIN_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Claim:
-    """This worker's right to write one partition's changelog in one generation."""
+    """This worker's right to write one partition's changelog in one generation.
+
+    `end` is the log's end after all that is known to be in it: read at the recovery, or written by us since.
+    """
 
     generation: int
     stamp: Stamp
+    end: int
 
     def next_stamp(self) -> Stamp:
         """The stamp of the next write."""
         stamp = self.stamp
         self.stamp = stamp._replace(sequence=stamp.sequence + 1)
         return stamp
+
+    def wrote(self, offset: int, count: int) -> range:
+        """Notes records of ours at an offset; returns the offsets before them of which we know nothing."""
+        unknown = range(self.end, offset)
+        self.end = offset + count
+        return unknown
 
 
 @dataclass(slots=True)
@@ -63,6 +73,8 @@ class Attached:
     listener: Listener
     claims: dict[int, Claim] = field(default_factory=dict)
     told: bool = False  # whether the listener knows of the claims
+    #: Claims of the generation before whose state the listener still holds.
+    kept: dict[int, Claim] = field(default_factory=dict)
 
     def partitions_of(self, assigned: Collection[TP]) -> set[int]:
         """The partition numbers of an assignment: the same for every topic and the changelog."""
@@ -167,9 +179,10 @@ class App(faust.App):
 
     # -- ownership
 
-    def claim(self, attached: Attached, generation: int, stamps: Mapping[int, Stamp]) -> None:
-        """Notes what this worker may write from now on."""
-        attached.claims = {p: Claim(generation, stamp) for p, stamp in stamps.items()}
+    def claim(self, attached: Attached, generation: int, latest: Mapping[int, tuple[Stamp, int]]) -> None:
+        """Notes what this worker may write from now on: above the latest stamp, behind the end of each log."""
+        attached.claims = {p: Claim(generation, stamp.next(generation), end) for p, (stamp, end) in latest.items()}
+        attached.kept = {}
 
     @property
     def generation(self) -> int:
@@ -201,24 +214,27 @@ class App(faust.App):
         """Lets every listener store what it holds, all at once and in bounded time, and voids the claims."""
         await cast("TableManager", self.tables).recovery.abort()
         told = [attached for attached in self.attached if attached.told]
-        errors: list[BaseException | None] = []
+        results: list[Collection[int] | BaseException] = []
         try:
             if told and not self.crashed:
                 async with asyncio.timeout(self.settings.rebalance_timeout / 2):
-                    errors = await asyncio.gather(
+                    results = await asyncio.gather(
                         *(a.listener.on_revoked(set(a.claims)) for a in told), return_exceptions=True
                     )
         except TimeoutError:
             log.error("Tasks did not finish in time; what they hold will be delivered again")
         finally:
+            for attached, result in zip(told, results, strict=False):
+                if not isinstance(result, BaseException):
+                    attached.kept = {p: attached.claims[p] for p in result}
             for attached in self.attached:
                 attached.claims, attached.told = {}, False
-        for error in errors:
-            if isinstance(error, StaleGenerationError):
-                log.warning("Partitions were lost before they were released: %s", error)
-            elif error is not None:
+        for result in results:
+            if isinstance(result, StaleGenerationError):
+                log.warning("Partitions were lost before they were released: %s", result)
+            elif isinstance(result, BaseException):
                 # aiokafka would log it and join the next generation as if nothing had been.
-                await self.crash(error)
+                await self.crash(result)
 
     async def _stop_consumer(self) -> None:
         if self._consumer is not None:

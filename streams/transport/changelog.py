@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from streams.transport.api import TP, Recovered
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -37,6 +39,10 @@ class Stamp(NamedTuple):
     generation: int
     sequence: int
 
+    def next(self, generation: int) -> Stamp:
+        """What the owner of this generation stamps its first write with: above this one."""
+        return Stamp(self.era + (generation <= self.generation), generation, 1)
+
     def header(self) -> tuple[str, bytes]:
         """As a record header: 14 bytes."""
         return STAMP_HEADER, _STAMP.pack(*self)
@@ -63,13 +69,16 @@ class Replica:
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
         self.latest = UNSTAMPED
+        self.shadowed: set[bytes] = set()
+        #: The log's end when it was read.
+        self.end = 0
         # Packed stamps, not tuples: big-endian bytes compare like the numbers they hold, and no record needs
         # unpacking on the way.
         self._stamps: dict[bytes, bytes] = {}
 
     def add(self, records: Records) -> None:
         """Applies records in the order of the log."""
-        values, stamps = self.values, self._stamps
+        values, stamps, shadowed = self.values, self._stamps, self.shadowed
         lowest = _STAMP.pack(*UNSTAMPED)
         latest = _STAMP.pack(*self.latest)
         for record in records:
@@ -81,7 +90,10 @@ class Replica:
             if len(stamp) != _STAMP.size:
                 stamp = lowest
             if stamps.get(key, lowest) > stamp:
-                continue  # written by a worker that had lost the partition already
+                shadowed.add(key)  # written by a worker that had lost the partition already
+                continue
+            if shadowed:
+                shadowed.discard(key)
             stamps[key] = stamp
             latest = max(latest, stamp)
             if record.value is None:
@@ -90,24 +102,32 @@ class Replica:
                 values[key] = record.value
         self.latest = Stamp._make(_STAMP.unpack(latest))
 
-    def next_stamp(self, generation: int) -> Stamp:
-        """What the owner of this generation stamps its first write with: above all that is there."""
-        era = self.latest.era + (generation <= self.latest.generation)
-        return Stamp(era, generation, 1)
+    def recovered(self) -> Recovered:
+        """What holds, for a listener."""
+        found = Recovered(self.values)
+        found.shadowed = frozenset(self.shadowed)
+        return found
 
 
-async def read_changelogs(settings: Settings, wanted: Mapping[str, Iterable[int]]) -> dict[str, dict[int, Replica]]:
+async def read_changelogs(
+    settings: Settings, wanted: Mapping[str, Iterable[int]], known: Mapping[TP, int] | None = None
+) -> dict[str, dict[int, Replica]]:
     """Reads partitions of changelog topics (name -> partitions) from their beginning to their end.
 
     Guarantees: contains everything that was acknowledged before the call. Gaps in the offsets, a tail that
     compaction has emptied and control records do not hold it up. A broker that fails is tried again for ever:
     bound it by cancelling.
+
+    Args:
+        settings: Where the broker is.
+        wanted: What to read.
+        known: Partitions of which everything before an offset is known. Those that end there are left out.
     """
     tps = [TopicPartition(topic, number) for topic, numbers in wanted.items() for number in numbers]
     replicas = {tp: Replica() for tp in tps}
     while tps:
         try:
-            await _read(settings, replicas)
+            await _read(settings, replicas, known or {})
             break
         except KafkaError as error:
             log.warning("Reading the changelog failed, trying again: %s", error)
@@ -119,7 +139,36 @@ async def read_changelogs(settings: Settings, wanted: Mapping[str, Iterable[int]
     return found
 
 
-async def _read(settings: Settings, replicas: Mapping[TopicPartition, Replica]) -> None:
+async def foreign_keys(settings: Settings, tp: TP, offsets: range, ours: Stamp) -> set[bytes]:
+    """The keys of those records in a range of a changelog partition that have not the stamp of our generation.
+
+    Raises:
+        KafkaError: The broker fails.
+    """
+    consumer = await _reader(settings, [TopicPartition(*tp)])
+    found: set[bytes] = set()
+    try:
+        consumer.seek(TopicPartition(*tp), offsets.start)
+        progress = _Progress(offsets.stop)
+        while not progress.is_over(
+            await consumer.position(TopicPartition(*tp)),
+            consumer.last_poll_timestamp(TopicPartition(*tp)),
+            consumer.highwater(TopicPartition(*tp)),
+        ):
+            for records in (await consumer.getmany(timeout_ms=_FETCH_WAIT_MS)).values():
+                found |= {
+                    record.key
+                    for record in records
+                    if record.key is not None
+                    and record.offset < offsets.stop
+                    and Stamp.of(record.headers)[:2] != ours[:2]
+                }
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def _reader(settings: Settings, tps: list[TopicPartition]) -> Any:
     # A consumer of its own, without a group: plain public API, nothing to clean up in the group's one, and
     # its fetches do not wait in line behind those of the input topics.
     consumer = _Consumer(
@@ -130,12 +179,23 @@ async def _read(settings: Settings, replicas: Mapping[TopicPartition, Replica]) 
         max_partition_fetch_bytes=max(4 * 1024 * 1024, settings.max_message_bytes),
     )
     await consumer.start()
+    consumer.assign(tps)
+    return consumer
+
+
+async def _read(settings: Settings, replicas: dict[TopicPartition, Replica], known: Mapping[TP, int]) -> None:
+    consumer = await _reader(settings, list(replicas))
     try:
+        ends = await consumer.end_offsets(list(replicas))
+        for tp in [tp for tp, end in ends.items() if known.get(TP(*tp)) == end]:
+            del replicas[tp], ends[tp]
+        if not replicas:
+            return
         consumer.assign(list(replicas))
         starts = await consumer.beginning_offsets(list(replicas))
-        ends = await consumer.end_offsets(list(replicas))
         for tp, start in starts.items():
             consumer.seek(tp, start)
+            replicas[tp].end = ends[tp]
         behind = {tp: _Progress(end) for tp, end in ends.items() if starts[tp] < end}
         while behind:
             batches = await consumer.getmany(*behind, timeout_ms=_FETCH_WAIT_MS, max_records=5000)

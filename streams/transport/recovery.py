@@ -80,7 +80,8 @@ class Recovery(FaustRecovery):
         inputs = [tp for tp in assigned if tp.topic not in app.tables.changelog_topics]
 
         wanted = {a.changelog: owned[a.topics.table] for a in app.attached}
-        replicas = await read_changelogs(app.settings, wanted)
+        known = {TP(a.changelog, p): claim.end for a in app.attached for p, claim in a.kept.items()}
+        replicas = await read_changelogs(app.settings, wanted, known)
         while True:
             try:
                 await consumer.begin(inputs)
@@ -91,19 +92,19 @@ class Recovery(FaustRecovery):
                 await asyncio.sleep(_RETRY_SECONDS)
 
         for attached in app.attached:
-            partitions = owned[attached.topics.table]
-            found = {p: replicas[attached.changelog][p] for p in partitions}
-            app.claim(attached, generation, {p: replica.next_stamp(generation) for p, replica in found.items()})
-            keys = sum(len(replica.values) for replica in found.values())
+            partitions, found = owned[attached.topics.table], replicas[attached.changelog]
+            kept = {p: (claim.stamp, claim.end) for p, claim in attached.kept.items() if p in partitions - found.keys()}
+            app.claim(attached, generation, {p: (r.latest, r.end) for p, r in found.items()} | kept)
             log.info(
-                "Generation %d: %s owns partitions %s, %d keys recovered",
+                "Generation %d: %s owns partitions %s (%d kept), %d keys recovered",
                 generation,
                 attached.topics.table,
                 sorted(partitions),
-                keys,
+                len(kept),
+                sum(len(replica.values) for replica in found.values()),
             )
             attached.told = True
-            await attached.listener.on_assigned(partitions, {p: r.values for p, r in found.items()})
+            await attached.listener.on_assigned(partitions, {p: r.recovered() for p, r in found.items()})
         app.recovery_seconds = time.monotonic() - started
         await self._open(consumer)
 

@@ -64,8 +64,9 @@ class Worker:
         assert set(recovered) == partitions
         self.recovered = recovered
 
-    async def on_revoked(self, partitions: set[int]) -> None:
+    async def on_revoked(self, partitions: set[int]) -> tuple[()]:
         self.revoked += 1
+        return ()
 
     async def ready(self) -> Worker:
         async def assigned() -> bool:
@@ -320,7 +321,7 @@ async def test_every_cold_start_delivers_everything(bootstrap: str) -> None:
 
 
 async def test_a_listener_that_fails_while_revoked_stops_the_worker(worker: Worker) -> None:
-    async def fails(partitions: set[int]) -> None:
+    async def fails(partitions: set[int]) -> tuple[()]:
         raise ValueError("cannot store")
 
     worker.on_revoked = fails  # type: ignore[method-assign]
@@ -329,8 +330,9 @@ async def test_a_listener_that_fails_while_revoked_stops_the_worker(worker: Work
 
 
 async def test_a_listener_that_hangs_does_not_hold_up_the_end(worker: Worker) -> None:
-    async def hangs(partitions: set[int]) -> None:
+    async def hangs(partitions: set[int]) -> tuple[()]:
         await asyncio.sleep(1000)
+        return ()
 
     worker.on_revoked = hangs  # type: ignore[method-assign]
     started = time.monotonic()

@@ -130,13 +130,14 @@ class Toys:
         keys = sum(len(task.state) for task in self.tasks.values())
         say("assigned", partitions=sorted(partitions), keys=keys, seconds=self.app.recovery_seconds)
 
-    async def on_revoked(self, partitions: set[int]) -> None:
+    async def on_revoked(self, partitions: set[int]) -> tuple[()]:
         say("revoked", partitions=sorted(partitions))
         for worker in self.workers:
             worker.cancel()
         await asyncio.gather(*(task.checkpoint() for task in self.tasks.values()))
         self.tasks, self.workers = {}, []
         say("flushed")
+        return ()
 
     async def tick(self) -> None:
         reported = 0

@@ -34,6 +34,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from models.settings import Settings
 from models.topics import FAMILIES, PATIENT_TOPICS, UNIT_SIGNALS, changelog
+from streams.port import CLOCK_KEY
 from streams.topics import ensure_topics
 from streams.transport.changelog import read_changelogs
 from streams.transport.records import install as read_any_header_name
@@ -255,6 +256,10 @@ class UnitUnderTest:
             pending.append(future)
         return list(await asyncio.gather(*pending))
 
+    async def publish_raw(self, topic: str, partition: int, key: bytes, value: bytes, headers: list[Any]) -> None:
+        """Write one record wherever it does not belong; the topic's name is the full one."""
+        await self._producer.send_and_wait(topic, value, key, partition, headers=headers)
+
     # -- workers
 
     def environ(self, **changed: str) -> dict[str, str]:
@@ -416,7 +421,8 @@ class UnitUnderTest:
         """The states that the changelog holds, by key."""
         name = changelog(self.settings.group, table)
         found = await read_changelogs(self.settings, {name: range(self.partitions)})
-        return {key: json.loads(value) for replica in found[name].values() for key, value in replica.values.items()}
+        values = [entry for replica in found[name].values() for entry in replica.values.items()]
+        return {key: json.loads(value) for key, value in values if key != CLOCK_KEY}
 
     async def compacted(self, name: str) -> dict[bytes, Any]:
         """What a reader of a compacted topic ends with: the newest record of each key."""

@@ -1,4 +1,4 @@
-"""A broker for tasks, in memory: it takes what `streams.task.Port` lets a task say, notes the order, and can die.
+"""A broker for tasks, in memory: it takes what `streams.port.Port` lets a task say, notes the order, and can die.
 
     kafka = FakeKafka()
     kafka.put("lab-results", key, event, at=1_000)       # a record on an input topic, with its timestamp (ms)
@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -31,10 +31,11 @@ from models.topics import PATIENT_TOPICS, UNIT_SIGNALS
 from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
 from streams.outgoing import Outgoing
+from streams.port import Kind
 from streams.rules.catalogue import RuleSettings, parse_settings
-from streams.task import Kind, PartitionTask
+from streams.task import PartitionTask
 from streams.telemetry import Metrics
-from streams.transport.api import TP, Batch
+from streams.transport.api import TP, Batch, Recovered
 
 PARTITIONS = 4
 PREFIX = "t."
@@ -99,7 +100,7 @@ class Crash(BaseException):
 
 
 class Clock:
-    """Stands in for the module `time` and the class `datetime` in `streams.task`; moves only when told to."""
+    """Stands in for the module `time` and the class `datetime` in a task; moves only when told to."""
 
     min: Final = datetime.min  # noqa: DTZ901 (as the class has it)
     fromtimestamp: Final = datetime.fromtimestamp
@@ -139,6 +140,8 @@ class FakeKafka:
     delivered: dict[str, int] = field(default_factory=dict)
     #: How often others may run before, within and after a call.
     slowness: int = 0
+    #: What the next write answers: keys that a worker without the partition has written.
+    foreign: set[bytes] = field(default_factory=set)
 
     # -- what tests do
 
@@ -168,7 +171,7 @@ class FakeKafka:
 
     # -- what the task does
 
-    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> None:
+    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
         """As `Port.write`."""
         assert partition == self.partition
         await self._wait()
@@ -180,11 +183,15 @@ class FakeKafka:
             if number == half:
                 await self._wait()
                 self._danger()
-            assert value is not None
-            self.changelog[key] = value
+            if value is None:
+                self.changelog.pop(key, None)
+            else:
+                self.changelog[key] = value
         self.calls.append(("write", tuple(entries)))
         await self._wait()
         self._danger()
+        foreign, self.foreign = self.foreign, set()
+        return foreign
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
         """As `Port.send_all`."""
@@ -290,7 +297,7 @@ class Host:
     async def start(self) -> Host:
         """Take over what the changelog holds."""
         self.adopted = True
-        await self.task.adopt(dict(self.kafka.changelog))
+        await self.task.adopt(Recovered(self.kafka.changelog))
         return self
 
     async def deliver(self, topic: str, size: int | None = None) -> bool:
@@ -341,6 +348,7 @@ class Host:
 
 
 def install(clock: Clock, monkeypatch: Any) -> None:
-    """Let `streams.task` live by a `Clock`."""
-    monkeypatch.setattr("streams.task.time", clock)
-    monkeypatch.setattr("streams.task.datetime", clock)
+    """Let `streams.task` live and its clock live by a `Clock`."""
+    for module in ("task", "task_clock"):
+        monkeypatch.setattr(f"streams.{module}.time", clock)
+        monkeypatch.setattr(f"streams.{module}.datetime", clock)

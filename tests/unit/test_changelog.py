@@ -42,6 +42,22 @@ def test_a_zombie_does_not_overwrite_its_successor() -> None:
     assert found.values == {b"k": b"new"}
 
 
+def test_what_a_zombie_wrote_last_is_to_be_written_again() -> None:
+    """Compaction keeps the last record of a key, whatever its stamp."""
+    found = replica(
+        (b"k", b"new", Stamp(0, 4, 1)),
+        (b"k", b"zombie", Stamp(0, 3, 10)),
+        (b"gone", None, Stamp(0, 4, 2)),
+        (b"gone", b"zombie", Stamp(0, 3, 11)),
+        (b"mended", b"new", Stamp(0, 4, 3)),
+        (b"mended", b"zombie", Stamp(0, 3, 12)),
+        (b"mended", b"new", Stamp(0, 4, 4)),
+        (b"fine", b"new", Stamp(0, 4, 5)),
+    ).recovered()
+    assert found.shadowed == {b"k", b"gone"}
+    assert found == {b"k": b"new", b"mended": b"new", b"fine": b"new"}
+
+
 def test_a_value_after_a_tombstone_is_back() -> None:
     found = replica((b"k", b"1", Stamp(0, 1, 1)), (b"k", None, Stamp(0, 1, 2)), (b"k", b"2", Stamp(0, 1, 3)))
     assert found.values == {b"k": b"2"}
@@ -54,11 +70,11 @@ def test_records_without_a_stamp_rank_lowest_but_count() -> None:
 
 def test_the_next_owner_is_above_all_that_is_there() -> None:
     found = replica((b"k", b"1", Stamp(2, 57, 900)))
-    assert found.next_stamp(58) == Stamp(2, 58, 1)
+    assert found.latest.next(58) == Stamp(2, 58, 1)
     # The group was deleted and counts anew: without a new era the old records would win for ever.
-    assert found.next_stamp(1) == Stamp(3, 1, 1)
-    assert found.next_stamp(57) == Stamp(3, 57, 1)
-    assert Replica().next_stamp(1) == Stamp(0, 1, 1)
+    assert found.latest.next(1) == Stamp(3, 1, 1)
+    assert found.latest.next(57) == Stamp(3, 57, 1)
+    assert Replica().latest.next(1) == Stamp(0, 1, 1)
 
 
 STAMPS = st.builds(Stamp, st.integers(0, 3), st.integers(1, 2**31 - 1), st.integers(0, 2**63))

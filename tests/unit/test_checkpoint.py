@@ -15,7 +15,7 @@ from models.settings import Settings
 from streams import outgoing
 from streams.checkpoint import ChangelogWriter
 from streams.outgoing import NeverSendsError
-from streams.transport import StaleGenerationError, TopicSet, create_app
+from streams.transport import TP, StaleGenerationError, TopicSet, create_app
 from streams.transport.app import HEARTBEAT_SHARE, REQUEST_SHARE, Claim
 from streams.transport.changelog import Stamp
 
@@ -38,6 +38,9 @@ class FakeBatch:
     def close(self) -> None:
         pass
 
+    def record_count(self) -> int:
+        return len(self.records)
+
 
 class FakeApp:
     """An owner of partition 0 whose producer fails as it is told."""
@@ -46,10 +49,11 @@ class FakeApp:
         self.settings = SETTINGS
         self.failures = list(failures)
         self.sent: list[FakeBatch] = []
-        self.claim: Claim | None = Claim(3, Stamp(0, 3, 1))
+        self.claim: Claim | None = Claim(3, Stamp(0, 3, 1), 0)
         self.beating = True
         self.kafka_producer = SimpleNamespace(create_batch=FakeBatch, send_batch=self._send_batch)
         self.attempts = 0
+        self.end = 0
 
     @property
     def heartbeat_at(self) -> float:
@@ -60,15 +64,16 @@ class FakeApp:
             raise StaleGenerationError
         return self.claim
 
-    async def _send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[None]:
+    async def _send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[Any]:
         self.attempts += 1
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         failure = self.failures.pop(0) if self.failures else None
         if failure is not None:
             future.set_exception(failure)
         else:
             self.sent.append(batch)
-            future.set_result(None)
+            future.set_result(SimpleNamespace(offset=self.end))
+            self.end += len(batch.records)
         return future
 
     @property
@@ -111,7 +116,7 @@ async def test_it_is_not_repeated_when_the_partition_is_lost_meanwhile() -> None
             app.failures = [KafkaTimeoutError()]
             app.kafka_producer.send_batch = self._lose
 
-        async def _lose(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[None]:
+        async def _lose(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[Any]:
             app.claim = None
             return await app._send_batch(batch, topic, partition=partition)
 
@@ -126,7 +131,7 @@ async def test_a_task_that_outlived_its_partition_cannot_write_into_the_next_gen
     app.beating = False
     waiting = asyncio.ensure_future(writer(app).write(0, {b"a": b"old"}))
     await asyncio.sleep(0.1)
-    app.claim = Claim(4, Stamp(0, 4, 1))  # lost and won again while it waited
+    app.claim = Claim(4, Stamp(0, 4, 1), 0)  # lost and won again while it waited
     app.beating = True
     with pytest.raises(StaleGenerationError):
         await waiting
@@ -164,3 +169,28 @@ async def test_no_attempt_begins_after_a_batch_has_expired() -> None:
     assert isinstance(expired.exception(), KafkaTimeoutError)
     assert not fresh.done()
     producer._closed = True  # it was never started
+
+
+async def test_what_others_wrote_between_our_writes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[range, Stamp]] = []
+
+    async def foreign(settings: Settings, tp: TP, offsets: range, ours: Stamp) -> set[bytes]:
+        asked.append((offsets, ours))
+        return {b"z"}
+
+    monkeypatch.setattr("streams.checkpoint.foreign_keys", foreign)
+    app = FakeApp()
+    assert not await writer(app).write(0, ENTRIES)
+    assert asked == []
+    app.end += 2  # a worker that had been frozen, between its last look and its last write
+    assert await writer(app).write(0, {b"a": b"1"}) == {b"z"}
+    assert [offsets for offsets, _ in asked] == [range(5, 7)]
+    assert asked[0][1][:2] == (0, 3)
+    assert not await writer(app).write(0, {b"a": b"2"})
+
+
+async def test_the_known_end_is_that_of_the_log_while_nobody_else_writes() -> None:
+    app = FakeApp(None, KafkaConnectionError())
+    await writer(app).write(0, ENTRIES)
+    assert app.claim is not None
+    assert app.claim.end == app.end == 5

@@ -10,6 +10,7 @@ import pytest
 
 from models.state import PatientState, StateCodec
 from streams.engine.partition import BEGINNING
+from streams.port import CLOCK_KEY
 from streams.transport.api import StaleGenerationError
 from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host, stamp
 from tests.unit.task_events import DAY, ELSEWHERE, MINUTE, P1, P2, P3, at, cramp, session, telemetry
@@ -141,7 +142,7 @@ async def test_input_without_transitions_waits_for_the_checkpoint(kafka: FakeKaf
     kafka.clock.elapsed += 0.2
     await host.turn()
     assert [call[0] for call in kafka.calls] == ["write", "send", *["ack"] * 5]
-    assert kafka.calls[0] == ("write", (P1.encode(),))
+    assert kafka.calls[0] == ("write", (P1.encode(), CLOCK_KEY))
     assert kafka.calls[1] == ("send", ("sessions.active",))
 
 

@@ -180,10 +180,11 @@ async def test_the_outbox_of_one_patient_stays_small_enough_to_be_stored(kafka: 
     largest = 0
     write = kafka.write
 
-    async def measured(partition: int, entries: Any) -> None:
+    async def measured(partition: int, entries: Any) -> tuple[()]:
         nonlocal largest
         largest = max(largest, *(len(value) for value in entries.values()))
         await write(partition, entries)
+        return ()
 
     host.task._port.write = measured  # type: ignore[method-assign]
     await host.settle(size=1000)

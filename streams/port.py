@@ -1,0 +1,63 @@
+"""What a task is made of and what it may ask for: its kind, and the port to the transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol
+
+from models.parsing import Parsed, Rejected
+from models.state import StateCodec
+from streams.engine.partition import Partition
+from streams.outgoing import Outgoing
+from streams.rules.base import StateT
+from streams.transport.api import TP
+
+#: The changelog key of a task's clock. No subject can have it: `#` is in no id of the contract.
+CLOCK_KEY: Final = b"#clock"
+
+
+class Port(Protocol):
+    """What a task may ask of the transport."""
+
+    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
+        """Write the changelog; returns when the broker has acknowledged it.
+
+        Returns:
+            Keys that somebody else, who had lost the partition already, has written meanwhile: to be written again,
+            lest compaction keep that other's word alone.
+        """
+
+    async def send_all(self, messages: Sequence[Outgoing]) -> None:
+        """Send messages; returns when the broker has acknowledged them."""
+
+    def pause(self, tps: set[TP]) -> None:
+        """Stop delivery of partitions."""
+
+    def resume(self, tps: set[TP]) -> None:
+        """Go on with delivery."""
+
+    def end_confirmed_at(self, tp: TP) -> float | None:
+        """When a fetch last confirmed that all of a partition was handed over."""
+
+    def end_offset(self, tp: TP) -> int | None:
+        """The end of a partition's log, as last heard."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[StateT]):
+    """A kind of task: which subjects it keeps and how its messages are read.
+
+    Attributes:
+        table: name of the table, and of the changelog.
+        topics: contract names of its input topics.
+        subject: the field of an event that names the subject; the record's key must equal it.
+        make: an empty partition of subjects.
+    """
+
+    table: str
+    topics: tuple[str, ...]
+    subject: str
+    codec: StateCodec[StateT]
+    parse: Callable[[bytes | None], Parsed[Any] | Rejected]
+    make: Callable[[], Partition[StateT]]

@@ -1,0 +1,147 @@
+"""A task's `now` beside the wall clock: when it follows records, when it runs by itself, and how it is stored.
+
+    records come          now = the highest record timestamp taken
+    all ends confirmed    now follows the wall clock at the distance it has
+    broker away, lag,     now stands: an outage is not a silence
+    recovery
+
+Two looks in a row must find the ends confirmed: the time between them is what the clock gains.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from streams.engine.partition import BEGINNING, Partition
+
+#: An end offset counts as confirmed for this long (design.md, Time).
+END_CONFIRMED_S: Final = 5.0
+#: A record's timestamp may lie this far ahead of the wall clock: what Kafka's brokers let producers say.
+FURTHEST_AHEAD: Final = timedelta(hours=1)
+#: A clock that moved by itself is stored when it is so far from what was stored.
+STORED_EVERY: Final = timedelta(seconds=10)
+
+
+class _Stored(msgspec.Struct):
+    """The changelog value of a clock."""
+
+    now: datetime
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(_Stored).decode
+
+
+class TaskClock:
+    """Moves the clock of a partition's subjects.
+
+    Args:
+        subjects: whose `now` it is.
+        fire: moves it on to a moment before which deadlines are due.
+    """
+
+    def __init__(self, subjects: Partition[Any], fire: Callable[[datetime], None]) -> None:
+        self._subjects = subjects
+        self._fire = fire
+        self._followed_at: float | None = None
+        self._credible_ms = 0
+        self._stored = BEGINNING
+        #: The clock that the recovered subjects had; None once it is reached again.
+        self._recovered: datetime | None = None
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether the clock has not yet come to where it was before the recovery."""
+        return self._recovered is not None
+
+    # -- moving
+
+    def advance(self, to: datetime) -> None:
+        """Move on to a moment; what is due before it fires first."""
+        if self._subjects.is_due(to):
+            self._fire(to)
+        else:
+            self._subjects.now = max(self._subjects.now, to)
+
+    def reach(self, timestamp_ms: int) -> None:
+        """Move on to a record's timestamp: also a record that needs no filing tells how far the world is."""
+        instant = self.instant(timestamp_ms)
+        if instant > self._subjects.now:
+            self.advance(instant)
+
+    def instant(self, timestamp_ms: int) -> datetime:
+        """A record's timestamp; one that no broker's clock gave (far ahead, or none at all) counts as this moment.
+
+        A producer's own time must not carry the clock away: every later event would lie behind all windows.
+        """
+        if not 0 < timestamp_ms <= self._credible_ms:  # what was not too far ahead at the last look is not now
+            now = datetime.now(UTC)
+            self._credible_ms = int((now + FURTHEST_AHEAD).timestamp() * 1000)
+            if not 0 < timestamp_ms <= self._credible_ms:
+                return now
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+
+    def follow(self, at_end: Callable[[float], bool]) -> None:
+        """Run with the wall clock while every topic is read to an end confirmed since a moment; else stand."""
+        now = time.monotonic()
+        if not at_end(now - END_CONFIRMED_S):
+            self._followed_at = None
+            return
+        if self._recovered is not None:
+            self.advance(self._recovered)
+            self._recovered = None
+        gained = now - self._followed_at if self._followed_at is not None else 0.0
+        # A longer gap was spent waiting for the broker: an outage is not a silence.
+        if self._subjects.states and gained <= END_CONFIRMED_S:
+            self.advance(self._subjects.now + timedelta(seconds=gained))
+        self._followed_at = now
+
+    def handled(self) -> None:
+        """Records were handled just now: they brought the clock here."""
+        self._followed_at = time.monotonic()
+        if self._recovered is not None and self._subjects.now >= self._recovered:
+            self._recovered = None
+
+    def stand(self) -> None:
+        """What the wall clock does from here to the next look is not counted."""
+        self._followed_at = None
+
+    # -- over a restart
+
+    def adopt(self, stored: bytes | None) -> None:
+        """Take up the stored clock, once the subjects are recovered: at least where the newest of them was."""
+        if stored is not None:
+            self._stored = _decode(stored).now
+            self._subjects.now = max(self._subjects.now, self._stored)
+        self._recovered = self._subjects.now
+
+    def go_back_to(self, timestamp_ms: int) -> None:
+        """Let the first records after a recovery find the clock that they found before.
+
+        What was stored of some subjects may be ahead of what is delivered again for others; looked at with that
+        later clock, a silence would seem to have lasted that has long been broken. No subject goes back behind its
+        own last evaluation.
+        """
+        if self._recovered is not None:
+            self._subjects.now = min(self._subjects.now, self.instant(timestamp_ms))
+
+    @property
+    def is_to_be_stored(self) -> bool:
+        """Whether the clock alone is worth a write: without one a quiet partition would find itself back hours."""
+        return bool(self._subjects.states) and self._subjects.now - self._stored >= STORED_EVERY
+
+    def store_again(self) -> None:
+        """What was stored does not hold: the next checkpoint stores it anew."""
+        self._stored = BEGINNING
+
+    def store(self) -> bytes | None:
+        """The changelog value, None where the clock has not moved on since it was last stored."""
+        if not self._subjects.states or self._subjects.now <= self._stored:
+            return None
+        self._stored = self._subjects.now
+        return _encode(_Stored(self._stored))
