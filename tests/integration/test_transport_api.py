@@ -26,7 +26,8 @@ from streams.transport import (
     run,
 )
 from streams.transport.changelog import read_changelogs
-from tests.integration.toys import Playground, until
+from tests.integration.toys import Playground
+from tests.integration.worker_process import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -289,7 +290,7 @@ async def test_a_broker_that_is_away_is_waited_for(how: str) -> None:
             await checking
         assert sent is None
         # The session may have expired meanwhile: then the write was refused, and the state recovered anew.
-        assert wrote is None or isinstance(wrote, StaleGenerationError)
+        assert wrote == () or isinstance(wrote, StaleGenerationError)
         assert {int(r.value) for r in await play.read(play.alerts)} == set(range(5))
         await put(broker.bootstrap, *tp, b"after")
 
@@ -358,10 +359,9 @@ async def test_two_topic_sets_are_kept_apart(bootstrap: str) -> None:
     other.topics = TopicSet("loops-toys", loops.inputs, 2)
     worker.app.agent(worker.app.attach(other.topics, other), name="other")(other._agent)
     worker.start()
-    await worker.ready()
-    await other.ready()
-    assert worker.recovered == {p: {} for p in range(4)}
-    assert other.recovered == {p: {} for p in range(2)}
+    # Topics made a moment ago may not be known in the first generation: then there is a second one.
+    await until(lambda: worker.recovered == {p: {} for p in range(4)}, 30)
+    await until(lambda: other.recovered == {p: {} for p in range(2)}, 30)
     await put(bootstrap, patients.inputs[0], 1, b"1")
     await put(bootstrap, loops.inputs[1], 1, b"2")
 

@@ -20,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from models.settings import Settings
 from streams.transport.changelog import Stamp, read_changelogs
+from tests.integration.worker_process import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,10 +227,3 @@ class Worker:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-
-
-async def until(condition: Callable[[], Any], seconds: float) -> None:
-    """Waits for an async condition."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - the other end is another process
-            await asyncio.sleep(0.05)
