@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     batch_max: int = Field(1000, ge=1, le=10_000, description="Most records of a partition handled at once")
     session_timeout: Seconds = Field(6.0, ge=6, description="Kafka's; the broker's least is 6 s by default")
     rebalance_timeout: Seconds = Field(10.0, ge=6)
-    max_message_bytes: int = Field(4 * 1024 * 1024, ge=64 * 1024, description="Largest input message")
+    max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024 * 1024, description="Largest input message")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("brokers")

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from models.alerts import Priority, Status
+from models.migrations import NEVER, migrate
 from models.records import (
     AlertResponse,
     LabResult,
@@ -27,14 +28,16 @@ from models.records import (
     Weight,
 )
 
-#: Version of the stored form. An older one is migrated, a newer one refuses to start.
-SCHEMA_VERSION: Final = 1
+#: Version of the stored form. An older one is migrated (models.migrations), a newer one refuses to start.
+SCHEMA_VERSION: Final = 2
 
 #: The longest window of any rule (a month of cramps, aluminium on a loop) with five days for late messages.
 #: An event older than this when it arrives raises nothing.
 LONGEST_WINDOW: Final = timedelta(days=35)
 #: A session of which no end is known is taken to be over after this (SLED runs longest).
 LONGEST_SESSION: Final = timedelta(hours=24)
+#: A subject of which nothing was heard for so long leaves the table, unless an alert is open or a deadline lives.
+RETIRE_AFTER: Final = timedelta(days=400)
 
 #: How many records of a kind are kept of one patient; the oldest go first and are counted.
 MAX_LABS: Final = 200
@@ -151,6 +154,8 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     id: str
     #: Has no default here: a default is not written, and would be read as the reader's own version.
     schema_version: int
+    #: Newest arrival of anything about it.
+    heard_at: datetime
     #: Hash of the rule settings of the last evaluation.
     rules: str = ""
     #: The clock at the last evaluation; none goes back behind it.
@@ -214,24 +219,27 @@ class StateCodec(Generic[StateT]):
 
     def new(self, subject: str) -> StateT:
         """The state of a subject of which nothing is known yet."""
-        return self.kind(id=subject, schema_version=SCHEMA_VERSION)
+        return self.kind(id=subject, schema_version=SCHEMA_VERSION, heard_at=NEVER)
 
     def encode(self, state: StateT) -> bytes:
         """The state's changelog value."""
         return _ENCODER.encode(state)
 
     def decode(self, raw: bytes) -> StateT:
-        """The state of a changelog value.
+        """The state of a changelog value, migrated where an older version of the product wrote it.
 
         Raises:
             NewerSchemaError: a newer version of the product wrote it.
+            msgspec.DecodeError: it is no state.
         """
         try:
             state = self._decoder.decode(raw)
         except msgspec.ValidationError:
             self._check_version(msgspec.json.decode(raw))
-            raise
+            state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
         self._check_version({"schema_version": state.schema_version})
+        if state.schema_version < SCHEMA_VERSION:
+            state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
         return state
 
     def _check_version(self, fields: dict[str, int]) -> None:

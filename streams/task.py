@@ -25,7 +25,7 @@ from typing import Any, Final, Generic
 from models.parsing import Rejected, RejectReason
 from models.settings import Settings
 from models.state import PatientState
-from streams.engine.partition import Told
+from streams.engine.partition import BEGINNING, Told
 from streams.engine.sessions import tell_session
 from streams.health import Health
 from streams.inbox import Inbox
@@ -45,6 +45,8 @@ SEEN_LAG: Final = timedelta(seconds=30)
 REST_SHARE: Final = 0.25
 #: The timer of a task.
 TICK_S: Final = 0.1
+#: How often a task looks for subjects to retire, by its clock.
+RETIRE_EVERY: Final = timedelta(days=1)
 #: Part of the largest message that the unsent transitions of one subject may take.
 OUTBOX_SHARE: Final = 8
 #: An event that took longer than this from its own time to its record counts as late.
@@ -80,6 +82,7 @@ class PartitionTask(Generic[StateT]):
         self._outbox_max = settings.max_message_bytes // OUTBOX_SHARE
         self._dirty_since: float | None = None
         self._handled_at = 0.0
+        self._retired_at = BEGINNING
         self._checked: set[str] = set()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -393,6 +396,7 @@ class PartitionTask(Generic[StateT]):
         """Say what there is to say, store every changed subject, then acknowledge the batches that changed them."""
         await self._say_everything()
         started = time.monotonic()
+        self._retire()
         done, self._done = self._done, []
         dirty, self._dirty = self._dirty, {}
         self._dirty_since = None
@@ -411,6 +415,17 @@ class PartitionTask(Generic[StateT]):
         if dirty:
             self._metrics.checkpoint_seconds.observe(time.monotonic() - started)
             self._metrics.checkpointed_keys.inc(len(dirty))
+
+    def _retire(self) -> None:
+        """Once a day by the clock: who has not been heard of for so long that nothing of them can matter."""
+        if self.subjects.now - self._retired_at < RETIRE_EVERY:
+            return
+        self._retired_at = self.subjects.now
+        for subject in self.subjects.retire():
+            key = subject.encode()
+            self._dirty[key] = None
+            self._unseen.pop(key, None)
+            del self._by_key[key]
 
     async def _write(self, entries: Mapping[bytes, bytes | None]) -> None:
         if entries:

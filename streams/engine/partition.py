@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic
 
 from models.alerts import AlertRecord
-from models.state import StateCodec
+from models.state import RETIRE_AFTER, StateCodec, SubjectState
 from streams.engine.change import Change
 from streams.engine.evaluate import Evaluator
 from streams.engine.lifecycle import NEW_SETTINGS, Cause
@@ -92,6 +92,7 @@ class Partition(Generic[StateT]):
             The subject's state, what filing changed, and the transitions that followed.
         """
         state = self.states.get(subject) or self.state_of(subject)
+        state.heard_at = max(state.heard_at, received_at)
         change = self._file(state, event, received_at, self.now)
         if not change.facets:
             return state, change, []
@@ -159,10 +160,16 @@ class Partition(Generic[StateT]):
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
 
-    def forget(self, subject: str) -> None:
-        """Drop a subject."""
-        self.states.pop(subject, None)
-        self._armed.pop(subject, None)
+    def retire(self) -> list[str]:
+        """Let go of subjects of which nothing was heard for `RETIRE_AFTER`; returns who they were.
+
+        No window reaches back that far, so nothing that can still come would find anything of theirs.
+        """
+        horizon = self.now - RETIRE_AFTER if self.now > BEGINNING else BEGINNING
+        gone = [state.id for state in self.states.values() if state.heard_at < horizon and not _is_live(state)]
+        for subject in gone:
+            del self.states[subject]
+        return gone
 
     def _arm(self, state: StateT) -> None:
         moment = min(state.looks.values(), default=None)
@@ -174,3 +181,8 @@ class Partition(Generic[StateT]):
             if len(self._deadlines) > 2 * len(self._armed) + _STALE_DEADLINES:
                 self._deadlines = [(at, subject) for subject, at in self._armed.items()]
                 heapq.heapify(self._deadlines)
+
+
+def _is_live(state: SubjectState) -> bool:
+    """Whether something is open, due or still to be sent."""
+    return bool(state.looks or state.outbox or any(alert.over_at is None for alert in state.alerts.values()))

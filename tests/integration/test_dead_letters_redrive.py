@@ -62,7 +62,7 @@ def unit(bootstrap: str) -> Unit:
         topic_prefix=f"{name}.",
         group=f"group-{name}",
         partitions=PARTITIONS,
-        max_message_bytes=65536,
+        max_message_bytes=1048576,
     )
     asyncio.run(ensure_topics(settings))
     return Unit(settings)
@@ -152,7 +152,7 @@ def test_what_cannot_be_sent_is_said_and_does_not_stop_the_rest(unit: Unit, caps
     unit.unusable(LABS, b"p-1", b"x" * 200, "invalid_json", limit=100)
     unit.unusable("alerts.session", b"p-1", b"{}", "invalid_json")
     unit.send(unit.settings.topic("dead-letters"), b"p-1", b"not ours", [])
-    unit.unusable(LABS, b"p-1", b"y" * 70_000, "invalid_json", limit=80_000)
+    unit.unusable(LABS, b"p-1", b"y" * 1_100_000, "invalid_json", limit=1_200_000)
     unit.unusable(LABS, b"p-1", b"good", "invalid_json")
     assert redrive(unit.settings) == 1
     lines = capsys.readouterr().out.splitlines()

@@ -34,7 +34,7 @@ WRONG = [
     ("DIALYSIS_CHECKPOINT_INTERVAL", "nan", "or less"),
     ("DIALYSIS_CHECKPOINT_INTERVAL", "61", "60.0 or less"),
     ("DIALYSIS_BATCH_MAX", "1.5", "a whole number"),
-    ("DIALYSIS_MAX_MESSAGE_BYTES", "1000", "65536 or more"),
+    ("DIALYSIS_MAX_MESSAGE_BYTES", "1000", "1048576 or more"),
     ("DIALYSIS_SESSION_TIMEOUT", "1", "6.0 or more"),
     ("DIALYSIS_LOG_LEVEL", "loud", "one of"),
 ]

@@ -11,8 +11,9 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 
 from models.alerts import AlertRecord, Priority, Reason, Status, Transition
+from models.migrations import NEVER
 from models.parsing import Parsed, parse_patient_event
-from models.state import AlertState, Entry, PatientState
+from models.state import SCHEMA_VERSION, AlertState, Entry, PatientState
 from streams.engine.change import Change
 from streams.health import Health
 from streams.mail import MOVED_FROM, Mail
@@ -107,8 +108,8 @@ def test_what_is_sent_on_keeps_everything_and_says_where_it_was(post: Post, capl
 
 @pytest.mark.parametrize("where", ["value", "key", "header"])
 def test_what_its_topic_would_refuse_with_one_more_header_is_a_dead_letter(where: str) -> None:
-    post = Post(max_message_bytes=65536)
-    large = b"x" * (65536 - 200)
+    post = Post(max_message_bytes=1048576)
+    large = b"x" * (1048576 - 200)
     key = ELSEWHERE
     if where == "key":
         key = next(k for n in range(100) if place(k := large + b"%d" % n) != 2)
@@ -184,7 +185,7 @@ def test_tombstones_and_signals_carry_no_cloudevents_headers(post: Post) -> None
 
 def test_what_is_shown_again_is_what_was_shown(post: Post) -> None:
     body = msgspec.json.encode(alert())
-    state = PatientState(id="p", schema_version=1)
+    state = PatientState(id="p", schema_version=SCHEMA_VERSION, heard_at=NEVER)
     state.alerts["a1"] = AlertState(
         alert_id="a1",
         rule="low_magnesium",

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from models import state as bounds
+from models.migrations import NEVER
 from models.state import SCHEMA_VERSION, LoopState, NewerSchemaError, PatientState, StateCodec
 from streams.engine.apply import apply
 from streams.rules.catalogue import parse_settings
@@ -83,8 +84,8 @@ def test_a_broken_record_is_an_error_and_not_an_empty_patient(raw: bytes) -> Non
 
 
 def test_a_new_subject_is_of_the_present_form() -> None:
-    assert PATIENTS.new("p1") == PatientState(id="p1", schema_version=SCHEMA_VERSION)
-    assert b'"schema_version":1' in PATIENTS.encode(PATIENTS.new("p1"))
+    assert PATIENTS.new("p1") == PatientState(id="p1", schema_version=SCHEMA_VERSION, heard_at=NEVER)
+    assert b'"schema_version":2' in PATIENTS.encode(PATIENTS.new("p1"))
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------

@@ -83,8 +83,8 @@ async def test_a_misplaced_record_that_is_unusable_is_judged_where_it_belongs(ka
 
 
 async def test_a_misplaced_record_too_large_to_carry_one_more_header_is_a_dead_letter(kafka: FakeKafka) -> None:
-    kafka.put("clinical-events", ELSEWHERE.encode(), b"x" * (65536 - 20), 1)
-    await Host(kafka, max_message_bytes=65536).settle()
+    kafka.put("clinical-events", ELSEWHERE.encode(), b"x" * (1048576 - 20), 1)
+    await Host(kafka, max_message_bytes=1048576).settle()
     (letter,) = kafka.sent
     assert letter.topic == PREFIX + "dead-letters"
     assert dict(letter.headers)["dl_reason"] == b"key_mismatch"

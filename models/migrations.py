@@ -1,0 +1,65 @@
+"""Stored state of older versions, brought to the present form step by step.
+
+Only the outermost fields are touched, as raw JSON: alerts and outboxes keep their bytes, so that what is sent again
+after an upgrade is what was sent before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+#: A stored state: its fields, each as the JSON that was stored.
+Fields = dict[str, msgspec.Raw]
+
+#: Before anything was heard.
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+class _Session1(msgspec.Struct):
+    first_at: datetime
+    told_at: datetime | None = None
+
+
+class _Times1(msgspec.Struct):
+    """Every field of version 1 that tells when something came."""
+
+    now: datetime | None = None
+    arrivals: dict[str, datetime] = {}
+    heard: dict[str, datetime] = {}
+    sessions: dict[str, _Session1] = {}
+
+
+def _from_1(fields: Fields) -> None:
+    """Version 2 keeps when something was last heard of a subject, so that it can be retired."""
+    times = msgspec.json.decode(msgspec.json.encode(fields), type=_Times1)
+    sessions = [moment for session in times.sessions.values() for moment in (session.first_at, session.told_at)]
+    moments = [times.now, *times.arrivals.values(), *times.heard.values(), *sessions]
+    fields["heard_at"] = _raw(max((moment for moment in moments if moment is not None), default=NEVER))
+
+
+#: What brings a state from this version to the next.
+_STEPS: Final[dict[int, Callable[[Fields], None]]] = {1: _from_1}
+
+
+def migrate(raw: bytes, to: int) -> bytes:
+    """A stored state in the form of version `to`; newer ones and what is no state stay as they are.
+
+    Raises:
+        msgspec.DecodeError: It is not a JSON object, or a field that the migration needs is ill-typed.
+    """
+    fields = msgspec.json.decode(raw, type=Fields)
+    version = msgspec.json.decode(fields.get("schema_version", msgspec.Raw(b"0")), type=int)
+    if version not in _STEPS:
+        return raw
+    for step in range(version, to):
+        _STEPS[step](fields)
+    fields["schema_version"] = _raw(to)
+    return msgspec.json.encode(fields)
