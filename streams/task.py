@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic
 
@@ -47,6 +48,8 @@ REST_SHARE: Final = 0.25
 TICK_S: Final = 0.1
 #: How often a task looks for subjects to retire, by its clock.
 RETIRE_EVERY: Final = timedelta(days=1)
+#: How many subjects are taken over without a pause for others.
+ADOPT_AT_ONCE: Final = 200
 #: Part of the largest message that the unsent transitions of one subject may take.
 OUTBOX_SHARE: Final = 8
 #: An event that took longer than this from its own time to its record counts as late.
@@ -97,11 +100,13 @@ class PartitionTask(Generic[StateT]):
     async def adopt(self, recovered: Recovered) -> None:
         """Take over what the changelog holds, and send again what may not have left, and what is open."""
         clock = recovered.pop(CLOCK_KEY, None)
-        states = [self.kind.codec.decode(value) for value in recovered.values()]
-        self._by_key = {state.id.encode(): state for state in states}
-        told = self.subjects.adopt(states)
+        values = iter(recovered.values())
+        while some := list(islice(values, ADOPT_AT_ONCE)):
+            states = [self.kind.codec.decode(value) for value in some]
+            self._by_key |= {state.id.encode(): state for state in states}
+            self._note(self.subjects.adopt(states))
+            await asyncio.sleep(0)  # whoever asks how we are is answered
         self._clock.adopt(clock)
-        self._note(told)
         self._write_again(recovered.shadowed)
         for key, state in self._by_key.items():
             self._mail.adopt(state)

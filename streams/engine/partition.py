@@ -68,12 +68,12 @@ class Partition(Generic[StateT]):
         told: list[Told[StateT]] = []
         for state in states:
             self.states[state.id] = state
-            if state.now is not None and state.now > self.now:
-                self.now = state.now
-        for state in self.states.values():
-            if state.rules != self._evaluator.settings.hash and state.now is not None:
-                alerts = self._evaluator.evaluate_all(state, state.now, NEW_SETTINGS)
-                told += [Told(state, alert) for alert in alerts]
+            if state.now is not None:
+                self.now = max(self.now, state.now)
+                if state.rules != self._evaluator.settings.hash:
+                    alerts = self._evaluator.evaluate_all(state, state.now, NEW_SETTINGS)
+                    told += [Told(state, alert) for alert in alerts]
+                    self._fired.append(state)  # to be stored: once is enough
             self._arm(state)
         return told
 
@@ -135,7 +135,7 @@ class Partition(Generic[StateT]):
         return sorted(told, key=lambda one: (one.alert.status.is_open, one.alert.rule, one.alert.alert_id))
 
     def take_fired(self) -> list[StateT]:
-        """The subjects whose deadlines fired since the last call: they changed, whether or not they tell it."""
+        """The subjects that were evaluated at a deadline, or under new settings, since the last call."""
         fired, self._fired = self._fired, []
         return fired
 

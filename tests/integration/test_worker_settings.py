@@ -11,11 +11,7 @@ import pytest
 
 from streams.broker.kafka import EmbeddedKafka
 from streams.topics import ensure_topics
-from tests.integration.unit_under_test import (
-    UnitUnderTest,
-    ago,
-    lab,
-)
+from tests.integration.unit_under_test import SILENT, UnitUnderTest, ago, lab
 from tests.integration.worker_process import COMMAND, WorkerProcess
 
 NOWHERE = {"DIALYSIS_BROKERS": "127.0.0.1:1", "DIALYSIS_HTTP": "127.0.0.1:0"}
@@ -183,3 +179,24 @@ async def test_a_port_in_use_is_one_sentence(bootstrap: str) -> None:
 
 def test_the_command_is_where_the_tests_look() -> None:
     assert COMMAND.exists()
+
+
+async def test_a_worker_with_other_rule_settings_judges_every_patient_anew(bootstrap: str, tmp_path: Path) -> None:
+    strict = tmp_path / "strict.toml"
+    strict.write_text(f"{SILENT}\n[low_magnesium.low]\n'mg/dL' = 1.5\n'mmol/L' = 0.6\n'meq/L' = 1.2\n")
+    async with UnitUnderTest(bootstrap, rules=SILENT) as unit:
+        patients = unit.subjects(12)
+        await unit.publish([lab(patient, 1.6 if number < 6 else 2.1) for number, patient in enumerate(patients)])
+        worker = await unit.start_worker()
+        await unit.until_told(count=6, rule="low_magnesium", transition="raised")
+        await unit.until_done()
+        await worker.stop()
+        before = {state["rules"] for state in (await unit.stored()).values()}
+        # Nothing comes: that the settings are others is reason enough.
+        again = await unit.start_worker(DIALYSIS_RULES=str(strict))
+        told = await unit.until_told(count=6, rule="low_magnesium", transition="resolved")
+        assert {(alert["reason"], alert["revision"]) for alert in told} == {("superseded", 2)}
+        await again.stop()
+        after = {state["rules"] for state in (await unit.stored()).values()}
+        assert len(before) == len(after) == 1
+        assert before != after

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fake_port import EPOCH, PREFIX, Crash, FakeKafka, Host, frozen, stamp
+from streams.port import CLOCK_KEY
+from tests.unit.fake_port import EPOCH, PREFIX, Crash, FakeKafka, Host, frozen, stamp, subjects
 from tests.unit.task_events import (
     DAY,
     ELSEWHERE,
@@ -303,6 +304,23 @@ async def test_changed_rule_settings_are_applied_to_what_was_recovered(kafka: Fa
     await Host(kafka, rules={"low_magnesium": {"low": {"mg/dL": 1.5, "mmol/L": 0.6, "meq/L": 1.2}}}).settle()
     assert kafka.told() == ["raised", "resolved"]
     assert kafka.transitions()[-1]["reason"] == "superseded"
+
+
+async def test_changed_rule_settings_are_stored_of_every_patient_and_applied_once(kafka: FakeKafka) -> None:
+    patients = subjects(0, 450)
+    for number, patient in enumerate(patients):
+        kafka.lab(patient, number, 1.6 if number % 10 == 0 else 2.0)
+    await Host(kafka).settle()
+    before = {json.loads(value)["rules"] for key, value in kafka.changelog.items() if key != CLOCK_KEY}
+    strict = {"low_magnesium": {"low": {"mg/dL": 1.5, "mmol/L": 0.6, "meq/L": 1.2}}}
+    await Host(kafka, rules=strict).settle()
+    after = {json.loads(value)["rules"] for key, value in kafka.changelog.items() if key != CLOCK_KEY}
+    assert len(before) == len(after) == 1
+    assert before != after
+    assert len(kafka.told(reason="superseded")) == 45
+    kafka.calls.clear()
+    await Host(kafka, rules=strict).start()
+    assert not [call for call in kafka.calls if call[0] == "write" and set(call[1]) - {CLOCK_KEY}]
 
 
 async def test_response_times_count_only_from_when_somebody_could_see_the_alert(kafka: FakeKafka) -> None:
