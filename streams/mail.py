@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -188,6 +189,11 @@ class Mail:
         for alert in state.alerts.values():
             if alert.over_at is None:
                 self._follow(alert.alert_id, alert.rule, alert.priority, is_open=True, value=bytes(alert.value))
+
+    def count_open(self) -> None:
+        """Tell the metrics of all open alerts again: they forget them with the partition."""
+        counts = Counter((rule, str(priority)) for rule, priority, _ in self._open.values())
+        self._metrics.open_alerts.replace(self._owner, counts)
 
     def open_alerts(self) -> list[Outgoing]:
         """The newest transition of each adopted alert, for readers of `alerts.active`."""

@@ -182,6 +182,7 @@ class PartitionTask(Generic[StateT]):
         self._rest = None
         self._checked.clear()
         self._clock.stand()
+        self._mail.count_open()
         self._stopping = False
 
     def lag(self) -> timedelta:

@@ -13,7 +13,7 @@ import pytest
 from models.topics import changelog
 from streams.transport.changelog import Stamp
 from tests.integration.unit_under_test import SILENT, UnitUnderTest, ago, lab, matching, telemetry
-from tests.integration.worker_process import until
+from tests.integration.worker_process import WorkerProcess, until
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ async def test_partitions_that_stay_with_their_worker_are_not_read_again(unit: U
     second = await unit.start_worker()
     await first.until_said(r"patients owns partitions \[.*\] \(2 kept\), 0 keys recovered")
     await second.until_said(r"patients owns partitions \[.*\] \(0 kept\), \d\d keys recovered")
+    assert [await open_alerts(worker) for worker in (first, second)] == [20, 20]
     # Who takes a partition shows its open alerts again; who keeps one has nothing to say.
     assert len(await unit.read("alerts.active")) == before + 20
     # What is kept is what is stored: it goes on where it was, and so does who takes it next.
@@ -39,9 +40,15 @@ async def test_partitions_that_stay_with_their_worker_are_not_read_again(unit: U
     await unit.until_told(count=20, transition="resolved")
     await first.stop()
     await second.until_said(r"patients owns partitions \[0, 1, 2, 3\] \(2 kept\), \d\d keys recovered")
+    await second.until_ready()
+    assert await open_alerts(second) == 20
     await unit.publish([lab(patient, 2.1, ago(10)) for patient in patients[20:]])
     await unit.until_told(count=40, transition="resolved")
     assert {alert["revision"] for alert in matching(await unit.alerts())} == {1, 2}
+
+
+async def open_alerts(worker: WorkerProcess) -> float:
+    return await worker.metric("dialysis_alerts_active", rule="low_magnesium", priority="medium")
 
 
 async def test_a_joining_worker_stops_the_others_for_less_than_a_second_and_a_half(unit: UnitUnderTest) -> None:
