@@ -194,9 +194,9 @@ class Worker:
         while True:
             await asyncio.sleep(TIMER_S)
             self._watch(app)
-            if time.monotonic() >= due and any(desk.tasks for desk in self._desks):
+            if time.monotonic() >= due and (statuses := self._statuses(app)):
                 due = time.monotonic() + STATUS_S
-                await sender.send_all(self._statuses())
+                await sender.send_all(statuses)
 
     def _assignment(self, app: App) -> None:
         """Partitions came or went. Until every desk has its state again, health waits for the recovery."""
@@ -235,21 +235,23 @@ class Worker:
                     for topic in desk.topics.topics:
                         self._health.polled(topic, number)
 
-    def _statuses(self) -> list[Outgoing]:
+    def _statuses(self, app: App) -> list[Outgoing]:
         """What readers of `worker-status` see: the clock of a partition, and how far it is behind."""
         topic, messages = self._settings.topic(WORKER_STATUS), []
         for desk in self._desks:
             if desk.kind.table != "patients":
                 continue
-            for number, task in desk.tasks.items():
-                known = bool(task.subjects.states)
+            recovering = app.recovering.get(desk.kind.table, set())
+            for number in sorted(desk.tasks.keys() | recovering):
+                task = None if number in recovering else desk.tasks[number]
+                known = task is not None and bool(task.subjects.states)
                 value = {
                     "partition": number,
-                    "now": task.subjects.now if known else None,
-                    "lag_seconds": round(task.lag().total_seconds(), 3) if known else None,
-                    "recovering": False,
-                    "current": task.is_current(),
-                    "patients": len(task.subjects.states),
+                    "now": task.subjects.now if task and known else None,
+                    "lag_seconds": round(task.lag().total_seconds(), 3) if task and known else None,
+                    "recovering": task is None,
+                    "current": task is not None and task.is_current(),
+                    "patients": len(task.subjects.states) if task else 0,
                     "rules_hash": self._rules.hash,
                     "at": datetime.now(UTC),
                 }

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
@@ -106,6 +107,8 @@ class App(faust.App):
     settings: Settings
     attached: list[Attached]
     recovery_seconds: float | None = None
+    #: The partitions of each table that are being recovered.
+    recovering: Mapping[str, set[int]] = MappingProxyType({})
 
     # -- assembling
 

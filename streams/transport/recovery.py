@@ -51,6 +51,8 @@ class Recovery(FaustRecovery):
                     break
             except StaleGenerationError as error:
                 log.warning("Partitions were lost before they were taken over: %s", error)
+            finally:
+                self.app.recovering = {}
 
     @Service.task
     async def _slurp_changelogs(self) -> None:
@@ -77,6 +79,7 @@ class Recovery(FaustRecovery):
         consumer.interrupt()
         assigned = {TP(*tp) for tp in consumer.assignment()}
         owned = {attached.topics.table: attached.partitions_of(assigned) for attached in app.attached}
+        app.recovering = owned
         inputs = [tp for tp in assigned if tp.topic not in app.tables.changelog_topics]
 
         wanted = {a.changelog: owned[a.topics.table] for a in app.attached}
