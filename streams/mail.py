@@ -197,11 +197,19 @@ class Mail:
 
     def open_alerts(self) -> list[Outgoing]:
         """The newest transition of each adopted alert, for readers of `alerts.active`."""
-        return [
-            Outgoing(self._active, alert_id.encode(), value, self._repeated_headers(alert_id, value), self._partition)
-            for alert_id, (_, _, value) in self._open.items()
-            if value
-        ]
+        return [self.shown_again(alert_id, value) for alert_id, (_, _, value) in self._open.items() if value]
+
+    def shown_again(self, alert_id: str, value: bytes | None) -> Outgoing:
+        """The newest transition of an alert, or its tombstone, for readers of `alerts.active`."""
+        headers = () if value is None else self._repeated_headers(alert_id, value)
+        return Outgoing(self._active, alert_id.encode(), value, headers, self._partition)
+
+    def open_again(self, alert_id: str, states: Iterable[SubjectState]) -> Outgoing | None:
+        """An alert that a late tombstone hides, if it is open."""
+        if alert_id not in self._open:
+            return None
+        value = next(bytes(state.alerts[alert_id].value) for state in states if alert_id in state.alerts)
+        return self.shown_again(alert_id, value)
 
     def session(self, session_id: str, value: bytes) -> Outgoing:
         """A message for `sessions.active`, on the patient's partition number."""

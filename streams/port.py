@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol
 
+import msgspec
+
 from models.parsing import Parsed, Rejected
 from models.state import StateCodec
 from streams.engine.partition import Partition
@@ -15,6 +17,18 @@ from streams.transport.api import TP
 
 #: The changelog key of a task's clock. No subject can have it: `#` is in no id of the contract.
 CLOCK_KEY: Final = b"#clock"
+
+
+class Shown(msgspec.Struct):
+    """As much of an alert on `alerts.active` as tells whose it is and whether it is the newest."""
+
+    revision: int
+    patient_id: str | None = None
+    water_loop_id: str | None = None
+
+
+#: An alert's id, and what was said of it; None for a tombstone.
+Word = tuple[str, Shown | None]
 
 
 class Port(Protocol):

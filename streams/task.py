@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from operator import attrgetter
@@ -32,7 +32,7 @@ from streams.health import Health
 from streams.inbox import Inbox
 from streams.mail import Mail
 from streams.outgoing import Outgoing
-from streams.port import CLOCK_KEY, Kind, Port
+from streams.port import CLOCK_KEY, Kind, Port, Shown, Word
 from streams.rules.base import StateT
 from streams.task_clock import END_CONFIRMED_S, TaskClock
 from streams.telemetry import Metrics
@@ -184,6 +184,31 @@ class PartitionTask(Generic[StateT]):
         self._clock.stand()
         self._mail.count_open()
         self._stopping = False
+
+    async def correct(self, words: Iterable[Word]) -> None:
+        """Answer what is the last word on an alert on `alerts.active`, and is older than ours: ours again.
+
+        Of an alert that is over and forgotten the last word is a tombstone.
+        """
+        async with self._lock:
+            await self._say_everything()
+            messages = [message for alert_id, shown in words if (message := self._correction(alert_id, shown))]
+            if messages:
+                log.warning("%d alerts on alerts.active were not as they are: said again", len(messages))
+                await self._port.send_all(messages)
+
+    def _correction(self, alert_id: str, shown: Shown | None) -> Outgoing | None:
+        if shown is None:
+            return self._mail.open_again(alert_id, self._by_key.values())
+        # The alert of a patient is none of a loop's, and the other way round.
+        owner = shown.patient_id if self.kind.subject == "patient_id" else shown.water_loop_id
+        if owner is None or (shown.patient_id is None) == (self.kind.subject == "patient_id"):
+            return None
+        state = self._by_key.get(owner.encode())
+        alert = state.alerts.get(alert_id) if state else None
+        if alert is None or alert.tombstoned:
+            return self._mail.shown_again(alert_id, None)
+        return self._mail.shown_again(alert_id, bytes(alert.value)) if shown.revision < alert.revision else None
 
     def lag(self) -> timedelta:
         """How far behind the world the task is: nothing once all there is was handled, else as its clock says.

@@ -30,6 +30,7 @@ from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
 from streams.http_server import AddressError, HttpServer
 from streams.outgoing import Outgoing, Sender
+from streams.picture import Picture
 from streams.port import Kind
 from streams.rules.catalogue import RuleSettings, RuleSettingsError, load_settings
 from streams.telemetry import Metrics
@@ -101,11 +102,14 @@ class Worker:
                 for kind in self._kinds()
             ]
             status = asyncio.create_task(self._tell_status(app), name="status")
-            status.add_done_callback(self._status_ended)
+            picture = asyncio.create_task(Picture(app, self._settings, self._desks).watch(), name="picture")
+            for task in (status, picture):
+                task.add_done_callback(self._ended)
             try:
                 await run_app(app, self._stop)
             finally:
                 status.cancel()
+                picture.cancel()
         except PartitionCountError as error:
             print(error, file=sys.stderr)
             return WRONG_USE
@@ -127,9 +131,9 @@ class Worker:
         self._error = self._error or error
         self._stop.set()
 
-    def _status_ended(self, status: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         """Without its status a worker works unseen, and readers of `worker-status` take it for dead."""
-        if not status.cancelled() and (error := status.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
     def _kinds(self) -> tuple[Kind[PatientState], Kind[LoopState]]:

@@ -95,3 +95,22 @@ async def test_a_zombies_late_record_is_noticed_and_written_over(unit: UnitUnder
 
     await worker.until(last, 10, "our record after the zombie's")
     assert not re.search("failed", worker.said)
+
+
+async def test_a_zombies_late_word_on_alerts_active_is_answered(unit: UnitUnderTest) -> None:
+    patient = unit.subjects(1, partition=2)[0]
+    worker = await unit.start_worker()
+    await unit.publish([lab(patient, 1.5)])
+    await unit.until_told(rule="low_magnesium", transition="raised")
+    (raised,) = [record for record in await unit.read("alerts.active") if record.value]
+    await unit.publish([lab(patient, 2.1)])
+    await unit.until_told(rule="low_magnesium", transition="resolved")
+    # Frozen before it could send what it had stored, and awake again.
+    await unit.publish_raw(raised.topic, raised.partition, raised.key, raised.value, list(raised.headers))
+    await worker.until_said("alerts on alerts.active were not as they are", 20)
+
+    async def last() -> bool:
+        records = [record for record in await unit.read("alerts.active") if record.key == raised.key]
+        return b'"resolved"' in records[-1].value
+
+    await worker.until(last, 10, "the owner's word after the zombie's")

@@ -1,0 +1,110 @@
+"""Watching over `alerts.active`: what a worker wrote there that had lost the partition is put right by its owner.
+
+    zombie     outbox stored ── fence passed ── frozen ··································· sends revision 1
+    successor                                    sends 1 again, 2 (resolved), a tombstone ─┐
+    log                                                                1     2     ∅     1 ▼ → ∅ again
+
+A reader that holds on to the newest revision is not misled, but compaction keeps the last record of a key, and then a
+screen that starts sees an alert that nobody will ever close. So the owner reads the topic as a screen does, from where
+it stood at the takeover; what has been the last word on an alert for a while and is not its own is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from models.settings import Settings
+from models.topics import ALERTS_ACTIVE
+from streams.port import Shown, Word
+from streams.transport import StaleGenerationError
+
+if TYPE_CHECKING:
+    from streams.agents import Desk
+    from streams.transport import App
+
+log = logging.getLogger(__name__)
+
+_Consumer: Any = AIOKafkaConsumer
+#: A record is judged when it has been the last of its key for so long: until then our own next word may be under way.
+SETTLED_S: Final = 5.0
+#: Alerts are few: the broker answers when there is something, or after this.
+_FETCH_WAIT_MS: Final = 2000
+_RETRY_S: Final = 1.0
+_decode: Final = msgspec.json.Decoder(Shown).decode
+
+
+class Picture:
+    """Reads what `alerts.active` says of this worker's partitions and lets their tasks correct it."""
+
+    def __init__(self, app: App, settings: Settings, desks: Sequence[Desk[Any]]) -> None:
+        self._app, self._settings, self._desks = app, settings, desks
+        self._topic = settings.topic(ALERTS_ACTIVE)
+
+    async def watch(self) -> None:
+        """Watch until cancelled; a broker that is away is waited for."""
+        while True:
+            try:
+                await self._watch()
+            except KafkaError as error:
+                log.warning("Reading %s failed, trying again: %r", self._topic, error)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _watch(self) -> None:
+        consumer = _Consumer(
+            bootstrap_servers=self._settings.brokers,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+        )
+        await consumer.start()
+        try:
+            generation: int | None = None
+            waiting: dict[tuple[int, bytes], tuple[float, bytes | None]] = {}
+            while True:
+                if not all(desk.ready for desk in self._desks):
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                if generation != self._app.generation:
+                    generation = self._app.generation
+                    await self._take_over(consumer)
+                    waiting.clear()
+                if not consumer.assignment():
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                now = time.monotonic()
+                for tp, records in (await consumer.getmany(timeout_ms=1000)).items():
+                    waiting |= {(tp.partition, record.key): (now, record.value) for record in records}
+                settled = {place: value for place, (at, value) in waiting.items() if at < now - SETTLED_S}
+                waiting = {place: known for place, known in waiting.items() if place not in settled}
+                await self._judge(settled)
+        finally:
+            await consumer.stop()
+
+    async def _take_over(self, consumer: Any) -> None:
+        """Start behind what is there: the tasks have just said anew what is open."""
+        numbers = {number for desk in self._desks for number in desk.tasks}
+        tps = [TopicPartition(self._topic, number) for number in sorted(numbers)]
+        consumer.assign(tps)
+        for tp, end in (await consumer.end_offsets(tps)).items() if tps else ():
+            consumer.seek(tp, end)
+
+    async def _judge(self, settled: dict[tuple[int, bytes], bytes | None]) -> None:
+        said: dict[int, list[Word]] = {}
+        for (number, key), value in settled.items():
+            said.setdefault(number, []).append((key.decode(), None if value is None else _decode(value)))
+        for number, words in said.items():
+            for desk in self._desks:
+                task = desk.tasks.get(number)
+                if task is not None:
+                    try:
+                        await task.correct(words)
+                    except StaleGenerationError:
+                        log.info("%s[%d] was lost meanwhile", desk.kind.table, number)
