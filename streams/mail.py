@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -165,9 +166,20 @@ class Mail:
         waiting, self._extra = self._extra, []
         return waiting
 
-    def of_outbox(self, entries: Iterable[Entry]) -> list[Outgoing]:
-        """The messages of outboxes, in order."""
-        return [message for entry in entries for message in self._of_entry(entry)]
+    def of_outboxes(self, outboxes: Iterable[Iterable[Entry]], told: Iterable[Noted]) -> list[Outgoing]:
+        """The messages of several subjects, in the order in which their transitions were made.
+
+        Each subject's own order stays; what a predecessor left behind was made before everything noted.
+        """
+        places = {f"{alert.alert_id}:{alert.revision}": place for place, (alert, _) in enumerate(told, 1)}
+        placed: list[tuple[int, Entry]] = []
+        for entries in outboxes:
+            place = 0
+            for entry in entries:
+                place = max(place, places.get(entry.ce_id, 0))
+                placed.append((place, entry))
+        placed.sort(key=itemgetter(0))
+        return [message for _, entry in placed for message in self._of_entry(entry)]
 
     def take_told(self) -> list[Noted]:
         """The transitions noted until now; `acknowledged` counts them when the broker has them."""

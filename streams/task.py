@@ -408,8 +408,8 @@ class PartitionTask(Generic[StateT]):
         encode = self.kind.codec.encode
         stored = {key: encode(state) for key, state in talking.items()}
         lengths = {key: len(state.outbox) for key, state in talking.items()}
-        messages = self._mail.of_outbox([entry for state in talking.values() for entry in state.outbox])
         waiting, told = self._mail.take_waiting(), self._mail.take_told()
+        messages = self._mail.of_outboxes([state.outbox for state in talking.values()], told)
         if waiting:
             await self._port.send_all(waiting)
         await self._write(stored)

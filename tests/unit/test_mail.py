@@ -141,7 +141,7 @@ def test_a_dead_letter_is_counted_and_weighs_on_readiness(post: Post) -> None:
 
 def test_a_transition_goes_to_its_family_and_to_alerts_active_with_the_same_headers(post: Post) -> None:
     entry = Entry("alerts.cramp", "p", msgspec.Raw(b'{"a":1}'), "id-1:3", "dialysis.alert.updated")
-    family, active = post.mail.of_outbox([entry])
+    family, active = post.mail.of_outboxes([[entry]], [])
     assert (family.topic, family.key, family.value, family.partition) == (
         PREFIX + "alerts.cramp",
         b"p",
@@ -174,7 +174,8 @@ def test_tombstones_and_signals_carry_no_cloudevents_headers(post: Post) -> None
         Entry("unit-signals", "loop", msgspec.Raw(b"{}")),
     ]
     found = [
-        (m.topic.removeprefix(PREFIX), m.key, m.value, m.headers, m.partition) for m in post.mail.of_outbox(entries)
+        (m.topic.removeprefix(PREFIX), m.key, m.value, m.headers, m.partition)
+        for m in post.mail.of_outboxes([entries], [])
     ]
     assert found == [
         ("alerts.active", b"id-1", None, (), 2),
