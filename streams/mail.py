@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ _SOURCE: Final = b"/dialysis-alerts"
 MOVED_FROM: Final = "dl_moved_from"
 #: What the header, and being in a batch of its own, add to a record.
 _MOVED_BYTES: Final = 256
+#: Who takes a partition says the last word again on alerts that ended no longer ago.
+LAST_WORD: Final = timedelta(days=1)
 _NO_VALUE: Final = bytes(NO_VALUE)
 _partition_of = DefaultPartitioner()
 
@@ -109,6 +111,8 @@ class Mail:
         self._told: list[Noted] = []
         #: Open alerts: id to rule, priority and newest bytes.
         self._open: dict[str, tuple[str, Priority, bytes]] = {}
+        #: Adopted alerts that are over: id to newest bytes, none once the tombstone was sent.
+        self._over: dict[str, bytes] = {}
         self._moved_topics: set[str] = set()
 
     # -- input side
@@ -196,20 +200,28 @@ class Mail:
                 self._metrics.event_to_alert_seconds.labels(alert.family).observe(seconds)
             self._follow(alert.alert_id, alert.rule, alert.priority, is_open=alert.status.is_open)
 
-    def adopt(self, state: SubjectState) -> None:
-        """Take over the open alerts of a recovered subject."""
+    def adopt(self, state: SubjectState, now: datetime) -> None:
+        """Take over the alerts of a recovered subject."""
         for alert in state.alerts.values():
             if alert.over_at is None:
                 self._follow(alert.alert_id, alert.rule, alert.priority, is_open=True, value=bytes(alert.value))
+            elif now - alert.over_at <= LAST_WORD:
+                self._over[alert.alert_id] = b"" if alert.tombstoned else bytes(alert.value)
 
     def count_open(self) -> None:
         """Tell the metrics of all open alerts again: they forget them with the partition."""
         counts = Counter((rule, str(priority)) for rule, priority, _ in self._open.values())
         self._metrics.open_alerts.replace(self._owner, counts)
 
-    def open_alerts(self) -> list[Outgoing]:
-        """The newest transition of each adopted alert, for readers of `alerts.active`."""
-        return [self.shown_again(alert_id, value) for alert_id, (_, _, value) in self._open.items() if value]
+    def last_words(self) -> list[Outgoing]:
+        """The newest there is to say of each adopted alert, for readers of `alerts.active`.
+
+        Also of those that are over: a predecessor that was frozen may have shown them open after they ended, and
+        compaction keeps the last record of a key.
+        """
+        over, self._over = self._over, {}
+        shown = {alert_id: value for alert_id, (_, _, value) in self._open.items() if value}
+        return [self.shown_again(alert_id, value or None) for alert_id, value in (shown | over).items()]
 
     def shown_again(self, alert_id: str, value: bytes | None) -> Outgoing:
         """The newest transition of an alert, or its tombstone, for readers of `alerts.active`."""

@@ -109,7 +109,7 @@ class PartitionTask(Generic[StateT]):
         self._clock.adopt(clock)
         self._write_again(recovered.shadowed)
         for key, state in self._by_key.items():
-            self._mail.adopt(state)
+            self._mail.adopt(state, self.subjects.now)
             if state.outbox:
                 self._talking[key] = state
             if any(alert.over_at is None and alert.seen_at is None for alert in state.alerts.values()):
@@ -121,7 +121,7 @@ class PartitionTask(Generic[StateT]):
                         self._dirty[key] = state
         async with self._lock:
             await self._say_everything()
-            await self._port.send_all(self._mail.open_alerts())
+            await self._port.send_all(self._mail.last_words())
             await self._checkpoint()
 
     async def put(self, batch: Batch) -> None:

@@ -13,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from models.alerts import AlertRecord, Priority, Reason, Status, Transition
 from models.migrations import NEVER
 from models.parsing import Parsed, parse_patient_event
-from models.state import SCHEMA_VERSION, AlertState, Entry, PatientState
+from models.state import NO_VALUE, SCHEMA_VERSION, AlertState, Entry, PatientState
 from streams.engine.change import Change
 from streams.health import Health
 from streams.mail import MOVED_FROM, Mail
@@ -184,27 +184,46 @@ def test_tombstones_and_signals_carry_no_cloudevents_headers(post: Post) -> None
     ]
 
 
+def kept(name: str, **more: Any) -> AlertState:
+    """An alert as a patient's state has it."""
+    fields: dict[str, Any] = {
+        "rule": "low_magnesium",
+        "key": "k",
+        "revision": 1,
+        "status": Status.ACTIVE,
+        "priority": Priority.HIGH,
+        "onset_at": EPOCH,
+        "at": EPOCH,
+        "value": msgspec.Raw(msgspec.json.encode(alert())),
+        "shown": "",
+        "anchors": [],
+        "grounds": [],
+        "known_at": EPOCH,
+        "level_known_at": EPOCH,
+    }
+    return AlertState(alert_id=name, **(fields | more))
+
+
+def test_what_is_over_is_said_again_for_a_day(post: Post) -> None:
+    """A predecessor that was frozen may have shown it open since; compaction would keep that."""
+    ended = EPOCH - timedelta(hours=23)
+    state = PatientState(id="p", schema_version=SCHEMA_VERSION, heard_at=NEVER)
+    state.alerts["over"] = kept("over", status=Status.RESOLVED, over_at=ended)
+    state.alerts["buried"] = kept("buried", status=Status.RESOLVED, over_at=ended, tombstoned=True, value=NO_VALUE)
+    state.alerts["old"] = kept("old", over_at=EPOCH - timedelta(hours=25), tombstoned=True, value=NO_VALUE)
+    post.mail.adopt(state, EPOCH)
+    found = {message.key: (message.value, message.partition) for message in post.mail.last_words()}
+    assert found == {b"over": (msgspec.json.encode(alert()), 2), b"buried": (None, 2)}
+    assert post.mail.last_words() == []
+    assert post.value("dialysis_alerts_active", rule="low_magnesium", priority="high") == 0
+
+
 def test_what_is_shown_again_is_what_was_shown(post: Post) -> None:
     body = msgspec.json.encode(alert())
     state = PatientState(id="p", schema_version=SCHEMA_VERSION, heard_at=NEVER)
-    state.alerts["a1"] = AlertState(
-        alert_id="a1",
-        rule="low_magnesium",
-        key="k",
-        revision=1,
-        status=Status.ACTIVE,
-        priority=Priority.HIGH,
-        onset_at=EPOCH,
-        at=EPOCH,
-        value=msgspec.Raw(body),
-        shown="",
-        anchors=[],
-        grounds=[],
-        known_at=EPOCH,
-        level_known_at=EPOCH,
-    )
-    post.mail.adopt(state)
-    (message,) = post.mail.open_alerts()
+    state.alerts["a1"] = kept("a1")
+    post.mail.adopt(state, EPOCH)
+    (message,) = post.mail.last_words()
     assert (message.topic, message.key, message.value, message.partition) == (PREFIX + "alerts.active", b"a1", body, 2)
     headers = dict(message.headers)
     assert (headers["ce_id"], headers["ce_type"]) == (b"a1:1", b"dialysis.alert.raised")

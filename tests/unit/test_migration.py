@@ -14,7 +14,7 @@ from models.state import SCHEMA_VERSION, LoopState, PatientState, StateCodec
 from streams.rules.catalogue import parse_settings
 from tests.unit.fake_port import PREFIX, FakeKafka, Host, loops
 from tests.unit.task_events import DAY
-from tests.unit.test_task_crash import busy_day, everything, undisturbed
+from tests.unit.whole_day import busy_day, everything, undisturbed
 
 STORED = Path(__file__).parent / "data" / "changelog-v1.jsonl"
 

@@ -52,8 +52,9 @@ async def test_what_was_applied_is_skipped_and_counted(kafka: FakeKafka) -> None
     kafka.lab(P1, 2, 2.0)
     await Host(kafka).settle()
     kafka.committed.clear()
+    host = await Host(kafka).start()
     sent = len(kafka.sent)
-    host = await Host(kafka).settle()
+    await host.settle()
     assert len(kafka.sent) == sent
     assert host.metric("dialysis_duplicate_events_total", topic=PREFIX + "lab-results") == 2
     assert kafka.committed == {PREFIX + "lab-results": 2}
