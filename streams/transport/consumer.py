@@ -219,17 +219,26 @@ class Producer(driver.Producer):
 
     Guarantees: no attempt to send a batch begins later than the request timeout after the batch was made.
     aiokafka looks at a batch's age when an attempt has failed only, and may hold it up after that for as long
-    as the broker's address cannot be learnt: a write could leave long after it was allowed.
+    as the broker's address cannot be learnt: a write could leave long after it was allowed. Nor does one begin
+    that might end after the partitions went to somebody else: who was frozen since the look at the fence sends
+    nothing of an old generation, but for what was on its way through the socket.
     """
+
+    app: App
 
     def _new_producer(self, transactional_id: str | None = None) -> Any:
         producer: Any = super()._new_producer(transactional_id)
         accumulator = producer._message_accumulator
         drain_by_nodes = accumulator.drain_by_nodes
+        attempt_s = producer._request_timeout_ms / 1000
 
         def drain(ignore_nodes: Any, muted_partitions: Any = frozenset()) -> Any:
+            heartbeat = self.app.heartbeat_at
+            frozen = heartbeat is not None and (
+                time.monotonic() - heartbeat > self.app.settings.session_timeout - attempt_s
+            )
             for tp in [tp for tp in accumulator._batches if tp not in muted_partitions]:
-                while (waiting := accumulator._batches.get(tp)) and waiting[0].expired():
+                while (waiting := accumulator._batches.get(tp)) and (frozen or waiting[0].expired()):
                     accumulator._pop_batch(tp).failure(exception=KafkaTimeoutError())
             return drain_by_nodes(ignore_nodes=ignore_nodes, muted_partitions=muted_partitions)
 

@@ -16,7 +16,7 @@ from streams import outgoing
 from streams.checkpoint import ChangelogWriter
 from streams.outgoing import NeverSendsError
 from streams.transport import TP, StaleGenerationError, TopicSet, create_app
-from streams.transport.app import HEARTBEAT_SHARE, REQUEST_SHARE, Claim
+from streams.transport.app import HEARTBEAT_SHARE, REQUEST_SHARE, App, Claim
 from streams.transport.changelog import Stamp
 
 TOPICS = TopicSet("toys", ("in",), 1)
@@ -154,11 +154,35 @@ def test_the_shares_of_the_session_leave_no_time_for_two_owners() -> None:
     assert HEARTBEAT_SHARE > 2 / 6
 
 
-async def test_no_attempt_begins_after_a_batch_has_expired() -> None:
+def unstarted_producer() -> tuple[Any, Any]:
+    """The app's producer and what it has to send."""
     transport: Any = create_app(SETTINGS).producer
     producer = transport._new_producer()
     accumulator = producer._message_accumulator
     accumulator._cluster = SimpleNamespace(leader_for_partition=lambda _: 1)
+    return producer, accumulator
+
+
+@pytest.mark.parametrize(("age", "leaves"), [(HEARTBEAT_SHARE + REQUEST_SHARE, True), (1.01 - REQUEST_SHARE, False)])
+async def test_no_attempt_begins_that_may_end_in_another_generation(
+    monkeypatch: pytest.MonkeyPatch, age: float, leaves: bool
+) -> None:
+    """Whoever was frozen after the fence let it pass has a batch that is made just now."""
+    producer, accumulator = unstarted_producer()
+    heartbeat = time.monotonic() - SETTINGS.session_timeout * age
+    monkeypatch.setattr(App, "heartbeat_at", heartbeat)
+    made = await accumulator.add_message(TopicPartition("t", 0), b"k", b"v", 1)
+    await asyncio.sleep(0.01)
+    nodes, _ = accumulator.drain_by_nodes(ignore_nodes=set(), muted_partitions=set())
+    assert bool(nodes) is leaves
+    assert made.done() is not leaves
+    if not leaves:
+        assert isinstance(made.exception(), KafkaTimeoutError)
+    producer._closed = True  # it was never started
+
+
+async def test_no_attempt_begins_after_a_batch_has_expired() -> None:
+    producer, accumulator = unstarted_producer()
     old, new = TopicPartition("t", 0), TopicPartition("t", 1)
     expired = await accumulator.add_message(old, b"k", b"v", 1)
     accumulator._batches[old][0]._ttl = 0
