@@ -16,11 +16,13 @@ from models.topics import PATIENT_TOPICS
 from streams.broker.kafka import EmbeddedKafka
 from streams.topics import ensure_topics
 from tests.integration.traffic import (
-    Expected,
+    OPEN,
     Record,
     busy_days,
+    busy_unit,
     evaluated,
-    nothing_lost_nothing_extra,
+    everything_adds_up,
+    reached,
     read_back,
     told_by_workers,
 )
@@ -28,55 +30,12 @@ from tests.integration.unit_under_test import (
     SILENT,
     UnitUnderTest,
     ago,
-    headers_of,
     lab,
     matching,
     repeats_are_identical,
     telemetry,
 )
 from tests.integration.worker_process import WorkerProcess, until
-
-
-def busy_unit(bootstrap: str, **more: Any) -> UnitUnderTest:
-    """A unit whose past waits for a worker."""
-    return UnitUnderTest(bootstrap, own_time=True, rules=SILENT, **more)
-
-
-async def everything_adds_up(unit: UnitUnderTest, expected: Expected) -> int:
-    """At the log's end, with every alert as it must be and nothing twice but in the same bytes."""
-    await unit.until_done(90)
-    repeats = await nothing_lost_nothing_extra(unit, expected.told)
-    alerts = await unit.alerts()
-    repeats_are_identical(alerts)
-    for record in alerts:
-        alert = json.loads(record.value)
-        assert headers_of(record)["ce_id"] == f"{alert['alert_id']}:{alert['revision']}".encode()
-    await the_picture_is_right(unit, expected)
-    return repeats
-
-
-async def the_picture_is_right(unit: UnitUnderTest, expected: Expected) -> None:
-    """A reader of `alerts.active` that drops what goes back in revision ends with the alerts that are open."""
-    newest: dict[bytes, Any] = {}
-    for record in await unit.read("alerts.active"):
-        alert = json.loads(record.value) if record.value else None
-        known = newest.get(record.key)
-        if alert is None or known is None or alert["revision"] >= known["revision"]:
-            newest[record.key] = alert
-    found = {key.decode() for key, alert in newest.items() if alert and alert["patient_id"] and alert["status"] in OPEN}
-    assert found == {alert.alert_id for _, alert in expected.open}
-
-
-OPEN = ("active", "acknowledged", "snoozed")
-
-
-async def reached(unit: UnitUnderTest, worker: WorkerProcess, count: int) -> None:
-    """Wait until so many records are behind the committed offsets."""
-
-    async def look() -> bool:
-        return await unit.handled() >= count
-
-    await worker.until(look, 60, f"{count} records handled")
 
 
 async def test_kill_9_in_the_middle_of_100_000_waiting_events_loses_nothing(bootstrap: str) -> None:

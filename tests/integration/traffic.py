@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from models.alerts import alert_id
 from models.parsing import Rejected, parse_patient_event
@@ -17,20 +17,30 @@ from streams.engine.factory import patient_partition
 from streams.engine.partition import Partition
 from streams.rules.catalogue import RuleSettings, parse_settings
 from tests.integration.unit_under_test import (
+    SILENT,
     Message,
     UnitUnderTest,
     event,
+    headers_of,
     lab,
+    repeats_are_identical,
     response,
     session_started,
     symptom,
     telemetry,
 )
+from tests.integration.worker_process import WorkerProcess
 
 RETENTION = timedelta(minutes=15)
 #: After the last record nothing may come due for as long as a test can take.
 QUIET = timedelta(minutes=20)
+OPEN: Final = ("active", "acknowledged", "snoozed")
 QUIET_RULES: dict[str, Any] = {"responses": {"high": [], "medium": []}}
+
+
+def busy_unit(bootstrap: str, **more: Any) -> UnitUnderTest:
+    """A unit whose past waits for a worker."""
+    return UnitUnderTest(bootstrap, own_time=True, rules=SILENT, **more)
 
 
 def busy_days(unit: UnitUnderTest, count: int, *, seed: int = 1, patients: int = 60) -> list[Message]:
@@ -284,3 +294,37 @@ async def nothing_lost_nothing_extra(unit: UnitUnderTest, expected: Told) -> int
 
 def _shown(told: Told, names: Iterable[tuple[str, int]]) -> str:
     return told[min(names)][2].decode()[:1200]
+
+
+async def everything_adds_up(unit: UnitUnderTest, expected: Expected) -> int:
+    """At the log's end, with every alert as it must be and nothing twice but in the same bytes."""
+    await unit.until_done(90)
+    repeats = await nothing_lost_nothing_extra(unit, expected.told)
+    alerts = await unit.alerts()
+    repeats_are_identical(alerts)
+    for record in alerts:
+        alert = json.loads(record.value)
+        assert headers_of(record)["ce_id"] == f"{alert['alert_id']}:{alert['revision']}".encode()
+    await the_picture_is_right(unit, expected)
+    return repeats
+
+
+async def the_picture_is_right(unit: UnitUnderTest, expected: Expected) -> None:
+    """A reader of `alerts.active` that drops what goes back in revision ends with the alerts that are open."""
+    newest: dict[bytes, Any] = {}
+    for record in await unit.read("alerts.active"):
+        alert = json.loads(record.value) if record.value else None
+        known = newest.get(record.key)
+        if alert is None or known is None or alert["revision"] >= known["revision"]:
+            newest[record.key] = alert
+    found = {key.decode() for key, alert in newest.items() if alert and alert["patient_id"] and alert["status"] in OPEN}
+    assert found == {alert.alert_id for _, alert in expected.open}
+
+
+async def reached(unit: UnitUnderTest, worker: WorkerProcess, count: int) -> None:
+    """Wait until so many records are behind the committed offsets."""
+
+    async def look() -> bool:
+        return await unit.handled() >= count
+
+    await worker.until(look, 60, f"{count} records handled")

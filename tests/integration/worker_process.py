@@ -119,6 +119,19 @@ class WorkerProcess:
                 return float(found[2])
         return 0.0
 
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
+    async def until_frozen(self, seconds: float = 20) -> None:
+        """Wait until it has stopped, by its own hand or ours."""
+        asked = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        await self.until(lambda: os.waitid(os.P_PID, self.process.pid, asked), seconds, "SIGSTOP")
+
     def kill(self) -> None:
         """`kill -9`."""
         if self.running:
