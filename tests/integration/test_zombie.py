@@ -44,10 +44,11 @@ async def rejoined(zombie: WorkerProcess) -> None:
     await zombie.until(lambda: zombie.said.count("patients owns partitions") > before, 30, "a new generation")
 
 
-async def test_a_worker_frozen_at_the_worst_moments_changes_nothing(bootstrap: str) -> None:
+async def test_a_worker_that_froze_and_comes_back_to_a_successor_changes_nothing(bootstrap: str) -> None:
     async with asyncio.TaskGroup() as plays:
         for moment in ("fenced", "storing", "stored", "sending", "committing"):
             plays.create_task(frozen_at(bootstrap, moment), name=moment)
+        plays.create_task(frozen_at_work(bootstrap), name="at work")
 
 
 async def frozen_at(bootstrap: str, moment: str) -> None:
@@ -141,7 +142,8 @@ def kept(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in state.items() if name not in ("offsets", "outbox")}
 
 
-async def test_a_worker_frozen_in_the_middle_of_its_work_loses_nothing_and_adds_nothing(bootstrap: str) -> None:
+async def frozen_at_work(bootstrap: str) -> None:
+    """The play in the middle of much work, at whatever moment."""
     # Tiny batches make it slow: there is always something handled and not stored, stored and not sent.
     async with busy_unit(bootstrap, partitions=4, environment={"DIALYSIS_BATCH_MAX": "2"}) as unit:
         await unit.publish(busy_days(unit, 15_000, seed=8))

@@ -158,10 +158,8 @@ class UnitUnderTest:
         )
 
     async def __aenter__(self) -> Self:
-        await ensure_topics(self.settings)
-        if self.own_time:
-            own = {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}
-            await self.configure(dict.fromkeys(PATIENT_TOPICS, own))
+        # Not changed afterwards: the broker would give its own time to what comes first.
+        await ensure_topics(self.settings, producer_time=self.own_time)
         self._producer = await self._started(
             _Producer(
                 bootstrap_servers=self.bootstrap, linger_ms=2, max_batch_size=512 * 1024, max_request_size=5 * MEGABYTE
@@ -218,7 +216,7 @@ class UnitUnderTest:
         await until(self._made, 20, "the topics to be made anew", every=0.3)
 
     async def _made(self) -> bool:
-        outcome = await ensure_topics(self.settings)
+        outcome = await ensure_topics(self.settings, producer_time=self.own_time)
         return not outcome.created  # made in an earlier round, and still there
 
     def place(self, key: bytes) -> int:

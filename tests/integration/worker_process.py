@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,7 +50,9 @@ class WorkerProcess:
             errors="replace",
             env={**clean, **environment},
         )
-        self._reader = asyncio.get_running_loop().run_in_executor(None, self._read)
+        # A thread of its own: the loop's executor has few, and each worker would keep one.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -144,7 +147,7 @@ class WorkerProcess:
             status = await asyncio.to_thread(self.process.wait, seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the worker did not end within {seconds:g} s:\n{self.said[-6000:]}") from None
-        await self._reader
+        await asyncio.to_thread(self._reader.join, 5)
         return status
 
     async def stop(self, seconds: float = 5) -> None:
