@@ -32,6 +32,7 @@ HEARTBEAT_SHARE = 0.4
 REQUEST_SHARE = 0.29
 
 _COMMIT_SECONDS = 0.5
+_METADATA_MS = 30_000
 _BUFFERED_BATCHES = 16
 # Most bytes of a partition in one answer, Kafka's own default: more makes a worker larger and not faster. A larger
 # batch comes all the same, alone (KIP-74).
@@ -263,6 +264,8 @@ def create_app(settings: Settings) -> App:
         broker_request_timeout=max(session, settings.rebalance_timeout) + 5.0,
         broker_commit_interval=_COMMIT_SECONDS,
         consumer_auto_offset_reset="earliest",
+        # A topic that the broker did not know of yet is assigned at the next look; Faust's is after 5 minutes.
+        consumer_metadata_max_age_ms=_METADATA_MS,
         consumer_max_fetch_size=_FETCH_BYTES,
         stream_buffer_maxsize=_BUFFERED_BATCHES,
         # Batches are held until a checkpoint; `release` asks for it, in bounded time, and then does not wait.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from models.settings import Settings
+from streams.transport import PartitionCountError, check_partitions
 from streams.transport.changelog import Stamp, read_changelogs
 from tests.integration.worker_process import until
 
@@ -31,6 +33,14 @@ _NewTopic: Any = NewTopic
 _Producer: Any = AIOKafkaProducer
 
 KEYS = 100
+
+
+async def known(settings: Settings, counts: dict[str, int | None]) -> bool:
+    """Whether the broker has heard of topics that its controller has made."""
+    with contextlib.suppress(PartitionCountError):
+        await check_partitions(settings, counts)
+        return True
+    return False
 
 
 @dataclass
@@ -68,6 +78,8 @@ class Playground:
         topics.append(_NewTopic(self.changelog, self.partitions, 1, topic_configs=compacted))
         await admin.create_topics(topics)
         await admin.close()
+        counts: dict[str, int | None] = {topic.name: self.partitions for topic in topics}
+        await until(lambda: known(self.settings, counts), 20, "the topics to be known")
         return self
 
     async def produce(self, count: int, size: int = 50) -> None:
