@@ -169,12 +169,8 @@ class Consumer(driver.Consumer):
         await self.callback(BatchMessage(batch, entry))
 
     def ack(self, message: Any) -> bool:
-        """The way of `event.ack()`; `Batch.ack()` does the same."""
-        if message.acked:
-            return False
-        message.acked = True
-        message.value.ack()
-        return True
+        """Nothing, only `Batch.ack` acknowledges: without Cython Faust calls this for events that it skips."""
+        return False
 
     # -- commit
 
