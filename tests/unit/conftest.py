@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from tests.unit.fake_port import FakeKafka, install
+from tests.unit.fake_thread import Bench
 
 
 @pytest.fixture
@@ -13,3 +16,11 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     made = FakeKafka()
     install(made.clock, monkeypatch)
     return made
+
+
+@pytest.fixture
+async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    """The whole transport on a pretended broker, not started."""
+    made = Bench(monkeypatch)
+    yield made
+    await made.end()

@@ -28,6 +28,7 @@ class FakeProducer:
         self.logs: dict[int, list[bytes]] = {}
         self.sends = 0
         self.topics = {"t"}
+        self.partitions = {0, 1}
         self.metadata = True
         cluster = SimpleNamespace(topics=lambda: self.topics)
         self.client = SimpleNamespace(force_metadata_update=self._update, cluster=cluster)
@@ -36,7 +37,7 @@ class FakeProducer:
         return self.metadata
 
     async def partitions_for(self, topic: str) -> set[int]:
-        return {0, 1}
+        return self.partitions
 
     async def send(self, topic: str, value: Any, key: Any, partition: int, headers: Any) -> asyncio.Future[object]:
         self.sends += 1
