@@ -264,7 +264,8 @@ class PartitionTask(Generic[StateT]):
 
     def _mark_seen(self) -> None:
         for key, state in self._unseen.items():
-            if self.subjects.seen(state):
+            # With something left to say it comes back when that was said: it may be of a newer alert.
+            if not state.outbox and self.subjects.seen(state):
                 self._touch(key, state)
         self._unseen.clear()
 

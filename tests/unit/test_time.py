@@ -232,6 +232,25 @@ async def test_nobody_is_called_again_before_the_alert_could_be_seen(kafka: Fake
     ]
 
 
+async def test_an_alert_is_not_seen_before_the_broker_has_it(kafka: FakeKafka) -> None:
+    """Alerts of one patient follow each other while the first is still being stored and sent."""
+    kafka.slowness = 3
+    host = await Host(kafka).start()
+    seen: set[tuple[str, datetime]] = set()
+    for number in range(60):
+        if number % 10 < 5:  # and then time for all of it to be told
+            kafka.lab(P1, number, 2.0 if number % 2 else 0.8)
+        await host.deliver("lab-results")
+        await host.turn()
+        kafka.clock.elapsed += 1.0
+        there = {(alert["alert_id"], alert["revision"]) for alert in kafka.transitions()}
+        for alert in host.task.subjects.states[P1].alerts.values():
+            if alert.seen_at is not None and (alert.alert_id, alert.seen_at) not in seen:
+                seen.add((alert.alert_id, alert.seen_at))
+                assert (alert.alert_id, alert.revision) in there
+    assert len(seen) > 5
+
+
 async def test_an_alert_is_not_seen_by_an_older_clock_than_that_which_raised_it(kafka: FakeKafka) -> None:
     """What is delivered again lets the clock go back, here 20 s: nobody saw then what was raised later."""
     kafka.clock.elapsed += HOUR + 5
