@@ -16,10 +16,11 @@ from aiokafka.partitioner import DefaultPartitioner
 from models.alerts import AlertRecord, Priority
 from models.parsing import RejectReason
 from models.settings import Settings
-from models.state import NO_VALUE, Entry, SubjectState
+from models.state import NO_VALUE, Entry, PatientState, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, SESSIONS_ACTIVE
 from streams.dead_letters import dead_letter
 from streams.engine.change import Change
+from streams.engine.sessions import over_since
 from streams.health import Health
 from streams.outgoing import Outgoing
 from streams.telemetry import Metrics
@@ -111,8 +112,9 @@ class Mail:
         self._told: list[Noted] = []
         #: Open alerts: id to rule, priority and newest bytes.
         self._open: dict[str, tuple[str, Priority, bytes]] = {}
-        #: Adopted alerts that are over: id to newest bytes, none once the tombstone was sent.
+        #: Adopted alerts that are over: id to newest bytes, none once the tombstone was sent; and adopted sessions.
         self._over: dict[str, bytes] = {}
+        self._over_sessions: list[str] = []
         self._moved_topics: set[str] = set()
 
     # -- input side
@@ -207,6 +209,8 @@ class Mail:
                 self._follow(alert.alert_id, alert.rule, alert.priority, is_open=True, value=bytes(alert.value))
             elif now - alert.over_at <= LAST_WORD:
                 self._over[alert.alert_id] = b"" if alert.tombstoned else bytes(alert.value)
+        if isinstance(state, PatientState):
+            self._over_sessions += over_since(state, now, LAST_WORD)
 
     def count_open(self) -> None:
         """Tell the metrics of all open alerts again: they forget them with the partition."""
@@ -214,14 +218,17 @@ class Mail:
         self._metrics.open_alerts.replace(self._owner, counts)
 
     def last_words(self) -> list[Outgoing]:
-        """The newest there is to say of each adopted alert, for readers of `alerts.active`.
+        """The newest there is to say of each adopted alert, and that sessions are over.
 
-        Also of those that are over: a predecessor that was frozen may have shown them open after they ended, and
+        Also of alerts that are over: a predecessor that was frozen may have shown them open after they ended, and
         compaction keeps the last record of a key.
         """
         over, self._over = self._over, {}
+        sessions, self._over_sessions = self._over_sessions, []
         shown = {alert_id: value for alert_id, (_, _, value) in self._open.items() if value}
-        return [self.shown_again(alert_id, value or None) for alert_id, value in (shown | over).items()]
+        topic = self._settings.topic(SESSIONS_ACTIVE)
+        ended = [Outgoing(topic, name.encode(), None, (), self._partition) for name in sessions]
+        return [self.shown_again(alert_id, value or None) for alert_id, value in (shown | over).items()] + ended
 
     def shown_again(self, alert_id: str, value: bytes | None) -> Outgoing:
         """The newest transition of an alert, or its tombstone, for readers of `alerts.active`."""

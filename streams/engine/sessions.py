@@ -39,6 +39,16 @@ def _look_again(state: PatientState, session: Session, now: datetime) -> None:
         state.looks[SESSIONS] = over
 
 
+def over_since(state: PatientState, now: datetime, horizon: timedelta) -> list[str]:
+    """The sessions that nothing is told of any more, of those that began within the horizon."""
+    running = bedside.session_at(state, now)
+    return [
+        session.session_id
+        for session in state.sessions.values()
+        if session.told_at is None and session is not running and now - session.start <= horizon
+    ]
+
+
 def tell_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None:
     """Key and value for `sessions.active`, if the running session was not told of lately; notes that it is now."""
     session = bedside.session_at(state, now)

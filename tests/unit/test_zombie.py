@@ -120,6 +120,12 @@ def subjects(values: Mapping[bytes, bytes]) -> dict[bytes, PatientState]:
     return found
 
 
+def running(kafka: FakeKafka) -> set[bytes | None]:
+    """The sessions that a screen ends with."""
+    last = {message.key: message.value for message in kafka.topic("sessions.active")}
+    return {key for key, value in last.items() if value is not None}
+
+
 async def freeze_and_take_over(kafka: FakeKafka, size: int, moment: int) -> tuple[FakeKafka, Changelog, bool]:
     """The play of this module; returns the broker after it, and whether the moment came at all."""
     broken, log = FakeKafka(kafka.clock), Changelog()
@@ -152,6 +158,7 @@ async def test_a_zombie_that_froze_at_any_moment_changes_nothing(kafka: FakeKafk
         broken, log, came = await freeze_and_take_over(kafka, size, moment)
         try:
             check_against(whole, broken)
+            assert running(broken) == running(whole)
             expected = subjects(whole.changelog)
             assert subjects(log.replica().values) == expected
             assert subjects(log.compacted()) == expected
