@@ -74,8 +74,8 @@ class Picture:
                     continue
                 if generation != self._app.generation:
                     generation = self._app.generation
-                    await self._take_over(consumer)
-                    waiting.clear()
+                    stayed = await self._take_over(consumer)
+                    waiting = {place: known for place, known in waiting.items() if place[0] in stayed}
                 if not consumer.assignment():
                     await asyncio.sleep(_RETRY_S)
                     continue
@@ -88,13 +88,18 @@ class Picture:
         finally:
             await consumer.stop()
 
-    async def _take_over(self, consumer: Any) -> None:
-        """Start behind what is there: the tasks have just said anew what is open."""
+    async def _take_over(self, consumer: Any) -> set[int]:
+        """Start behind what is there, where the tasks have just said anew how it is; returns where they have not.
+
+        There the watch goes on: who keeps a partition says nothing anew, and a zombie speaks just before it joins.
+        """
         numbers = {number for desk in self._desks for number in desk.tasks}
         tps = [TopicPartition(self._topic, number) for number in sorted(numbers)]
+        stayed = {tp: await consumer.position(tp) for tp in consumer.assignment() & set(tps)}
         consumer.assign(tps)
         for tp, end in (await consumer.end_offsets(tps)).items() if tps else ():
-            consumer.seek(tp, end)
+            consumer.seek(tp, stayed.get(tp, end))
+        return {tp.partition for tp in stayed}
 
     async def _judge(self, settled: dict[tuple[int, bytes], bytes | None]) -> None:
         said: dict[int, list[Word]] = {}
