@@ -251,6 +251,21 @@ async def test_an_alert_is_not_seen_before_the_broker_has_it(kafka: FakeKafka) -
     assert len(seen) > 5
 
 
+async def test_in_the_middle_of_a_batch_a_task_is_behind_though_nothing_more_waits(kafka: FakeKafka) -> None:
+    """A patient has so much to say that it is stored and sent before the rest of the batch is handled."""
+    kafka.clock.elapsed += DAY
+    for number in range(400):
+        kafka.lab(P1, number, 0.8 - number / 10_000)
+    host = await Host(kafka, batch_max=1000, max_message_bytes=1024 * 1024).start()
+    await host.deliver("lab-results")
+    while await host.turn() and host.task.handled < 400:
+        assert not host.task.is_current()
+        assert {alert.seen_at for alert in host.task.subjects.states[P1].alerts.values()} == {None}
+    assert host.task.handled == 400
+    await host.settle()
+    assert stored(kafka, P1).alerts[low_magnesium(P1, "r0")].seen_at is not None
+
+
 async def test_an_alert_is_not_seen_by_an_older_clock_than_that_which_raised_it(kafka: FakeKafka) -> None:
     """What is delivered again lets the clock go back, here 20 s: nobody saw then what was raised later."""
     kafka.clock.elapsed += HOUR + 5
