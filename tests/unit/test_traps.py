@@ -12,9 +12,15 @@ from typing import Any
 import faust.streams
 import pytest
 
-from streams.transport import StaleGenerationError, TopicSet
+from models.settings import Settings
+from streams.agents import Desk
+from streams.health import Health
+from streams.rules.catalogue import parse_settings
+from streams.telemetry import Metrics
+from streams.transport import StaleGenerationError, TopicSet, create_app
 from streams.transport.api import TP
 from streams.transport.app import Attached
+from tests.unit.fake_port import patients
 from tests.unit.fake_thread import Bench, Hold, passes, spin
 
 IN, MORE = TP("in", 0), TP("more", 0)
@@ -53,9 +59,12 @@ async def test_an_exception_in_an_agent_ends_the_worker_and_acknowledges_nothing
     assert bench.thread.committed == {}
 
 
-async def test_an_agent_is_one_coroutine(bench: Bench) -> None:
+async def test_an_agent_is_one_coroutine() -> None:
     """Several at once would take the batches of a partition in any order."""
-    assert bench.agent.concurrency == 1
+    settings = Settings()
+    app = create_app(settings)
+    Desk(app, patients(parse_settings({})), settings, Metrics(), Health(), passes, passes)  # type: ignore[arg-type]
+    assert [agent.concurrency for agent in app.agents.values()] == [1]
 
 
 @pytest.mark.parametrize("way", ["take", "iterate"])
