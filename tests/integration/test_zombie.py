@@ -53,10 +53,12 @@ async def test_a_worker_that_froze_and_comes_back_to_a_successor_changes_nothing
         # Tiny batches make it slow: there is always something handled and not stored, stored and not sent.
         slow = busy_unit(bootstrap, partitions=4, environment={"DIALYSIS_BATCH_MAX": "2"})
         await stack.enter_async_context(slow)
+        quiet = await stack.enter_async_context(busy_unit(bootstrap, partitions=4))
         async with asyncio.TaskGroup() as plays:
             for moment, unit in units.items():
                 plays.create_task(frozen_at(unit, moment), name=moment)
             plays.create_task(frozen_at_work(slow), name="at work")
+            plays.create_task(late_word_before_a_rebalance(quiet), name="late word")
 
 
 async def frozen_at(unit: UnitUnderTest, moment: str) -> None:
@@ -173,24 +175,23 @@ async def frozen_at_work(unit: UnitUnderTest) -> None:
     await third.stop()
 
 
-async def test_a_late_word_just_before_a_rebalance_is_answered_by_who_keeps_and_by_who_takes(bootstrap: str) -> None:
+async def late_word_before_a_rebalance(unit: UnitUnderTest) -> None:
     """A zombie speaks, and then joins: nobody has had time to notice when partitions are handed out anew."""
-    async with busy_unit(bootstrap, partitions=4) as unit:
-        patients = unit.subjects(4)
-        worker = await unit.start_worker()
-        for minutes, value in ((10, 1.5), (5, 2.0)):
-            await unit.publish([lab(patient, value, ago(60 * minutes)) for patient in patients])
-            await unit.until_done()
-        first = [record for record in await unit.read("alerts.active") if b'"raised"' in record.value]
-        assert len(first) == 4
-        second = unit.worker()
-        await second.until_said("Starting")
-        for record in first:
-            await unit.publish_raw(record.topic, record.partition, record.key, record.value, list(record.headers))
-        await worker.until_said(r"patients owns partitions .* \(2 kept\)")
+    patients = unit.subjects(4)
+    worker = await unit.start_worker()
+    for minutes, value in ((10, 1.5), (5, 2.0)):
+        await unit.publish([lab(patient, value, ago(60 * minutes)) for patient in patients])
+        await unit.until_done()
+    first = [record for record in await unit.read("alerts.active") if b'"raised"' in record.value]
+    assert len(first) == 4
+    second = unit.worker()
+    await second.until_said("Starting")
+    for record in first:
+        await unit.publish_raw(record.topic, record.partition, record.key, record.value, list(record.headers))
+    await worker.until_said(r"patients owns partitions .* \(2 kept\)")
 
-        async def right() -> bool:
-            newest = (await unit.compacted("alerts.active")).values()
-            return all(b'"resolved"' in record.value for record in newest)
+    async def right() -> bool:
+        newest = (await unit.compacted("alerts.active")).values()
+        return all(b'"resolved"' in record.value for record in newest)
 
-        await until(right, 20, "the last words to be the owners'", every=0.5)
+    await until(right, 20, "the last words to be the owners'", every=0.5)
