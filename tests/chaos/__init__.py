@@ -1,0 +1,1 @@
+"""Faults at the worst moment, and an oracle that says what was lost of what was planted, and where."""

@@ -1,0 +1,430 @@
+"""Which conditions held, read from the raw input alone: thresholds and windows as clinical.md and the rulings say.
+
+Written without the engine: it knows nothing of states, deadlines or outboxes, only what a patient's messages say, in
+the order of their records.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from tests.chaos.logs import LAB_RESULTS, MACHINE_EVENTS, Record
+
+LOW_MAGNESIUM: Final = "low_magnesium"
+SUSPICION: Final = "aluminum_suspicion"
+LEVEL: Final = "aluminum_level"
+OVERDUE: Final = "aluminum_result_overdue"
+CRAMP: Final = "intradialytic_cramp"
+DATA_QUALITY: Final = "data_quality"
+CLUSTER: Final = "aluminum_cluster"
+#: What this oracle can judge; alerts of other rules are only held to their form.
+RULES: Final = frozenset({LOW_MAGNESIUM, SUSPICION, LEVEL, OVERDUE, CRAMP, DATA_QUALITY, CLUSTER})
+
+#: clinical.md R01 and the ruling on severe: each unit has its own bound, strictly below.
+_MAGNESIUM: Final = {"mg/dl": (1.7, 1.0), "mmol/l": (0.70, 0.41), "meq/l": (1.4, 0.82)}
+#: clinical.md R21 and 2.5: ug/L = ng/mL; lower bounds of the bands; the bound belongs to the band it opens.
+_ALUMINUM: Final = {
+    "ug/l": (10, 20, 60, 150),
+    "ng/ml": (10, 20, 60, 150),
+    "mcg/l": (10, 20, 60, 150),
+    "umol/l": (0.371, 0.741, 2.224, 5.559),
+    "nmol/l": (371, 741, 2224, 5559),
+}
+#: clinical.md 3.2: fences that catch unit swaps, in mg/dL.
+_MAGNESIUM_FENCE: Final = {"mg/dl": (0.2, 15.0), "mmol/l": (0.082, 6.18), "meq/l": (0.164, 12.4)}
+_LOINC: Final = {"19123-9": "magnesium", "2601-3": "magnesium", "5574-9": "aluminum", "14593-8": "aluminum"}
+_STATUSES: Final = ("preliminary", "final", "corrected", "cancelled", "entered_in_error")
+_LIVE: Final = frozenset(_STATUSES[:3])
+_JERKS: Final = frozenset({"jerk", "myoclonus", "twitch"})
+_COMPANIONS: Final = frozenset(
+    {"speech_disturbance", "personality_change", "hallucination", "disorientation", "motor_apraxia"}
+)
+_CRAMPS: Final = frozenset({"cramp", "spasm"})
+_IRRITABLE: Final = frozenset({"jerk", "spasm", "cramp", "twitch", "myoclonus", "seizure"})
+_TOGETHER: Final = timedelta(days=7)
+_AFTER_SESSION: Final = timedelta(hours=5)
+_SILENCE: Final = timedelta(minutes=30)
+_NO_SPECIMEN: Final = timedelta(hours=24)
+_CONTEXT: Final = timedelta(hours=24)
+
+
+@dataclass
+class Condition:
+    """One time that a rule's condition held.
+
+    Attributes:
+        ids: identities that the evidence of its alert must show, one after the other.
+        known: the record that completed it.
+        due: when the clock alone completed it, that moment; else None.
+        severe: its alert must reach the highest priority.
+        ended: the record that ended it; None while it holds, or where a deadline did.
+        ended_at: when it ended.
+        ends: the transitions that may say so.
+    """
+
+    rule: str
+    subject: str
+    ids: set[str]
+    known: Record
+    due: datetime | None = None
+    severe: bool = False
+    may_be_severe: bool = False
+    ended: Record | None = None
+    ended_at: datetime | None = None
+    ends: frozenset[str] = frozenset()
+
+    @property
+    def at(self) -> datetime:
+        """When its alert can be raised at the earliest."""
+        return self.due or self.known.moment
+
+
+@dataclass
+class _Held:
+    """What a rule says of a patient at one moment."""
+
+    ids: set[str]
+    severe: bool = False
+    may_be_severe: bool = False
+    due: datetime | None = None
+
+
+@dataclass
+class _Lab:
+    """A result as it stands."""
+
+    name: str
+    analyte: str | None
+    unit: str
+    value: float | None
+    status: str
+    at: datetime
+    rank: tuple[datetime, int]
+    order: int
+
+    @property
+    def live(self) -> bool:
+        return self.status in _LIVE
+
+    def trouble(self) -> bool:
+        """An unknown unit, or a value outside the fence: nothing can be evaluated."""
+        if self.analyte == "aluminum":
+            return self.unit not in _ALUMINUM
+        if self.analyte != "magnesium" or self.value is None:
+            return False
+        low, high = _MAGNESIUM_FENCE.get(self.unit, (1.0, 0.0))
+        return not low <= self.value <= high
+
+    def usable(self, analyte: str) -> bool:
+        return self.analyte == analyte and self.live and self.value is not None and not self.trouble()
+
+
+@dataclass
+class _Symptom:
+    name: str
+    kind: str
+    at: datetime
+    ended_at: datetime | None
+    worse: bool
+    erroneous: bool
+
+
+@dataclass
+class _Patient:
+    """What has been said of a patient so far."""
+
+    labs: dict[str, _Lab] = field(default_factory=dict)
+    symptoms: dict[str, _Symptom] = field(default_factory=dict)
+    #: First word and end of each session.
+    sessions: dict[str, tuple[datetime, datetime | None]] = field(default_factory=dict)
+    qtc: list[tuple[datetime, float]] = field(default_factory=list)
+    loop: str | None = None
+
+    def hear(self, record: Record, body: dict[str, Any], order: int) -> str | None:
+        """File a message; returns the identity of what it was about."""
+        at = _moment(body["at"])
+        match body["type"]:
+            case "lab_result":
+                return self._result(body, at, order)
+            case "symptom":
+                return self._symptom(body, at)
+            case "rhythm" if body["kind"] == "qtc":
+                self.qtc.append((at, body["qtc_ms"]))
+            case "session_started" | "telemetry" | "machine_alarm" | "session_ended":
+                name = body["session_id"]
+                first, end = self.sessions.get(name, (at, None))
+                ends = at if body["type"] == "session_ended" else end
+                self.sessions[name] = (min(first, at), ends)
+                self.loop = body.get("water_loop_id") or self.loop
+            case _:
+                pass
+        return None
+
+    def _result(self, body: dict[str, Any], at: datetime, order: int) -> str:
+        name, status = body["result_id"], body.get("status", "final")
+        rank = (_moment(body.get("reported_at") or body["at"]), _STATUSES.index(status))
+        known = self.labs.get(name)
+        if known is None or rank > known.rank:
+            analyte = body.get("analyte") or _LOINC.get(body.get("loinc", ""))
+            unit = str(body.get("unit", "")).strip().lower()
+            first = known.order if known else order
+            self.labs[name] = _Lab(name, analyte, unit, body.get("value"), status, at, rank, first)
+        return str(name)
+
+    def _symptom(self, body: dict[str, Any], at: datetime) -> str:
+        name = body["symptom_id"]
+        known = self.symptoms.get(name)
+        ended = _moment(body["ended_at"]) if body.get("ended_at") else known.ended_at if known else None
+        erroneous = body.get("status") == "entered_in_error" or bool(known and known.erroneous)
+        self.symptoms[name] = _Symptom(
+            name, body["kind"], at, ended, bool(body.get("worse_after_dialysis")), erroneous
+        )
+        return str(name)
+
+    def usable(self, analyte: str) -> list[_Lab]:
+        found = [lab for lab in self.labs.values() if lab.usable(analyte)]
+        return sorted(found, key=lambda lab: (lab.at, lab.order))
+
+    def present(self, kinds: frozenset[str]) -> list[_Symptom]:
+        found = [s for s in self.symptoms.values() if s.kind in kinds and not s.erroneous]
+        return sorted(found, key=lambda symptom: (symptom.at, symptom.name))
+
+    def session_at(self, moment: datetime) -> str | None:
+        running = (
+            (first, name)
+            for name, (first, end) in self.sessions.items()
+            if first <= moment and (end is None or moment <= end) and moment - first < timedelta(hours=24)
+        )
+        return max(running, default=(None, None))[1]
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+# -- the rules ---------------------------------------------------------------------------------------------------------
+
+_Rule = Callable[[_Patient, datetime], Iterator[tuple[str, _Held]]]
+
+
+def _low_magnesium(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
+    """R01. A preliminary result counts in the critical band only."""
+
+    def bound(lab: _Lab, which: int) -> bool:
+        return lab.value is not None and lab.value < _MAGNESIUM[lab.unit][which]
+
+    results = [lab for lab in patient.usable("magnesium") if lab.status != "preliminary" or bound(lab, 1)]
+    if results and bound(results[-1], 0):
+        since = now - _CONTEXT
+        signs = any(s.at > since for s in patient.present(_IRRITABLE))
+        signs = signs or any(at > since and qtc > 480 for at, qtc in patient.qtc)
+        yield "", _Held({results[-1].name}, severe=bound(results[-1], 1), may_be_severe=signs)
+
+
+def _bands(lab: _Lab) -> int:
+    return sum(lab.value is not None and lab.value >= bound for bound in _ALUMINUM[lab.unit])
+
+
+def _levels(patient: _Patient) -> list[_Lab]:
+    found = patient.usable("aluminum")
+    return [level for level in found if level.status != "preliminary" or _bands(level) == 4]
+
+
+def _aluminum_level(patient: _Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
+    """R21: the band of the newest level; two results below it leave it."""
+    levels = _levels(patient)
+    if any(_bands(level) for level in levels[-2:]):
+        yield "", _Held({levels[-1].name} if _bands(levels[-1]) else set(), severe=_bands(levels[-1]) == 4)
+
+
+def _picture(patient: _Patient) -> tuple[set[str], datetime, datetime] | None:
+    """R20: identities of the picture, when it was complete and when it began."""
+    excluded = [level.at for level in _levels(patient) if level.status != "preliminary" and _bands(level) < 2]
+    after = excluded[-1] if excluded else None
+    ends = [end for _, end in patient.sessions.values() if end]
+    found: list[tuple[datetime, datetime, set[str]]] = []
+    for jerk in patient.present(_JERKS):
+        if after is not None and jerk.at <= after:
+            continue
+        if jerk.worse or any(timedelta(0) <= jerk.at - end < _AFTER_SESSION for end in ends):
+            found.append((jerk.at, jerk.at, {jerk.name}))
+        for other in patient.present(_COMPANIONS):
+            if abs(other.at - jerk.at) <= _TOGETHER and (after is None or other.at > after):
+                found.append((max(jerk.at, other.at), min(jerk.at, other.at), {jerk.name, other.name}))
+    if not found:
+        return None
+    return set().union(*(ids for _, _, ids in found)), min(found)[0], min(begun for _, begun, _ in found)
+
+
+def _suspicion(patient: _Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
+    picture = _picture(patient)
+    if picture:
+        seizure = bool(patient.present(frozenset({"seizure"})))
+        yield "", _Held(picture[0], may_be_severe=seizure)
+
+
+def _overdue(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
+    """R22: suspected, and no specimen for 24 h."""
+    picture = _picture(patient)
+    if not picture:
+        return
+    ids, complete, onset = picture
+    drawn = any(lab.analyte == "aluminum" and lab.live and lab.at >= onset for lab in patient.labs.values())
+    if not drawn and now >= complete + _NO_SPECIMEN:
+        yield "", _Held(ids, due=complete + _NO_SPECIMEN)
+
+
+def _cramp_over(group: list[_Symptom]) -> datetime:
+    words = max(moment for cramp in group for moment in (cramp.at, cramp.ended_at) if moment)
+    return words if all(cramp.ended_at for cramp in group) else words + _SILENCE
+
+
+def _cramp(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
+    """R30: overlapping cramps of a session are one condition."""
+    groups: dict[str, list[_Symptom]] = {}
+    for cramp in patient.present(_CRAMPS):
+        session = patient.session_at(cramp.at)
+        if session is None or cramp.at > now:
+            continue
+        if session in groups and cramp.at <= _cramp_over(groups[session]):
+            groups[session].append(cramp)
+        else:
+            groups[session] = [cramp]
+    for session, group in groups.items():
+        if now < _cramp_over(group):
+            yield session, _Held({cramp.name for cramp in group})
+
+
+def _data_quality(patient: _Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
+    """E07: the newest result of an analyte cannot be evaluated."""
+    newest: dict[str, _Lab] = {}
+    for lab in patient.labs.values():
+        if lab.live and lab.analyte:
+            known = newest.get(lab.analyte)
+            if known is None or (lab.at, lab.order) > (known.at, known.order):
+                newest[lab.analyte] = lab
+    for analyte, lab in newest.items():
+        if lab.trouble():
+            yield analyte, _Held({lab.name})
+
+
+_RULES: Final[dict[str, _Rule]] = {
+    LOW_MAGNESIUM: _low_magnesium,
+    LEVEL: _aluminum_level,
+    SUSPICION: _suspicion,
+    OVERDUE: _overdue,
+    CRAMP: _cramp,
+    DATA_QUALITY: _data_quality,
+}
+
+
+# -- one patient after the other ---------------------------------------------------------------------------------------
+
+
+class _Course:
+    """The conditions of one patient, as its messages come."""
+
+    def __init__(self, subject: str) -> None:
+        self.patient = _Patient()
+        self.conditions: list[Condition] = []
+        self._subject = subject
+        self._open: dict[tuple[str, str], Condition] = {}
+
+    def hear(self, record: Record, body: dict[str, Any], order: int) -> None:
+        """A message: first what fell due before it, then what it changes."""
+        self.wait_until(record.moment, record)
+        about = self.patient.hear(record, body, order)
+        if about is not None or body["type"] in ("rhythm", "session_started", "session_ended"):
+            self._compare(record, record.moment, about)
+
+    def wait_until(self, now: datetime, record: Record) -> None:
+        """The clock goes on: cramps without word expire, specimens are overdue."""
+        while due := min((moment for moment in self._deadlines() if moment <= now), default=None):
+            self._compare(record, due, None, by_clock=True)
+
+    def _deadlines(self) -> Iterator[datetime]:
+        for (rule, session), _ in self._open.items():
+            if rule == CRAMP:
+                ids = self._open[rule, session].ids
+                yield _cramp_over([s for s in self.patient.symptoms.values() if s.name in ids])
+        if (SUSPICION, "") in self._open and (OVERDUE, "") not in self._open and (picture := _picture(self.patient)):
+            onset = picture[2]
+            labs = self.patient.labs.values()
+            if not any(lab.analyte == "aluminum" and lab.live and lab.at >= onset for lab in labs):
+                yield picture[1] + _NO_SPECIMEN
+
+    def _compare(self, record: Record, now: datetime, about: str | None, *, by_clock: bool = False) -> None:
+        held = {(rule, key): found for rule, find in _RULES.items() for key, found in find(self.patient, now)}
+        for name in [name for name in self._open if name not in held]:
+            self._over(name, record, now, about, by_clock=by_clock)
+        for name, found in held.items():
+            condition = self._open.get(name)
+            if condition is None:
+                due = found.due if by_clock else None
+                condition = self._open[name] = Condition(name[0], self._subject, set(), record, due)
+                self.conditions.append(condition)
+            condition.ids |= found.ids
+            condition.severe |= found.severe
+            condition.may_be_severe |= found.may_be_severe
+
+    def _over(
+        self, name: tuple[str, str], record: Record, now: datetime, about: str | None, *, by_clock: bool
+    ) -> None:
+        condition = self._open.pop(name)
+        condition.ended, condition.ended_at = (None if by_clock else record), now
+        if name[0] == CRAMP and by_clock:
+            condition.ends = frozenset({"expired"})
+        elif name[0] == CRAMP and about in condition.ids and not self.patient.symptoms[about].erroneous:
+            condition.ends = frozenset({"resolved"})
+        elif about in condition.ids:
+            condition.ends = frozenset({"withdrawn"}) if condition.ids == {about} else frozenset({"withdrawn", "resolved"})
+        else:
+            condition.ends = frozenset({"resolved"})
+
+
+@dataclass
+class Findings:
+    """What must or may be told of all that was said."""
+
+    conditions: list[Condition]
+    #: Patients of each water loop with a suspicion, or a level from 60 ug/L (R25).
+    loops: dict[str, set[str]]
+
+
+def conditions(inputs: Iterable[Record], garbage: Callable[[Record], bool]) -> Findings:
+    """Read the input in the order of record timestamps, as a processor should.
+
+    Args:
+        inputs: the records of the patient topics.
+        garbage: whether a record was meant to be unusable.
+    """
+    topics = {LAB_RESULTS: 0, MACHINE_EVENTS: 1}
+    ordered = sorted(inputs, key=lambda record: (record.stamp, topics.get(record.topic, 2), record.offset))
+    courses: dict[str, _Course] = {}
+    last: dict[int, Record] = {}
+    for order, record in enumerate(ordered):
+        body = record.body
+        if body is None or garbage(record):
+            continue
+        subject = body["patient_id"]
+        courses.setdefault(subject, _Course(subject)).hear(record, body, order)
+        last[record.partition] = record
+    partitions = {(record.key or b"").decode(): record.partition for record in ordered}
+    for subject, course in courses.items():
+        end = last[partitions[subject]]
+        course.wait_until(end.moment, end)
+    return Findings([one for course in courses.values() for one in course.conditions], _on_loops(courses))
+
+
+def _on_loops(courses: dict[str, _Course]) -> dict[str, set[str]]:
+    loops: dict[str, set[str]] = defaultdict(set)
+    for subject, course in courses.items():
+        for one in course.conditions:
+            high = [i for i in one.ids if one.rule == LEVEL and _bands(course.patient.labs[i]) >= 3]
+            if course.patient.loop and (one.rule == SUSPICION and "withdrawn" not in one.ends or high):
+                loops[course.patient.loop].add(subject)
+    return dict(loops)
