@@ -180,9 +180,7 @@ class _Patient:
         known = self.symptoms.get(name)
         ended = _moment(body["ended_at"]) if body.get("ended_at") else known.ended_at if known else None
         erroneous = body.get("status") == "entered_in_error" or bool(known and known.erroneous)
-        self.symptoms[name] = _Symptom(
-            name, body["kind"], at, ended, bool(body.get("worse_after_dialysis")), erroneous
-        )
+        self.symptoms[name] = _Symptom(name, body["kind"], at, ended, bool(body.get("worse_after_dialysis")), erroneous)
         return str(name)
 
     def usable(self, analyte: str) -> list[_Lab]:
@@ -252,9 +250,11 @@ def _picture(patient: _Patient) -> tuple[set[str], datetime, datetime] | None:
             continue
         if jerk.worse or any(timedelta(0) <= jerk.at - end < _AFTER_SESSION for end in ends):
             found.append((jerk.at, jerk.at, {jerk.name}))
-        for other in patient.present(_COMPANIONS):
-            if abs(other.at - jerk.at) <= _TOGETHER and (after is None or other.at > after):
-                found.append((max(jerk.at, other.at), min(jerk.at, other.at), {jerk.name, other.name}))
+        found += [
+            (max(jerk.at, other.at), min(jerk.at, other.at), {jerk.name, other.name})
+            for other in patient.present(_COMPANIONS)
+            if abs(other.at - jerk.at) <= _TOGETHER and (after is None or other.at > after)
+        ]
     if not found:
         return None
     return set().union(*(ids for _, _, ids in found)), min(found)[0], min(begun for _, begun, _ in found)
@@ -347,10 +347,9 @@ class _Course:
             self._compare(record, due, None, by_clock=True)
 
     def _deadlines(self) -> Iterator[datetime]:
-        for (rule, session), _ in self._open.items():
+        for (rule, _), condition in self._open.items():
             if rule == CRAMP:
-                ids = self._open[rule, session].ids
-                yield _cramp_over([s for s in self.patient.symptoms.values() if s.name in ids])
+                yield _cramp_over([s for s in self.patient.symptoms.values() if s.name in condition.ids])
         if (SUSPICION, "") in self._open and (OVERDUE, "") not in self._open and (picture := _picture(self.patient)):
             onset = picture[2]
             labs = self.patient.labs.values()
@@ -371,9 +370,7 @@ class _Course:
             condition.severe |= found.severe
             condition.may_be_severe |= found.may_be_severe
 
-    def _over(
-        self, name: tuple[str, str], record: Record, now: datetime, about: str | None, *, by_clock: bool
-    ) -> None:
+    def _over(self, name: tuple[str, str], record: Record, now: datetime, about: str | None, *, by_clock: bool) -> None:
         condition = self._open.pop(name)
         condition.ended, condition.ended_at = (None if by_clock else record), now
         if name[0] == CRAMP and by_clock:
@@ -381,7 +378,9 @@ class _Course:
         elif name[0] == CRAMP and about in condition.ids and not self.patient.symptoms[about].erroneous:
             condition.ends = frozenset({"resolved"})
         elif about in condition.ids:
-            condition.ends = frozenset({"withdrawn"}) if condition.ids == {about} else frozenset({"withdrawn", "resolved"})
+            condition.ends = (
+                frozenset({"withdrawn"}) if condition.ids == {about} else frozenset({"withdrawn", "resolved"})
+            )
         else:
             condition.ends = frozenset({"resolved"})
 
@@ -425,6 +424,6 @@ def _on_loops(courses: dict[str, _Course]) -> dict[str, set[str]]:
     for subject, course in courses.items():
         for one in course.conditions:
             high = [i for i in one.ids if one.rule == LEVEL and _bands(course.patient.labs[i]) >= 3]
-            if course.patient.loop and (one.rule == SUSPICION and "withdrawn" not in one.ends or high):
+            if course.patient.loop and ((one.rule == SUSPICION and "withdrawn" not in one.ends) or high):
                 loops[course.patient.loop].add(subject)
     return dict(loops)

@@ -10,10 +10,10 @@ import contextlib
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from streams.broker.errors import BrokerError
 from streams.broker.kafka import EmbeddedKafka
@@ -21,7 +21,7 @@ from streams.simulator.unit import Scenario
 from tests.chaos.plan import Shape
 from tests.chaos.scene import Post, Scene
 
-Inject = Callable[[Scene], Awaitable[None]]
+Inject = Callable[[Scene], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,17 @@ async def _kill_soon(scene: Scene) -> None:
         await asyncio.sleep(0.1)
 
 
+async def _kill_twice(scene: Scene) -> None:
+    """In the middle of the work, and again soon after the recovery."""
+    (post,) = scene.posts
+    for least, most in ((3.0, 4.0), (2.0, 2.5)):
+        if await _nap(scene, least, most):
+            scene.kill(post)
+            await asyncio.sleep(0.1)
+            await scene.until_owner(post)
+    await scene.played.wait()
+
+
 async def _kill_late(scene: Scene) -> None:
     (post,) = scene.posts
     while await _nap(scene, 1.0, 10.0):
@@ -106,6 +117,7 @@ async def _freeze(scene: Scene) -> None:
         post = scene.rng.choice(scene.posts)
         async with scene.frozen(post):
             await _nap(scene, *scene.rng.choice([(0.5, 4.0), (7.0, 10.0)]))
+        scene.injuries.append(time.time())
 
 
 async def _join_and_leave(scene: Scene) -> None:
@@ -148,28 +160,28 @@ def _broker(scene: Scene) -> EmbeddedKafka:
 
 async def _broker_terminated(scene: Scene) -> None:
     while await _nap(scene, 3.0, 8.0):
-        scene.injuries.append(time.time())
         await asyncio.to_thread(_broker(scene).stop)
         await asyncio.sleep(scene.rng.uniform(0, 4))
         await asyncio.to_thread(_broker(scene).start)
+        scene.injuries.append(time.time())
 
 
 async def _broker_killed(scene: Scene) -> None:
     while await _nap(scene, 3.0, 8.0):
-        scene.injuries.append(time.time())
         await asyncio.to_thread(_broker(scene).kill)
         await asyncio.sleep(scene.rng.uniform(0, 6))
         await asyncio.to_thread(_broker(scene).start)
+        scene.injuries.append(time.time())
 
 
 async def _broker_frozen(scene: Scene) -> None:
     while await _nap(scene, 3.0, 6.0):
-        scene.injuries.append(time.time())
         await asyncio.to_thread(_broker(scene).suspend)
         try:
             await asyncio.sleep(scene.rng.choice([scene.rng.uniform(0.5, 3), scene.rng.uniform(6, 12)]))
         finally:
             await asyncio.to_thread(_broker(scene).resume)
+            scene.injuries.append(time.time())
 
 
 async def _disk_full(scene: Scene) -> None:
@@ -177,7 +189,6 @@ async def _disk_full(scene: Scene) -> None:
     broker = _broker(scene)
     ballast = broker.data / "ballast"
     while await _nap(scene, 4.0, 7.0):
-        scene.injuries.append(time.time())
         await asyncio.to_thread(_fill, ballast)
         halted = await asyncio.to_thread(broker.wait, 12)
         if not halted:
@@ -186,6 +197,7 @@ async def _disk_full(scene: Scene) -> None:
         ballast.unlink()
         if halted:
             await asyncio.to_thread(broker.start)
+        scene.injuries.append(time.time())
 
 
 def _fill(path: Path) -> None:
@@ -207,9 +219,7 @@ async def disk_of(megabytes: int) -> AsyncIterator[Path | None]:
         return
     with tempfile.TemporaryDirectory(prefix="chaos-disk-") as folder:
         options = ["-t", "tmpfs", "-o", f"size={megabytes}m", "chaos", folder]
-        done = await asyncio.to_thread(
-            subprocess.run, ["mount", *options], capture_output=True, text=True, check=False
-        )
+        done = await asyncio.to_thread(subprocess.run, ["mount", *options], capture_output=True, text=True, check=False)
         if done.returncode:
             raise BrokerError(f"A full disk needs a small one, and mounting is not permitted: {done.stderr.strip()}")
         try:
@@ -234,8 +244,8 @@ FAULTS: Final = (
     Fault("broker-frozen", "SIGSTOP of the broker", _broker_frozen, own_broker=True, slack_s=1200),
     Fault("garbage-storm", "3,000 broken messages of one producer", _nothing, shape=_GARBAGE),
     Fault("backlog", "24 h waiting at a cold start", _nothing, backlog=True, shape=_DAY),
-    Fault(
-        "disk-full", "the broker's disk fills up", _disk_full, own_broker=True, small_disk=192, slack_s=1500
-    ),
+    Fault("disk-full", "the broker's disk fills up", _disk_full, own_broker=True, small_disk=192, slack_s=1500),
 )
-BY_NAME: Final = {fault.name: fault for fault in FAULTS}
+#: Short enough for a test.
+KILL_TWICE: Final = Fault("kill-twice", "kill -9, and again after the recovery", _kill_twice, recover_s=10)
+BY_NAME: Final = {fault.name: fault for fault in (*FAULTS, KILL_TWICE)}

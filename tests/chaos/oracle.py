@@ -162,14 +162,14 @@ class _Judge:
             must = any((one.rule, one.subject, name) in planted for name in one.ids)
             self._said.must += must
             self._said.may += not must
-            episode = next((e for e in mine if e.ids & one.ids), None)
-            if episode is not None:
-                mine.remove(episode)
-                self._told_of(one, episode, must=must)
+            found_for = next((e for e in mine if e.ids & one.ids), None)
+            if found_for is not None:
+                mine.remove(found_for)
+                self._told_of(one, found_for, must=must)
             elif must:
                 self._lost(one, one.known, "raised", set(OPEN) | one.ends)
-        for episode in (episode for left in episodes.values() for episode in left):
-            self._say(Kind.EXTRA, f"{episode.raised}: nothing in the input makes it so")
+        for extra in (episode for left in episodes.values() for episode in left):
+            self._say(Kind.EXTRA, f"{extra.raised}: nothing in the input makes it so")
         self._clusters(found)
 
     def _told_of(self, one: Condition, episode: Episode, *, must: bool) -> None:
@@ -182,11 +182,17 @@ class _Judge:
             self._measured(one.known, raised)
         if missing := one.ids - episode.ids:
             self._say(Kind.LOST, f"{sorted(missing)} in the evidence of {raised}", Lost.NO_EFFECT)
+        self._prioritised(one, episode)
+        self._ended(one, end, must=must)
+
+    def _prioritised(self, one: Condition, episode: Episode) -> None:
         if one.rule in (LOW_MAGNESIUM, LEVEL, SUSPICION):
             if one.severe and not episode.highest:
-                self._say(Kind.LOST, f"the highest priority of {raised}", Lost.NO_EFFECT)
+                self._say(Kind.LOST, f"the highest priority of {episode.raised}", Lost.NO_EFFECT)
             elif episode.highest and not one.severe and not one.may_be_severe:
-                self._say(Kind.EXTRA, f"the highest priority of {raised}")
+                self._say(Kind.EXTRA, f"the highest priority of {episode.raised}")
+
+    def _ended(self, one: Condition, end: Transition | None, *, must: bool) -> None:
         if end is None and one.ended_at is not None:
             if must:
                 self._lost(one, one.ended or one.known, " or ".join(sorted(one.ends)), set(one.ends))
@@ -272,7 +278,7 @@ class _Judge:
             if len(forms) > 1:
                 places = ", ".join(_where(record) for record in forms.values())
                 self._say(Kind.DIFFERING, f"{alert}:{revision} in {len(forms)} forms: {places}")
-        for alert, transitions in self._told.alerts.items():
+        for transitions in self._told.alerts.values():
             revisions = [one.alert["revision"] for one in transitions]
             if revisions != list(range(1, len(revisions) + 1)):
                 self._say(Kind.GAP, f"{transitions[0]} has revisions {revisions}", Lost.NOT_SENT)
@@ -297,6 +303,8 @@ class _Judge:
         for record in self._logs.active:
             name, alert = (record.key or b"").decode(), record.body
             if alert is None:
+                if name in shown:
+                    self._say(Kind.PICTURE, f"{_where(record)} removes {name} while it is shown as open")
                 shown.pop(name, None)
             elif alert["revision"] >= newest.get(name, 0):
                 newest[name] = alert["revision"]

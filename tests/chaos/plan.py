@@ -116,9 +116,7 @@ def _sent(
     return Sent(topic, subject.encode(), json.dumps(body).encode(), round(stamp.timestamp() * 1000), plants)
 
 
-def _forgotten_cramps(
-    rng: random.Random, unit: list[TimedMessage], start: datetime, end: datetime
-) -> Iterator[Sent]:
+def _forgotten_cramps(rng: random.Random, unit: list[TimedMessage], start: datetime, end: datetime) -> Iterator[Sent]:
     """Cramps of which nobody says the end: half an hour later they expire, whatever happened meanwhile."""
     treated: dict[str, list[datetime]] = {}
     cramped = set()
@@ -156,9 +154,7 @@ def _old_suspicions(rng: random.Random, names: list[str], start: datetime, end: 
         yield _sent(CLINICAL_EVENTS, "symptom", name, later, due - _DAY, *plants, symptom_id=speech, kind=kind)
 
 
-def _probes(
-    rng: random.Random, names: list[str], start: datetime, end: datetime, every: float
-) -> Iterator[Sent]:
+def _probes(rng: random.Random, names: list[str], start: datetime, end: datetime, every: float) -> Iterator[Sent]:
     """Patients whose magnesium is low and normal in turn, so that every moment has an alert that it can delay."""
     for name in names:
         stamp, number = start + timedelta(seconds=rng.uniform(1, 1 + every)), 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import Sequence
@@ -156,7 +157,7 @@ async def _play(fault: Fault, seed: int, scene: Scene, result: Result, minutes: 
 async def _play_and_injure(fault: Fault, scene: Scene, feed: Feed, drawn: Plan) -> None:
     """The fault goes on until all but the last messages are sent."""
     last = drawn.messages[-len(drawn.closing) - 1]
-    injuring = asyncio.create_task(fault.inject(scene))  # type: ignore[arg-type]
+    injuring = asyncio.create_task(fault.inject(scene))
     playing = asyncio.create_task(feed.play())
     try:
         while not playing.done() and last.acknowledged is None and not injuring.done():
@@ -216,7 +217,7 @@ def _measure(scene: Scene, result: Result) -> None:
     alerts = sorted((seen, seen - latency) for seen, latency in result.verdict.latencies)
     injuries = [*scene.injuries, float("inf")]
     result.injuries = len(scene.injuries)
-    for injured, following in zip(injuries, injuries[1:], strict=False):
+    for injured, following in itertools.pairwise(injuries):
         first = next((seen for seen, acknowledged in alerts if acknowledged > injured), None)
         if first is not None and first < following:
             result.recover_s.append(first - injured)

@@ -35,7 +35,7 @@ class Scene:
     Attributes:
         rng: all chance of a fault comes from here.
         broker: where the run has one of its own.
-        injuries: when (wall clock) something was done that work must recover from.
+        injuries: when (wall clock) work began to recover: a worker was killed or told to stop, a broker was back.
         joins: from when to when a worker was joining, and nothing else was done.
         notes: what a reader of the figures should know.
     """
@@ -117,7 +117,6 @@ class Scene:
         """SIGSTOP, and SIGCONT after the block."""
         pid = post.worker.process.pid
         os.kill(pid, signal.SIGSTOP)
-        self.injuries.append(time.time())
         try:
             yield
         finally:

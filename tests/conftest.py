@@ -1,4 +1,4 @@
-"""One real Kafka for all integration tests; each test uses topics of its own."""
+"""One real Kafka for all tests that need one; each test uses topics of its own."""
 
 from collections.abc import Iterator
 

@@ -1,0 +1,184 @@
+"""A worker with a bug, to prove that the oracle finds it: `python -m tests.chaos.sabotage BUG worker`.
+
+Classes of the product are changed in this process only: the product has no switch for it. Each bug is one that a
+stream processor really has had; where it needs a window of microseconds to show, the window is made a second wide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from streams.agents import KafkaPort
+from streams.cli import main
+from streams.engine.partition import Partition
+from streams.mail import Mail
+from streams.outgoing import Outgoing
+from streams.task import PartitionTask
+from streams.task_clock import TaskClock
+
+# What is changed here is private to its module: a bug does not ask.
+_Task: Any = PartitionTask
+_Mail: Any = Mail
+_Port: Any = KafkaPort
+_Partition: Any = Partition
+_Clock: Any = TaskClock
+
+
+def _after(seconds: float, method: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, late: as behind a slow broker."""
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        await asyncio.sleep(seconds)
+        return await method(*arguments, **named)
+
+    return slow
+
+
+def _acknowledge_all(task: Any) -> None:
+    done, task._done = task._done, []
+    for acknowledge in done:
+        acknowledge()
+
+
+def nothing() -> None:
+    """No bug: the oracle must have nothing to say."""
+
+
+def commit_before_send() -> None:
+    """Input is acknowledged as soon as it is handled, before what it brought about is stored and sent."""
+    take_slice = _Task._take_slice
+
+    def take_and_acknowledge(self: Any) -> bool:
+        busy: bool = take_slice(self)
+        _acknowledge_all(self)
+        return busy
+
+    _Task._take_slice = take_and_acknowledge
+    _Task._speak = _after(2.0, _Task._speak)
+
+
+def outbox_forgotten() -> None:
+    """What was stored but not sent before a crash is not sent after it."""
+    adopt = _Mail.adopt
+
+    def adopt_without_outbox(self: Any, state: Any) -> None:
+        adopt(self, state)
+        state.outbox.clear()
+
+    _Mail.adopt = adopt_without_outbox
+    _Port.send_all = _after(1.0, _Port.send_all)
+
+
+def deadline_forgotten() -> None:
+    """Deadlines are kept in memory alone: after a recovery none of them is known."""
+    adopt = _Partition.adopt
+
+    def adopt_without_deadlines(self: Any, states: Any) -> Any:
+        told = adopt(self, states)
+        self._deadlines.clear()
+        return told
+
+    _Partition.adopt = adopt_without_deadlines
+
+
+def wall_clock() -> None:
+    """`now` is that of the machine, not that of the records."""
+    _Clock.instant = lambda _self, _timestamp_ms: datetime.now(UTC)
+
+
+def drop_on_revoke() -> None:
+    """When partitions are taken away, what was not stored yet is thrown away, and acknowledged."""
+    stop = _Task.stop
+
+    def stop_and_drop(self: Any) -> None:
+        stop(self)
+        if self._speaking is not None:
+            self._speaking.cancel()
+            self._speaking = None
+        self._talking = {}
+        _acknowledge_all(self)
+
+    async def release_nothing(_self: Any) -> bool:
+        return False
+
+    _Task.stop, _Task.release = stop_and_drop, release_nothing
+    _Task._speak = _after(1.0, _Task._speak)
+
+
+def revision_reused() -> None:
+    """After a recovery an alert goes on with the revision it had, as if it had not been told."""
+    adopt = _Mail.adopt
+
+    def adopt_one_back(self: Any, state: Any) -> None:
+        adopt(self, state)
+        for alert in state.alerts.values():
+            alert.revision -= 1
+
+    _Mail.adopt = adopt_one_back
+
+
+def picture_forgotten() -> None:
+    """The end of an alert goes to its family's topic, but not to `alerts.active`."""
+    of_entry = _Mail._of_entry
+
+    def without_ends(self: Any, entry: Any) -> list[Outgoing]:
+        messages: list[Outgoing] = of_entry(self, entry)
+        return messages[:1] if entry.ce_type.endswith("resolved") else messages
+
+    _Mail._of_entry = without_ends
+
+
+def dead_letter_forgotten() -> None:
+    """Of every third unusable message nobody hears."""
+    dead_letter = _Mail.dead_letter
+    number = 0
+
+    def sometimes(self: Any, record: Any, reason: str, detail: str) -> None:
+        nonlocal number
+        number += 1
+        if number % 3:
+            dead_letter(self, record, reason, detail)
+
+    _Mail.dead_letter = sometimes
+
+
+def repeat_differs() -> None:
+    """What is sent again after a crash says more than it did the first time."""
+    adopt = _Mail.adopt
+
+    def adopt_and_add(self: Any, state: Any) -> None:
+        adopt(self, state)
+        for number, entry in enumerate(state.outbox):
+            if entry.ce_type:
+                value = bytes(entry.value)[:-1] + b',"repeated":true}'
+                state.outbox[number] = type(entry)(
+                    entry.topic, entry.key, msgspec.Raw(value), entry.ce_id, entry.ce_type
+                )
+
+    _Mail.adopt = adopt_and_add
+    # Sent at once, but the input stays unacknowledged: a crash then sends again.
+    _Task._checkpoint = _after(1.0, _Task._checkpoint)
+
+
+BUGS: Final[dict[str, Callable[[], None]]] = {
+    "nothing": nothing,
+    "commit-before-send": commit_before_send,
+    "outbox-forgotten": outbox_forgotten,
+    "deadline-forgotten": deadline_forgotten,
+    "wall-clock": wall_clock,
+    "drop-on-revoke": drop_on_revoke,
+    "revision-reused": revision_reused,
+    "picture-forgotten": picture_forgotten,
+    "dead-letter-forgotten": dead_letter_forgotten,
+    "repeat-differs": repeat_differs,
+}
+
+if __name__ == "__main__":
+    BUGS[sys.argv.pop(1)]()
+    main()

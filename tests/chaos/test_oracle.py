@@ -1,0 +1,251 @@
+"""The oracle itself, over logs made by hand: each thing that can be wrong is found, and named."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from streams.simulator.unit import Scenario
+from tests.chaos.logs import Logs, Record, Sent
+from tests.chaos.oracle import Kind, Verdict, judge
+from tests.chaos.places import Lost
+from tests.chaos.plan import Shape
+from tests.chaos.replayed import replayed, subjects
+
+_PROBE = subjects(1, "probe-")[0]
+
+
+@pytest.fixture(scope="module")
+def run() -> Logs:
+    return replayed(1, Shape(minutes=6, scenario=Scenario.GARBAGE, storm=5))
+
+
+@pytest.fixture
+def logs(run: Logs) -> Logs:
+    return copy.deepcopy(run)
+
+
+def judged(logs: Logs) -> Verdict:
+    return judge(logs, timedelta(0))
+
+
+def found(verdict: Verdict) -> set[tuple[Kind, Lost | None]]:
+    return {(finding.kind, finding.place) for finding in verdict.findings}
+
+
+def first_low(logs: Logs) -> tuple[Sent, Record]:
+    """The first low magnesium of a probe, and the record of its raise."""
+    sent = next(one for one in logs.sent if one.key == _PROBE.encode())
+    told = next(r for r in logs.alerts if r.key == _PROBE.encode())
+    return sent, told
+
+
+def without(records: list[Record], name: bytes) -> list[Record]:
+    """All but those of an alert."""
+    return [record for record in records if name not in (record.value or b"")]
+
+
+def unheard(logs: Logs) -> Sent:
+    """Nothing is told of the first low magnesium of a probe."""
+    sent, told = first_low(logs)
+    name = (told.body or {})["alert_id"].encode()
+    logs.alerts, logs.active = without(logs.alerts, name), without(logs.active, name)
+    return sent
+
+
+def changed(record: Record, **fields: Any) -> Record:
+    return replace(record, value=json.dumps((record.body or {}) | fields).encode())
+
+
+def known_alert(rule: str) -> dict[str, Any]:
+    """As the changelog holds it."""
+    return {"rule": rule, "status": "resolved", "anchors": [f"lab_result:{_PROBE}-0"]}
+
+
+# -- nothing wrong -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", [Scenario.DENSE, Scenario.GARBAGE])
+@pytest.mark.parametrize("seed", range(4))
+def test_it_agrees_with_the_engine_where_nothing_goes_wrong(scenario: Scenario, seed: int) -> None:
+    """Two readings of clinical.md that share no line; the clock goes by record timestamps, to the millisecond."""
+    verdict = judged(replayed(seed, Shape(minutes=20, scenario=scenario, storm=10)))
+    assert verdict.findings == [], verdict.explained()
+    assert verdict.must > 100
+    assert len(verdict.latencies) > verdict.must
+
+
+def test_it_loads_nothing_of_the_engine() -> None:
+    barred = ("streams", "models", "aiokafka", "faust")
+    code = f"import sys, tests.chaos.oracle; print(*(n for n in sys.modules if n.partition('.')[0] in {barred!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_repeat_in_the_same_bytes_is_none_of_its_business(logs: Logs) -> None:
+    _, told = first_low(logs)
+    headers = tuple((name, b"later" if name == "ce_time" else value) for name, value in told.headers)
+    again = replace(told, offset=10_000, headers=headers)
+    logs.alerts.append(again)
+    verdict = judged(logs)
+    assert verdict.findings == []
+    assert verdict.repeats == 1
+
+
+# -- the five places ---------------------------------------------------------------------------------------------------
+
+
+def test_not_accepted(logs: Logs) -> None:
+    sent = unheard(logs)
+    logs.inputs = [record for record in logs.inputs if record.value != sent.value]
+    assert (Kind.LOST, Lost.NOT_ACCEPTED) in found(judged(logs))
+
+
+def test_not_consumed(logs: Logs) -> None:
+    sent = unheard(logs)
+    record = next(one for one in logs.inputs if one.value == sent.value)
+    logs.committed[record.topic, record.partition] = record.offset
+    assert {(Kind.LOST, Lost.NOT_CONSUMED), (Kind.OFFSETS, None)} <= found(judged(logs))
+
+
+@pytest.mark.parametrize(
+    ("stored", "place"),
+    [
+        ({}, Lost.NO_EFFECT),
+        ({"offsets": {"lab-results": 9999}, "alerts": {}}, Lost.NO_EFFECT),
+        ({"alerts": {"x": known_alert("high_magnesium")}}, Lost.NO_EFFECT),
+        ({"alerts": {"x": known_alert("low_magnesium")}}, Lost.NOT_SENT),
+    ],
+)
+def test_consumed_and_yet_not_told(logs: Logs, stored: dict[str, Any], place: Lost) -> None:
+    unheard(logs)
+    logs.stored[_PROBE] = stored
+    assert found(judged(logs)) == {(Kind.LOST, place)}
+
+
+def test_sent_not_read(logs: Logs) -> None:
+    _, told = first_low(logs)
+    del logs.seen[told.place]
+    assert found(judged(logs)) == {(Kind.LOST, Lost.NOT_READ)}
+
+
+# -- everything else that can be wrong ---------------------------------------------------------------------------------
+
+
+def end_left_out(logs: Logs) -> None:
+    name = (first_low(logs)[1].body or {})["alert_id"]
+    logs.alerts = [r for r in logs.alerts if (r.body or {})["alert_id"] != name or (r.body or {})["status"] == "active"]
+    logs.active = [r for r in logs.active if (r.body or {})["alert_id"] != name or (r.body or {})["status"] == "active"]
+
+
+def raised_for_nothing(logs: Logs) -> None:
+    _, told = first_low(logs)
+    body = {"alert_id": "made-up", "patient_id": "probe-9", "status": "resolved"}
+    headers = (("ce_id", b"made-up:1"), ("ce_type", b"dialysis.alert.raised"))
+    extra = replace(changed(told, **body), offset=10_000, headers=headers)
+    logs.alerts.append(extra)
+    logs.seen[extra.place] = 0.0
+
+
+def ended_too_soon(logs: Logs) -> None:
+    """The normal result that ended it was never sent: nobody can know of it."""
+    _, told = first_low(logs)
+    over = next(one for one in logs.inputs if one.key == told.key and b'"value": 2.0' in (one.value or b""))
+    logs.sent = [one for one in logs.sent if one.value != over.value]
+    logs.inputs = [one for one in logs.inputs if one.value != over.value]
+
+
+def repeat_that_differs(logs: Logs) -> None:
+    _, told = first_low(logs)
+    logs.alerts.append(replace(changed(told, summary="something else"), offset=10_000))
+
+
+def header_that_differs(logs: Logs) -> None:
+    _, told = first_low(logs)
+    logs.alerts[logs.alerts.index(told)] = replace(told, headers=(("ce_id", b"x:1"), *told.headers[1:]))
+
+
+def revision_left_out(logs: Logs) -> None:
+    _, told = first_low(logs)
+    logs.alerts.remove(told)
+
+
+def raised_by_the_wall_clock(logs: Logs) -> None:
+    _, told = first_low(logs)
+    late = changed(told, at=(told.moment + timedelta(hours=1)).isoformat())
+    logs.alerts[logs.alerts.index(told)] = late
+
+
+def deadline_late(logs: Logs) -> None:
+    """What a deadline brings has the deadline's own time, whenever it was noticed."""
+    told = next(r for r in logs.alerts if (r.body or {})["rule"] == "aluminum_result_overdue")
+    at = told.moment + timedelta(seconds=90)
+    logs.alerts[logs.alerts.index(told)] = changed(told, at=at.isoformat())
+
+
+def end_not_shown(logs: Logs) -> None:
+    name = (first_low(logs)[1].body or {})["alert_id"]
+    logs.active = [r for r in logs.active if (r.body or {})["alert_id"] != name or (r.body or {})["status"] == "active"]
+
+
+def end_not_shown_but_removed(logs: Logs) -> None:
+    end_not_shown(logs)
+    name = (first_low(logs)[1].body or {})["alert_id"]
+    logs.active.append(Record("alerts.active", 0, 10_000, 0, name.encode(), None))
+
+
+def letter_left_out(logs: Logs) -> None:
+    logs.dead.pop()
+
+
+def letter_for_another_reason(logs: Logs) -> None:
+    headers = tuple((name, b"unknown" if name == "dl_reason" else value) for name, value in logs.dead[0].headers)
+    logs.dead[0] = replace(logs.dead[0], headers=headers)
+
+
+def letter_of_a_good_message(logs: Logs) -> None:
+    sent, _ = first_low(logs)
+    record = next(one for one in logs.inputs if one.value == sent.value)
+    place = {"dl_topic": record.topic, "dl_partition": str(record.partition), "dl_offset": str(record.offset)}
+    headers = (*((name, value.encode()) for name, value in place.items()), ("dl_reason", b"invalid_json"))
+    logs.dead.append(replace(logs.dead[0], headers=headers))
+
+
+def left_behind(logs: Logs) -> None:
+    topic = next(iter(logs.ends))
+    logs.committed[topic] -= 1
+
+
+@pytest.mark.parametrize(
+    ("tamper", "kind"),
+    [
+        (end_left_out, Kind.LOST),
+        (raised_for_nothing, Kind.EXTRA),
+        (ended_too_soon, Kind.EXTRA),
+        (repeat_that_differs, Kind.DIFFERING),
+        (header_that_differs, Kind.DIFFERING),
+        (revision_left_out, Kind.GAP),
+        (raised_by_the_wall_clock, Kind.TIME),
+        (deadline_late, Kind.TIME),
+        (end_not_shown, Kind.PICTURE),
+        (end_not_shown_but_removed, Kind.PICTURE),
+        (letter_left_out, Kind.LOST),
+        (letter_for_another_reason, Kind.EXTRA),
+        (letter_of_a_good_message, Kind.EXTRA),
+        (left_behind, Kind.OFFSETS),
+    ],
+)
+def test_what_is_wrong_is_found(logs: Logs, tamper: Callable[[Logs], None], kind: Kind) -> None:
+    assert judged(logs).findings == []
+    tamper(logs)
+    verdict = judged(logs)
+    assert kind in {finding.kind for finding in verdict.findings}, verdict.explained()
+    assert str(kind) in verdict.explained(1)
