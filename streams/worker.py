@@ -98,7 +98,7 @@ class Worker:
                 return DONE
             app = create_app(self._settings)
             self._desks = [
-                Desk(app, kind, self._settings, self._metrics, self._health, lambda: self._assignment(app), self._fail)
+                Desk(app, kind, self._settings, self._metrics, self._health, self._assignment, self._fail)
                 for kind in self._kinds()
             ]
             status = asyncio.create_task(self._tell_status(app), name="status")
@@ -202,7 +202,7 @@ class Worker:
                 due = time.monotonic() + STATUS_S
                 await sender.send_all(statuses)
 
-    def _assignment(self, app: App) -> None:
+    def _assignment(self) -> None:
         """Partitions came or went. Until every desk has its state again, health waits for the recovery."""
         before, self._ready = self._ready, sum(desk.ready for desk in self._desks)
         if self._ready < before:
@@ -214,12 +214,13 @@ class Worker:
         self._health.assigned(self._assigned)
         self._health.recovered()
         self._metrics.assignments.inc()
-        self._metrics.state_recovery_seconds.set(app.recovery_seconds or 0.0)
 
     def _watch(self, app: App) -> None:
         now = time.monotonic()
         if app.heartbeat_at is not None and now - app.heartbeat_at < TIMER_S * 3:
             self._health.broker_answered()
+        # Known only once the desks have taken over their partitions.
+        self._metrics.state_recovery_seconds.set(app.recovery_seconds or 0.0)
         for desk in self._desks:
             for tp in desk.tps:
                 lag = app.lag(tp)

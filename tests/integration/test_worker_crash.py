@@ -176,6 +176,7 @@ async def test_a_worker_rebuilt_from_the_changelog_alone_goes_on(bootstrap: str,
         elsewhere = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
         again = await unit.start_worker(**elsewhere)
         assert not await asyncio.to_thread(os.listdir, tmp_path)
+        await again.until(lambda: again.metric("dialysis_state_recovery_seconds"), 5, "how long the recovery took")
         await unit.publish(messages[2_000:])
         await unit.until_done()
         assert len(first) == len(before)
