@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench lock clean
+.PHONY: help install demo test soak lint bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ demo: $(STAMP) ## Run the whole thing on this machine: make demo ARGS="--seconds
 
 test: $(STAMP) ## Run all tests (they start their own Kafka): make test ARGS="-k magnesium"
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(STAMP) ## Kill workers and brokers for half an hour: make soak ARGS="--fault kill-late --seed 7"
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(STAMP) ## Ruff, strict types, import directions, file length
 	$(BIN)/ruff format --check .

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, Final
 
 from benchmarks.catch_up import CatchUp
 from benchmarks.latency import Latency
+from benchmarks.machine import machine_in_a_line
 from benchmarks.reference import Check
 from benchmarks.runner import MANY_PATIENTS, Results, measure
 
@@ -49,16 +48,8 @@ def main() -> int:
 
 
 def machine() -> str:
-    """The machine in a line."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    return (
-        f"{model}, {os.cpu_count()} cores (worker on one, broker and generator on another), "
-        f"{platform.system()}, Python {platform.python_version()}"
-    )
+    """The machine in a line, and how it was used."""
+    return machine_in_a_line("worker on one, broker and generator on another")
 
 
 def print_catch_up(results: Results) -> None:

@@ -114,6 +114,8 @@ async def run(
             unit = await stack.enter_async_context(UnitUnderTest(address, partitions=_PARTITIONS, own_time=True))
             scene = Scene(unit, random.Random(f"{fault.name}:{seed}"), command, broker)
             await _play(fault, seed, scene, result, minutes)
+            if broker is None:
+                await unit.remove()
     except (BrokerError, AssertionError) as error:
         result.failure = str(error)
     return result

@@ -35,7 +35,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from models.settings import Settings
 from models.topics import FAMILIES, PATIENT_TOPICS, UNIT_SIGNALS, changelog
 from streams.port import CLOCK_KEY
-from streams.topics import ensure_topics
+from streams.topics import ensure_topics, wanted_topics
 from streams.transport.changelog import read_changelogs
 from streams.transport.records import install as read_any_header_name
 from tests.integration.worker_process import COMMAND, Pulse, WorkerProcess, until
@@ -214,6 +214,11 @@ class UnitUnderTest:
 
             await until(gone, 20, "the topics to be gone")
         await until(self._made, 20, "the topics to be made anew", every=0.3)
+
+    async def remove(self) -> None:
+        """Delete all its topics: a broker that serves many units stays small."""
+        async with self.admin() as admin:
+            await admin.delete_topics([topic.name for topic in wanted_topics(self.settings)])
 
     async def _made(self) -> bool:
         outcome = await ensure_topics(self.settings, producer_time=self.own_time)
