@@ -12,12 +12,23 @@ from typing import Final
 import psutil
 
 from models.topics import changelog
-from tests.integration.unit_under_test import Message, UnitUnderTest, ago, lab, session_started, symptom, telemetry
+from tests.integration.unit_under_test import (
+    Message,
+    UnitUnderTest,
+    ago,
+    event,
+    lab,
+    session_started,
+    symptom,
+    telemetry,
+)
 from tests.integration.worker_process import WorkerProcess, until
 
 #: How many patients the document tells of.
 PATIENTS: Final = (20_000, 100_000)
 _CHUNK: Final = 20_000
+#: One patient in so many is being treated.
+_RUNNING: Final = 10
 
 
 @dataclass(frozen=True)
@@ -82,11 +93,14 @@ async def _metric(worker: WorkerProcess) -> float:
 
 
 def _histories(names: list[str]) -> Iterator[Message]:
-    """What is known of an ordinary patient: a session that runs, three results, a symptom."""
-    for name in names:
+    """What is known of an ordinary patient: a session, which of every tenth still runs, three results, a symptom."""
+    for number, name in enumerate(names):
         session = f"s-{name}"
-        yield session_started(name, session, ago(3600), chair="1", water_loop_id="loop")
+        yield session_started(name, session, ago(9000), chair="1", water_loop_id="loop")
         for days in (9, 6, 2):
             yield lab(name, 2.1, ago(timedelta(days=days).total_seconds()))
         yield symptom(name, "nausea", f"y-{name}", ago(1800))
-        yield telemetry(name, session, ago(60), systolic_mmhg=130.0, uf_rate_ml_h=600.0)
+        if number % _RUNNING:
+            yield event("machine-events", "session_ended", name, ago(1200), session_id=session)
+        else:
+            yield telemetry(name, session, ago(60), systolic_mmhg=130.0, uf_rate_ml_h=600.0)
