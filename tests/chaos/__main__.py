@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,8 @@ def soak(
 ) -> None:
     """Play faults at the worst moments and let an oracle say what was lost."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # Whoever ends this ends what it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     unknown = set(fault or ()) - BY_NAME.keys()
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(BY_NAME)}")

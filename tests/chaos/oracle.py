@@ -59,6 +59,8 @@ class Verdict:
     may: int = 0
     #: Seconds from the acknowledged message to the alert in a reader's hands, with when that was (wall clock).
     latencies: list[tuple[float, float]] = field(default_factory=list)
+    #: The furthest that a transition's `at` lay behind the record that brought it about, seconds of unit time.
+    furthest: float = 0.0
     #: Alert records beyond the first of their revision.
     repeats: int = 0
 
@@ -213,6 +215,8 @@ class _Judge:
 
     def _timed(self, transition: Transition, moment: datetime, *, exact: bool) -> None:
         latest = moment + (_EXACT if exact else self._slack)
+        if not exact:
+            self._said.furthest = max(self._said.furthest, (transition.at - moment).total_seconds())
         if not moment - _EXACT <= transition.at <= latest:
             late = (transition.at - moment).total_seconds()
             self._say(Kind.TIME, f"{transition}: {late:+.3f} s from {moment:%H:%M:%S.%f}")

@@ -75,6 +75,7 @@ class Result:
             times += f", recovered in {max(self.recover_s):.1f} s"
         if self.pause_s:
             times += f", paused {max(self.pause_s):.2f} s"
+        times += f", `at` behind by {v.furthest:.1f} s"
         end = "at the log's end" if v.at_log_end else "NOT at the log's end"
         return f"{self.fault} seed {self.seed}: {figures}, {end}, {times}, {self.injuries} injuries"
 
