@@ -102,7 +102,7 @@ def _table(results: Sequence[Result]) -> Table:
         mine = [result for result in results if result.fault == name]
         latencies = [latency for result in mine for latency in result.latencies]
         counts = [sum(getattr(r.verdict, what) for r in mine) for what in ("lost", "extra", "differing")]
-        recovered_in = max((t for r in mine for t in r.recover_s), default=0.0)
+        recovered_in = max((t for r in mine for t in (*r.recover_s, *r.restart_s)), default=0.0)
         times = [f"{percentile(latencies, share):.2f}" for share in (50, 99)]
         table.add_row(name, str(len(mine)), *map(str, counts), *times, f"{recovered_in:.1f}" if recovered_in else "")
     return table

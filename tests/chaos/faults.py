@@ -38,6 +38,8 @@ class Fault:
         small_disk: that broker's data lies on a disk of so many megabytes.
         slack_s: how far a transition's `at` may lie behind its record, in seconds of unit time (60 to one of ours).
         recover_s: the first alert comes within so many seconds of an injury, where that is promised.
+        restart_s: the same after a kill of a worker that did not yet own anything. The group may have to miss it for
+            a session timeout that begins only when that of the worker killed before it is over.
         pause_s: no alert takes longer than this while a worker joins, where that is promised.
         backlog: everything is sent before the first worker starts.
     """
@@ -51,6 +53,7 @@ class Fault:
     small_disk: int = 0
     slack_s: float = 180.0
     recover_s: float | None = None
+    restart_s: float | None = None
     pause_s: float | None = None
     backlog: bool = False
     shape: Shape = field(default_factory=Shape)
@@ -117,7 +120,7 @@ async def _freeze(scene: Scene) -> None:
         post = scene.rng.choice(scene.posts)
         async with scene.frozen(post):
             await _nap(scene, *scene.rng.choice([(0.5, 4.0), (7.0, 10.0)]))
-        scene.injuries.append(time.time())
+        scene.injured()
 
 
 async def _join_and_leave(scene: Scene) -> None:
@@ -163,7 +166,7 @@ async def _broker_terminated(scene: Scene) -> None:
         await asyncio.to_thread(_broker(scene).stop)
         await asyncio.sleep(scene.rng.uniform(0, 4))
         await asyncio.to_thread(_broker(scene).start)
-        scene.injuries.append(time.time())
+        scene.injured()
 
 
 async def _broker_killed(scene: Scene) -> None:
@@ -171,7 +174,7 @@ async def _broker_killed(scene: Scene) -> None:
         await asyncio.to_thread(_broker(scene).kill)
         await asyncio.sleep(scene.rng.uniform(0, 6))
         await asyncio.to_thread(_broker(scene).start)
-        scene.injuries.append(time.time())
+        scene.injured()
 
 
 async def _broker_frozen(scene: Scene) -> None:
@@ -181,7 +184,7 @@ async def _broker_frozen(scene: Scene) -> None:
             await asyncio.sleep(scene.rng.choice([scene.rng.uniform(0.5, 3), scene.rng.uniform(6, 12)]))
         finally:
             await asyncio.to_thread(_broker(scene).resume)
-            scene.injuries.append(time.time())
+            scene.injured()
 
 
 async def _disk_full(scene: Scene) -> None:
@@ -197,7 +200,7 @@ async def _disk_full(scene: Scene) -> None:
         ballast.unlink()
         if halted:
             await asyncio.to_thread(broker.start)
-        scene.injuries.append(time.time())
+        scene.injured()
 
 
 def _fill(path: Path) -> None:
@@ -233,7 +236,7 @@ _DAY: Final = Shape(minutes=24 * 60.0, probe_every=300.0)
 
 FAULTS: Final = (
     Fault("none", "nothing goes wrong", _nothing, seeds=1),
-    Fault("kill-soon", "kill -9 after 0.1-1 s", _kill_soon, seeds=20, recover_s=10),
+    Fault("kill-soon", "kill -9 after 0.1-1 s", _kill_soon, seeds=20, recover_s=10, restart_s=16),
     Fault("kill-late", "kill -9 after 1-10 s", _kill_late, seeds=20, recover_s=10),
     Fault("terminate", "SIGTERM and start", _terminate, recover_s=5),
     Fault("freeze", "SIGSTOP of one of two workers", _freeze, workers=2, slack_s=900),

@@ -35,7 +35,8 @@ class Scene:
     Attributes:
         rng: all chance of a fault comes from here.
         broker: where the run has one of its own.
-        injuries: when (wall clock) work began to recover: a worker was killed or told to stop, a broker was back.
+        injuries: when (wall clock) work began to recover: a worker was killed or told to stop, a broker was back;
+            and whether that worker had not yet come to own anything.
         joins: from when to when a worker was joining, and nothing else was done.
         notes: what a reader of the figures should know.
     """
@@ -45,7 +46,7 @@ class Scene:
     command: Sequence[str | Path] = (COMMAND, "worker")
     broker: EmbeddedKafka | None = None
     posts: list[Post] = field(default_factory=list)
-    injuries: list[float] = field(default_factory=list)
+    injuries: list[tuple[float, bool]] = field(default_factory=list)
     joins: list[tuple[float, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     #: Set when the feed has sent all but the last.
@@ -97,15 +98,19 @@ class Scene:
         with contextlib.suppress(AssertionError):
             await until(look, 20, "partitions", every=0.02)
 
+    def injured(self, *, starting: bool = False) -> None:
+        """Note that work has to recover from now on."""
+        self.injuries.append((time.time(), starting))
+
     def kill(self, post: Post) -> None:
         """`kill -9`; the supervisor sees it."""
-        self.injuries.append(time.time())
+        self.injured(starting="owns partitions" not in post.worker.said)
         post.worker.process.kill()
 
     async def terminate(self, post: Post, *, again: bool = True) -> None:
         """SIGTERM; started anew when it has ended, where wanted."""
         post.wanted = again
-        self.injuries.append(time.time())
+        self.injured()
         post.worker.process.send_signal(signal.SIGTERM)
         worker = post.worker
         await until(lambda: not worker.running, 30, "a worker to end", every=0.02)
