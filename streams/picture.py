@@ -64,8 +64,8 @@ class Picture:
             auto_offset_reset="latest",
             fetch_max_wait_ms=_FETCH_WAIT_MS,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             generation: int | None = None
             waiting: dict[tuple[int, bytes], tuple[float, bytes | None]] = {}
             while True:
@@ -83,8 +83,9 @@ class Picture:
                 for tp, records in (await consumer.getmany(timeout_ms=1000)).items():
                     waiting |= {(tp.partition, record.key): (now, record.value) for record in records}
                 settled = {place: value for place, (at, value) in waiting.items() if at < now - SETTLED_S}
-                waiting = {place: known for place, known in waiting.items() if place not in settled}
-                await self._judge(settled)
+                # What nobody could judge waits on: its partition may stay ours in the generation that comes.
+                judged = await self._judge(settled)
+                waiting = {place: known for place, known in waiting.items() if place not in settled.keys() & judged}
         finally:
             await consumer.stop()
 
@@ -101,15 +102,32 @@ class Picture:
             consumer.seek(tp, stayed.get(tp, end))
         return {tp.partition for tp in stayed}
 
-    async def _judge(self, settled: dict[tuple[int, bytes], bytes | None]) -> None:
+    async def _judge(self, settled: dict[tuple[int, bytes], bytes | None]) -> set[tuple[int, bytes]]:
+        """Let the tasks answer last words; returns the places of those that are dealt with."""
         said: dict[int, list[Word]] = {}
         for (number, key), value in settled.items():
-            said.setdefault(number, []).append((key.decode(), None if value is None else _decode(value)))
-        for number, words in said.items():
-            for desk in self._desks:
-                task = desk.tasks.get(number)
-                if task is not None:
-                    try:
-                        await task.correct(words)
-                    except StaleGenerationError:
-                        log.info("%s[%d] was lost meanwhile", desk.kind.table, number)
+            try:
+                said.setdefault(number, []).append((key.decode(), None if value is None else _decode(value)))
+            except (UnicodeDecodeError, msgspec.DecodeError) as error:
+                # Not ours, so it is not ours to take away.
+                log.warning("%s[%d] holds what is no alert under %r: %s", self._topic, number, key, error)
+        left = {number for number, words in said.items() if not await self._correct(number, words)}
+        return {place for place in settled if place[0] not in left}
+
+    async def _correct(self, number: int, words: Sequence[Word]) -> bool:
+        """Let the tasks of a partition answer; False if none could, or one lost the partition meanwhile."""
+        tasks = [(desk, task) for desk in self._desks if (task := desk.tasks.get(number)) is not None]
+        for desk, task in tasks:
+            try:
+                await task.correct(words)
+            except StaleGenerationError:
+                log.info("%s[%d] was lost meanwhile", desk.kind.table, number)
+                return False
+            except asyncio.CancelledError:
+                watching = asyncio.current_task()
+                if watching is None or watching.cancelling():
+                    raise
+                # The task, whose words we waited for, was cancelled: by a revocation that ran out of time.
+                log.info("%s[%d] was given up meanwhile", desk.kind.table, number)
+                return False
+        return bool(tasks)
