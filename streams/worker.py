@@ -205,8 +205,9 @@ class Worker:
     def _assignment(self) -> None:
         """Partitions came or went. Until every desk has its state again, health waits for the recovery."""
         before, self._ready = self._ready, sum(desk.ready for desk in self._desks)
-        if self._ready < before:
+        if self._ready <= before:  # also those that went in the middle of being taken over: they were counted already
             self._metrics.partitions_revoked()
+        if self._ready < before:
             self._health.assigned(self._assigned)
         if self._ready < len(self._desks):
             return
