@@ -178,7 +178,11 @@ async def _reader(settings: Settings, tps: list[TopicPartition]) -> Any:
         fetch_max_wait_ms=_FETCH_WAIT_MS,
         max_partition_fetch_bytes=max(4 * 1024 * 1024, settings.max_message_bytes),
     )
-    await consumer.start()
+    try:
+        await consumer.start()
+    except BaseException:
+        await consumer.stop()
+        raise
     consumer.assign(tps)
     return consumer
 
