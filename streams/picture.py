@@ -6,7 +6,7 @@
 
 A reader that holds on to the newest revision is not misled, but compaction keeps the last record of a key, and then a
 screen that starts sees an alert that nobody will ever close. So the owner reads the topic as a screen does, from where
-it stood at the takeover; what has been the last word on an alert for a while and is not its own is answered.
+it stood before the takeover; what has been the last word on an alert for a while and is not its own is answered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -38,6 +38,9 @@ SETTLED_S: Final = 5.0
 #: Alerts are few: the broker answers when there is something, or after this.
 _FETCH_WAIT_MS: Final = 2000
 _RETRY_S: Final = 1.0
+#: A rebalance must be noticed before it is over.
+_POLL_MS: Final = 250
+_REBALANCE_S: Final = 0.25
 _decode: Final = msgspec.json.Decoder(Shown).decode
 
 
@@ -67,20 +70,24 @@ class Picture:
         try:
             await consumer.start()
             generation: int | None = None
+            #: Where the topic ended in the rebalance, before anything was said anew; empty once that was made use of.
+            ends: dict[TopicPartition, int] = {}
             waiting: dict[tuple[int, bytes], tuple[float, bytes | None]] = {}
             while True:
                 if not all(desk.ready for desk in self._desks):
-                    await asyncio.sleep(_RETRY_S)
+                    ends = ends or await self._ends(consumer, range(self._settings.partitions))
+                    await asyncio.sleep(_REBALANCE_S)
                     continue
                 if generation != self._app.generation:
                     generation = self._app.generation
-                    stayed = await self._take_over(consumer)
+                    stayed = await self._take_over(consumer, ends)
+                    ends = {}
                     waiting = {place: known for place, known in waiting.items() if place[0] in stayed}
                 if not consumer.assignment():
                     await asyncio.sleep(_RETRY_S)
                     continue
                 now = time.monotonic()
-                for tp, records in (await consumer.getmany(timeout_ms=1000)).items():
+                for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
                     waiting |= {(tp.partition, record.key): (now, record.value) for record in records}
                 settled = {place: value for place, (at, value) in waiting.items() if at < now - SETTLED_S}
                 # What nobody could judge waits on: its partition may stay ours in the generation that comes.
@@ -89,18 +96,24 @@ class Picture:
         finally:
             await consumer.stop()
 
-    async def _take_over(self, consumer: Any) -> set[int]:
-        """Start behind what is there, where the tasks have just said anew how it is; returns where they have not.
+    async def _take_over(self, consumer: Any, ends: dict[TopicPartition, int]) -> set[int]:
+        """Start where the topic ended before the tasks said anew how it is; returns where they have not.
 
-        There the watch goes on: who keeps a partition says nothing anew, and a zombie speaks just before it joins.
+        There the watch goes on: who keeps a partition says nothing anew, and a zombie speaks just before it joins. A
+        rebalance that was over before it was noticed leaves no ends: then the watch starts behind what is there.
         """
         numbers = {number for desk in self._desks for number in desk.tasks}
         tps = [TopicPartition(self._topic, number) for number in sorted(numbers)]
         stayed = {tp: await consumer.position(tp) for tp in consumer.assignment() & set(tps)}
+        ends = ends or await self._ends(consumer, numbers)
         consumer.assign(tps)
-        for tp, end in (await consumer.end_offsets(tps)).items() if tps else ():
-            consumer.seek(tp, stayed.get(tp, end))
+        for tp in tps:
+            consumer.seek(tp, stayed.get(tp, ends[tp]))
         return {tp.partition for tp in stayed}
+
+    async def _ends(self, consumer: Any, numbers: Iterable[int]) -> dict[TopicPartition, int]:
+        tps = [TopicPartition(self._topic, number) for number in numbers]
+        return dict(await consumer.end_offsets(tps)) if tps else {}
 
     async def _judge(self, settled: dict[tuple[int, bytes], bytes | None]) -> set[tuple[int, bytes]]:
         """Let the tasks answer last words; returns the places of those that are dealt with."""

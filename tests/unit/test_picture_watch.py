@@ -87,6 +87,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     made = Log()
     monkeypatch.setattr(picture, "_Consumer", lambda **_: made)
     monkeypatch.setattr(picture, "_RETRY_S", 0.001)
+    monkeypatch.setattr(picture, "_REBALANCE_S", 0.001)
     monkeypatch.setattr(picture, "SETTLED_S", 0.02)
     return made
 
@@ -140,6 +141,19 @@ async def test_a_word_in_whose_answer_the_partition_was_lost_is_judged_after_the
         log.append(b"a", LATE)
         await asyncio.sleep(0.1)
         group.task.error, group.generation = None, 2
+        await asyncio.sleep(0.1)
+    assert [name for name, _ in group.task.words] == ["a"]
+
+
+async def test_a_word_between_what_a_task_says_anew_and_the_watchs_start_is_judged(log: Log) -> None:
+    group = Group()
+    tasks, group.tasks = group.tasks, {}
+    log.append(b"old", LATE)
+    async with _watching(group):
+        group.ready = False
+        await asyncio.sleep(0.05)
+        log.append(b"a", LATE)  # the task has taken over, and the watch does not know yet
+        group.tasks, group.generation, group.ready = tasks, 2, True
         await asyncio.sleep(0.1)
     assert [name for name, _ in group.task.words] == ["a"]
 
