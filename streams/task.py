@@ -188,7 +188,7 @@ class PartitionTask(Generic[StateT]):
     async def correct(self, words: Iterable[Word]) -> None:
         """Answer what is the last word on an alert on `alerts.active`, and is older than ours: ours again.
 
-        Of an alert that is over and forgotten the last word is a tombstone.
+        What is not known here is left alone: another consumer group may know it.
         """
         async with self._lock:
             await self._say_everything()
@@ -199,14 +199,17 @@ class PartitionTask(Generic[StateT]):
 
     def _correction(self, alert_id: str, shown: Shown | None) -> Outgoing | None:
         if shown is None:
-            return self._mail.open_again(alert_id, self._by_key.values())
+            # Who lags may be about to end it, as whoever wrote the tombstone did.
+            return self._mail.open_again(alert_id, self._by_key.values()) if self.lag() < SEEN_LAG else None
         # The alert of a patient is none of a loop's, and the other way round.
         owner = shown.patient_id if self.kind.subject == "patient_id" else shown.water_loop_id
         if owner is None or (shown.patient_id is None) == (self.kind.subject == "patient_id"):
             return None
         state = self._by_key.get(owner.encode())
         alert = state.alerts.get(alert_id) if state else None
-        if alert is None or alert.tombstoned:
+        if alert is None:
+            return None
+        if alert.tombstoned:
             return self._mail.shown_again(alert_id, None)
         return self._mail.shown_again(alert_id, bytes(alert.value)) if shown.revision < alert.revision else None
 

@@ -78,6 +78,10 @@ class Attached:
     #: Claims of the generation before whose state the listener still holds.
     kept: dict[int, Claim] = field(default_factory=dict)
 
+    def still_kept(self, owned: set[int], read: Collection[int]) -> dict[int, tuple[Stamp, int]]:
+        """Latest stamp and log end of the partitions that came back and in whose changelog nobody wrote."""
+        return {p: (claim.stamp, claim.end) for p, claim in self.kept.items() if p in owned and p not in read}
+
     def partitions_of(self, assigned: Collection[TP]) -> set[int]:
         """The partition numbers of an assignment: the same for every topic and the changelog."""
         by_topic = {

@@ -96,7 +96,7 @@ class Recovery(FaustRecovery):
 
         for attached in app.attached:
             partitions, found = owned[attached.topics.table], replicas[attached.changelog]
-            kept = {p: (claim.stamp, claim.end) for p, claim in attached.kept.items() if p in partitions - found.keys()}
+            kept = attached.still_kept(partitions, found)
             app.claim(attached, generation, {p: (r.latest, r.end) for p, r in found.items()} | kept)
             log.info(
                 "Generation %d: %s owns partitions %s (%d kept), %d keys recovered",

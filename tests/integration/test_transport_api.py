@@ -260,6 +260,12 @@ async def test_control_records_do_not_hold_up_recovery_or_the_end(worker: Worker
     async with asyncio.timeout(5):
         found = await read_changelogs(worker.play.settings, {changelog: range(4)})
     assert found[changelog][0].values == {b"k": b"v"}
+    assert found[changelog][0].end == 2
+    # Only a log that ends just where it is known to is left out: a shorter one was made anew.
+    for end, left_out in ((1, False), (2, True), (3, False)):
+        known = {TP(changelog, 0): end}
+        again = await read_changelogs(worker.play.settings, {changelog: range(4)}, known)
+        assert (0 not in again[changelog]) is left_out
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])

@@ -9,7 +9,7 @@ import pytest
 
 from streams.outgoing import Outgoing
 from streams.port import Shown
-from tests.unit.fake_port import FakeKafka, Host, frozen
+from tests.unit.fake_port import PREFIX, FakeKafka, Host, frozen
 from tests.unit.task_events import HOUR, MINUTE, P1, P2, low_magnesium, telemetry
 
 SILENT: dict[str, Any] = {"responses": {"high": [], "medium": []}}
@@ -51,8 +51,23 @@ async def test_an_alert_long_over_is_answered_with_its_tombstone(kafka: FakeKafk
     assert pictured(kafka)[-1].value is None
     (again,) = await corrected(kafka, host, (ALERT, Shown(1, P1)))
     assert (again.key, again.value) == (ALERT.encode(), None)
-    (unknown,) = await corrected(kafka, host, ("nobody-knows-it", Shown(3, P2)))
-    assert (unknown.key, unknown.value) == (b"nobody-knows-it", None)
+
+
+async def test_what_another_group_says_of_an_alert_not_known_here_is_left_alone(kafka: FakeKafka) -> None:
+    """A fresh group that catches up would else take away what the old one shows."""
+    kafka.lab(P1, 0, 1.5)
+    host = await Host(kafka, rules=SILENT).settle()
+    assert not await corrected(kafka, host, ("not-yet-known", Shown(3, P1)), ("nor-this", Shown(1, P2)))
+
+
+async def test_who_lags_leaves_tombstones_alone(kafka: FakeKafka) -> None:
+    kafka.lab(P1, 0, 1.5)
+    host = await Host(kafka, rules=SILENT).settle()
+    kafka.unconfirmed = {PREFIX + "machine-events"}
+    kafka.clock.elapsed += MINUTE
+    assert not await corrected(kafka, host, (ALERT, None))
+    kafka.unconfirmed = set()
+    assert len(await corrected(kafka, host, (ALERT, None))) == 1
 
 
 async def test_a_late_tombstone_does_not_hide_an_open_alert(kafka: FakeKafka) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
+from streams.agents import Desk, KafkaPort
 from streams.port import CLOCK_KEY
-from streams.transport.api import Recovered
-from tests.unit.fake_port import EPOCH, FakeKafka, Host
+from streams.transport.api import Recovered, TopicSet
+from streams.transport.app import App, Attached, Claim
+from streams.transport.changelog import Stamp
+from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host
 from tests.unit.task_events import HOUR, MINUTE, P1, P2, at, cramp, session, telemetry
 
 SILENT: dict[str, Any] = {"responses": {"high": [], "medium": []}}
@@ -83,6 +87,104 @@ async def test_a_task_that_rejoins_goes_on_and_repeats_nothing(kafka: FakeKafka)
     assert [alert["patient_id"] for alert in kafka.transitions()] == [P1, P2]
     assert {message.key for message in kafka.sent[sent:]} >= {P2.encode()}
     assert P1.encode() not in {message.key for message in kafka.sent[sent:]}
+
+
+async def test_what_was_half_handled_is_not_gone_on_with(kafka: FakeKafka) -> None:
+    """An interrupted slice belongs to the generation that is over: its records are delivered again."""
+    for number in range(300):
+        kafka.lab(P1, number, 1.5 if number % 2 else 2.0, result_id=f"n{number}")
+    host = await Host(kafka, batch_max=1000, max_message_bytes=2**20).start()
+    await host.deliver("lab-results")
+    host.task._take_slices()
+    assert await host.task.release()
+    told = len(kafka.transitions())
+    assert 0 < told < 299
+    host.task.rejoin(kafka)
+    kafka.delivered = dict(kafka.committed)
+    kafka.unconfirmed = {PREFIX + "lab-results"}
+    await host.turn()
+    assert len(kafka.transitions()) == told
+    kafka.unconfirmed = set()
+    await host.settle(size=1000)
+    assert len(kafka.told()) == len(kafka.transitions()) == 299
+
+
+async def test_a_topic_made_anew_in_a_rebalance_is_noticed(kafka: FakeKafka) -> None:
+    for number in range(5):
+        kafka.lab(P1, number, 2.0)
+    host = await Host(kafka).settle()
+    await host.task.release()
+    kafka.logs.clear()
+    kafka.committed.clear()
+    kafka.delivered = {}
+    host.task.rejoin(kafka)
+    kafka.lab(P1, HOUR, 1.5)
+    await host.settle()
+    assert kafka.told() == ["raised"]
+
+
+async def test_open_alerts_are_counted_again_after_a_rebalance(kafka: FakeKafka) -> None:
+    kafka.lab(P1, 0, 1.5)
+    host = await Host(kafka).settle()
+    await host.task.release()
+    host.metrics.partitions_revoked()
+    host.task.rejoin(kafka)
+    assert host.metric("dialysis_alerts_active", rule="low_magnesium", priority="medium") == 1
+
+
+class StoppedTask:
+    """Of a `PartitionTask` what its desk asks when partitions go and come."""
+
+    def __init__(self, *, stored: bool) -> None:
+        self.stored, self.rejoined = stored, False
+        self.subjects = SimpleNamespace(states={})
+
+    def stop(self) -> None:
+        pass
+
+    async def release(self) -> bool:
+        return self.stored
+
+    async def run(self) -> None:
+        pass
+
+    def rejoin(self, port: Any) -> None:
+        assert isinstance(port, KafkaPort)
+        self.rejoined = True
+
+
+async def test_a_desk_keeps_only_what_is_stored_and_only_until_the_next_assignment(kafka: FakeKafka) -> None:
+    host = Host(kafka)
+    app: Any = SimpleNamespace(
+        settings=host.settings,
+        generation=7,
+        attach=lambda *_: None,
+        agent=lambda *_, **__: lambda function: function,
+        pause=None,
+        resume=None,
+        end_confirmed_at=None,
+        end_offset=None,
+    )
+    desk: Any = Desk(app, host.kind, host.settings, host.metrics, host.health, lambda: None, lambda _: None)
+    tasks = {number: StoppedTask(stored=number != 1) for number in range(3)}
+    desk.tasks = dict(tasks)
+    assert set(await desk.on_revoked({0, 1, 2})) == {0, 2}
+    await desk.on_assigned({0}, {})
+    assert desk.tasks == {0: tasks[0]}
+    assert [task.rejoined for task in tasks.values()] == [True, False, False]
+    assert desk._kept == {}
+    assert set(await desk.on_revoked({0})) == {0}
+
+
+def test_a_partition_in_whose_changelog_somebody_wrote_is_not_kept() -> None:
+    attached = Attached(TopicSet("patients", ("in",), 4), "c", None)  # type: ignore[arg-type]
+    attached.kept = {number: Claim(3, Stamp(0, 3, number), 10 * number) for number in range(3)}
+    # 0 went to another worker, 1 was read because its log had grown, 3 has just come.
+    assert attached.still_kept({1, 2, 3}, {1, 3}) == {2: (Stamp(0, 3, 2), 20)}
+    app: Any = SimpleNamespace()
+    App.claim(app, attached, 4, {2: (Stamp(0, 3, 2), 20)})
+    assert attached.kept == {}
+    assert attached.claims == {2: Claim(4, Stamp(0, 4, 1), 20)}
 
 
 async def test_the_time_of_a_rebalance_is_no_silence(kafka: FakeKafka) -> None:
