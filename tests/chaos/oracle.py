@@ -9,7 +9,6 @@ clinical.md (`tests.chaos.clinical`). It knows nothing of the engine, so it cann
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -333,8 +332,3 @@ def _where(record: Record) -> str:
 
 def _shown(stamp: int) -> str:
     return f"{datetime.fromtimestamp(stamp / 1000).astimezone():%H:%M:%S}"
-
-
-def each_place(verdict: Verdict) -> Iterator[Lost]:
-    """Where things were lost."""
-    return (finding.place for finding in verdict.findings if finding.place is not None)
