@@ -27,6 +27,9 @@ from tests.integration.worker_process import COMMAND, until
 _PARTITIONS = 4
 #: After the last message everything must be told and committed within this.
 _DONE_S = 90.0
+#: How far a transition's `at` may lie behind the record that brought it about, in unit time: a second of ours. Topics
+#: have no order between each other, so a task may have heard of a later moment already.
+_SLACK = timedelta(seconds=SPEED)
 
 
 @dataclass
@@ -157,7 +160,7 @@ async def _play(fault: Fault, seed: int, scene: Scene, result: Result, minutes: 
                     await supervising
             await scene.dismiss()
         logs = await _harvest(unit, drawn, reader)
-    result.verdict = judge(logs, timedelta(seconds=fault.slack_s))
+    result.verdict = judge(logs, _SLACK)
     _measure(scene, result)
 
 
@@ -232,5 +235,3 @@ def _measure(scene: Scene, result: Result) -> None:
         if slow:
             result.pause_s.append(max(slow))
     result.notes = list(scene.notes)
-    if scene.gave_up:
-        result.notes.append(f"{scene.gave_up} workers gave up and were started anew")

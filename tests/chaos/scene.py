@@ -51,7 +51,6 @@ class Scene:
     notes: list[str] = field(default_factory=list)
     #: Set when the feed has sent all but the last.
     played: asyncio.Event = field(default_factory=asyncio.Event)
-    _restarts: int = 0
 
     def hire(self) -> Post:
         """One more worker."""
@@ -68,14 +67,9 @@ class Scene:
             for post in self.posts:
                 if post.wanted and not post.worker.running:
                     if post.worker.process.returncode not in (0, -signal.SIGKILL):
-                        self._restarts += 1
+                        self.notes.append(f"a worker gave up and was started anew: {_last_error(post.worker)}")
                     post.worker = self._worker()
             await asyncio.sleep(0.02)
-
-    @property
-    def gave_up(self) -> int:
-        """How often a worker ended by itself with a failure and was started anew."""
-        return self._restarts
 
     async def ready(self, *posts: Post) -> None:
         """Wait until workers are ready, whoever holds the posts by then."""
@@ -140,3 +134,9 @@ class Scene:
             except AssertionError:
                 self.notes.append("a worker had to be killed at the end")
                 post.worker.kill()
+
+
+def _last_error(worker: WorkerProcess) -> str:
+    """What a worker's log ends with: its last error, or its last line."""
+    errors = [line for line in worker.lines if " ERROR " in line or "Error" in line]
+    return (errors or worker.lines or ["it said nothing"])[-1][:200]
