@@ -67,8 +67,8 @@ def outbox_forgotten() -> None:
     """What was stored but not sent before a crash is not sent after it."""
     adopt = _Mail.adopt
 
-    def adopt_without_outbox(self: Any, state: Any) -> None:
-        adopt(self, state)
+    def adopt_without_outbox(self: Any, state: Any, *more: Any) -> None:
+        adopt(self, state, *more)
         state.outbox.clear()
 
     _Mail.adopt = adopt_without_outbox
@@ -115,8 +115,8 @@ def revision_reused() -> None:
     """After a recovery an alert goes on with the revision it had, as if it had not been told."""
     adopt = _Mail.adopt
 
-    def adopt_one_back(self: Any, state: Any) -> None:
-        adopt(self, state)
+    def adopt_one_back(self: Any, state: Any, *more: Any) -> None:
+        adopt(self, state, *more)
         for alert in state.alerts.values():
             alert.revision -= 1
 
@@ -152,8 +152,8 @@ def repeat_differs() -> None:
     """What is sent again after a crash says more than it did the first time."""
     adopt = _Mail.adopt
 
-    def adopt_and_add(self: Any, state: Any) -> None:
-        adopt(self, state)
+    def adopt_and_add(self: Any, state: Any, *more: Any) -> None:
+        adopt(self, state, *more)
         for number, entry in enumerate(state.outbox):
             if entry.ce_type:
                 value = bytes(entry.value)[:-1] + b',"repeated":true}'
