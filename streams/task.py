@@ -26,6 +26,7 @@ from typing import Any, Final, Generic
 from models.parsing import Rejected, RejectReason
 from models.settings import Settings
 from models.state import PatientState
+from streams.collector import collector_rests
 from streams.engine.partition import BEGINNING, Told
 from streams.engine.sessions import tell_session
 from streams.health import Health
@@ -101,11 +102,12 @@ class PartitionTask(Generic[StateT]):
         """Take over what the changelog holds, and send again what may not have left, and what is open."""
         clock = recovered.pop(CLOCK_KEY, None)
         values = iter(recovered.values())
-        while some := list(islice(values, ADOPT_AT_ONCE)):
-            states = [self.kind.codec.decode(value) for value in some]
-            self._by_key |= {state.id.encode(): state for state in states}
-            self._note(self.subjects.adopt(states))
-            await asyncio.sleep(0)  # whoever asks how we are is answered
+        with collector_rests():
+            while some := list(islice(values, ADOPT_AT_ONCE)):
+                states = [self.kind.codec.decode(value) for value in some]
+                self._by_key |= {state.id.encode(): state for state in states}
+                self._note(self.subjects.adopt(states))
+                await asyncio.sleep(0)  # whoever asks how we are is answered
         self._clock.adopt(clock)
         self._write_again(recovered.shadowed)
         for key, state in self._by_key.items():

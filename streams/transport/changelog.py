@@ -70,8 +70,9 @@ class Replica:
         self.values: dict[bytes, bytes] = {}
         self.latest = UNSTAMPED
         self.shadowed: set[bytes] = set()
-        #: The log's end when it was read.
+        #: The log's end when it was read, and how many records there were.
         self.end = 0
+        self.count = 0
         # Packed stamps, not tuples: big-endian bytes compare like the numbers they hold, and no record needs
         # unpacking on the way.
         self._stamps: dict[bytes, bytes] = {}
@@ -81,6 +82,7 @@ class Replica:
         values, stamps, shadowed = self.values, self._stamps, self.shadowed
         lowest = _STAMP.pack(*UNSTAMPED)
         latest = _STAMP.pack(*self.latest)
+        self.count += len(records)
         for record in records:
             key = record.key
             if key is None:

@@ -85,6 +85,8 @@ class Recovery(FaustRecovery):
         wanted = {a.changelog: owned[a.topics.table] for a in app.attached}
         known = {TP(a.changelog, p): claim.end for a in app.attached for p, claim in a.kept.items()}
         replicas = await read_changelogs(app.settings, wanted, known)
+        count = sum(replica.count for found in replicas.values() for replica in found.values())
+        log.info("%d changelog records read in %.3f s", count, time.monotonic() - started)
         while True:
             try:
                 await consumer.begin(inputs)

@@ -136,7 +136,7 @@ def soak(
     if whole:
         PATH.write_text(document(results, recoveries, time.monotonic() - started), encoding="utf-8")
         _out.print(f"written: {PATH.name}")
-    verdicts = list(lines(results))
+    verdicts = list(lines(results, recoveries))
     for line in verdicts:
         _out.print(("[green]kept  [/]" if line.kept else "[red]MISSED[/]") + f" {line.text}")
     if not all(line.kept for line in verdicts) or not all(result.kept for result in results):

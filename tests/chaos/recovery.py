@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class Recovered:
 
     Attributes:
         ready_s: from the start of the process to /readyz.
-        reading_s: of that, reading and taking over the changelog.
+        taking_s: of that, reading the changelog and taking over what it holds.
+        reading_s: of that, reading the changelog.
         records: in the changelog, compacted or not.
         changelog_mb: their keys and values.
         worker_mb: memory of the worker once it is ready.
@@ -45,6 +47,7 @@ class Recovered:
 
     patients: int
     ready_s: float
+    taking_s: float
     reading_s: float
     records: int
     changelog_mb: float
@@ -52,7 +55,7 @@ class Recovered:
 
     @property
     def rate(self) -> float:
-        """Changelog records a second."""
+        """Changelog records read a second."""
         return self.records / self.reading_s if self.reading_s else 0.0
 
 
@@ -76,11 +79,14 @@ async def recovered(bootstrap: str, patients: int) -> Recovered:
 
         await until(ready, 60, "/readyz", every=0.02)
         ready_s = time.monotonic() - started
-        reading_s = await _metric(worker)
+        taking_s = await _metric(worker)
+        read = re.search(r"(\d+) changelog records read in (\S+) s", worker.said)
+        assert read
+        assert int(read[1]) >= len(records)
         memory = psutil.Process(worker.process.pid).memory_info().rss
         await worker.stop(20)
         await unit.remove()
-    return Recovered(patients, ready_s, reading_s, len(records), size / 1e6, memory / 1e6)
+    return Recovered(patients, ready_s, taking_s, float(read[2]), len(records), size / 1e6, memory / 1e6)
 
 
 async def _metric(worker: WorkerProcess) -> float:
