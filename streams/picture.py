@@ -35,8 +35,10 @@ log = logging.getLogger(__name__)
 _Consumer: Any = AIOKafkaConsumer
 #: A record is judged when it has been the last of its key for so long: until then our own next word may be under way.
 SETTLED_S: Final = 5.0
-#: Alerts are few: the broker answers when there is something, or after this.
+#: The broker answers when there is much, or after this: an answer for each alert would cost what the alerts themselves
+#: cost, and nothing is judged before it has settled.
 _FETCH_WAIT_MS: Final = 2000
+_FETCH_BYTES: Final = 512 * 1024
 _RETRY_S: Final = 1.0
 #: A rebalance must be noticed before it is over.
 _POLL_MS: Final = 250
@@ -66,6 +68,7 @@ class Picture:
             enable_auto_commit=False,
             auto_offset_reset="latest",
             fetch_max_wait_ms=_FETCH_WAIT_MS,
+            fetch_min_bytes=_FETCH_BYTES,
         )
         try:
             await consumer.start()
