@@ -44,7 +44,7 @@ misses it only when it has missed the first. Each row repeats with `make soak AR
 
 
 #: How the machine was used.
-_USE: Final = "up to four runs side by side, and whatever else it did"
+_USE: Final = "several runs side by side"
 _COLUMNS: Final = (
     "| fault | what happens | seeds | planted | lost | extra | differing repeats | same repeats | at the log's end "
     "| p50 s | p99 s | recovered s, median (worst) |"
