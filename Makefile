@@ -26,7 +26,7 @@ demo: $(STAMP) ## Run the whole thing on this machine: make demo ARGS="--seconds
 test: $(STAMP) ## Run all tests (they start their own Kafka): make test ARGS="-k magnesium"
 	$(BIN)/python -m pytest $(ARGS)
 
-soak: $(STAMP) ## Kill workers and brokers for half an hour: make soak ARGS="--fault kill-late --seed 7"
+soak: $(STAMP) ## Kill workers and brokers for about 20 minutes: make soak ARGS="--fault kill-late --seed 7"
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(STAMP) ## Ruff, strict types, import directions, file length
