@@ -83,6 +83,10 @@ class Reason(StrEnum):
     RESOLVED_BY_PERSON = "resolved_by_person"
     UNCONFIRMED_END = "unconfirmed_end"
     SUPERSEDED = "superseded"
+    RESULT_REPLACED = "result_replaced"
+    PATIENT_LEFT = "patient_left"
+    PATIENT_MERGED = "patient_merged"
+    UNACKNOWLEDGED_BY_PERSON = "unacknowledged_by_person"
 
 
 class Guidance(BaseModel):

@@ -115,6 +115,7 @@ class ResponseAction(StrEnum):
     """What a person did about an alert."""
 
     ACKNOWLEDGE = "acknowledge"
+    UNACKNOWLEDGE = "unacknowledge"
     SNOOZE = "snooze"
     RESOLVE = "resolve"
 
@@ -138,10 +139,15 @@ class Event(Message):
 
 
 class LabResult(Event):
-    """A laboratory result; `at` is when the specimen was collected, `reported_at` orders corrections."""
+    """A laboratory result; `at` is when the specimen was collected, `reported_at` orders corrections.
+
+    Identified by (`result_id`, analyte). `replaces` is the id of the result that this one corrects, where the
+    laboratory gives corrections an id of their own.
+    """
 
     type: Literal["lab_result"] = "lab_result"
     result_id: Identifier
+    replaces: Identifier | None = None
     analyte: Analyte | None = None
     loinc: Identifier | None = None
     value: Number | None = None
@@ -246,6 +252,7 @@ class PatientProfile(Event):
     conditions: Annotated[list[Identifier], Field(max_length=100)] | None = None
     inpatient: bool | None = None
     low_activity: bool | None = None
+    status: Literal["active", "transferred", "deceased"] = "active"
 
 
 class Symptom(Event):
