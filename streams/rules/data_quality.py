@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from models.alerts import EvidenceRecord, Priority
 from models.analytes import Analyte
+from models.identity import analyte_of, symptom_key
 from models.records import LabResult
 from models.state import PatientState
-from streams.rules import aluminum_level, labs, magnesium
+from streams.rules import aluminum_level, bedside, labs, magnesium
 from streams.rules.base import (
     CLOCK,
     FAILING,
@@ -21,6 +22,11 @@ from streams.rules.base import (
     PatientView,
     guidance,
 )
+from streams.rules.clocks import is_behind
+from streams.rules.treatments import treatments
+
+#: How long a contradiction in a symptom's times is shown.
+_SAID_FOR: Final = timedelta(hours=24)
 
 _HIGH_FLAGS: Final = frozenset({"HH", ">"})
 _LOW_FLAGS: Final = frozenset({"LL", "<"})
@@ -37,7 +43,9 @@ def find(view: PatientView) -> Iterator[Outcome]:
     Only the newest result of an analyte counts: a usable one after it closes the alert.
     """
     yield from _results(view)
+    yield from _contradictory(view)
     yield from _clocks(view)
+    yield from _behind(view)
     yield from _rules(view)
 
 
@@ -57,19 +65,20 @@ def _results(view: PatientView) -> Iterator[Finding]:
             known = labs.known_at(view.state, record)
             yield _finding(
                 key=f"lab_result:{name}",
-                anchor=f"lab_result:{record.result_id}",
+                anchor=f"lab_result:{record.result_id}|{name}",
                 moment=record.at,
                 known=known,
                 summary=f"Result of {name} not evaluated: {problem}",
-                evidence=labs.evidence(record, labs.analyte_of(record)),
+                evidence=labs.evidence(record, analyte_of(record)),
                 advice="Check the result with the laboratory; a usable result or a correction closes this.",
             )
 
 
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
     """Every result of the analyte that the key names."""
-    for record in state.labs.values():
+    for record in (*state.labs.values(), *state.versions.values()):
         if key == _key(record):
+            yield f"lab_result:{record.result_id}|{_name(record)}"
             yield f"lab_result:{record.result_id}"
 
 
@@ -78,11 +87,11 @@ def _key(record: LabResult) -> str:
 
 
 def _name(record: LabResult) -> str:
-    return str(labs.analyte_of(record) or _UNKNOWN)
+    return str(analyte_of(record) or _UNKNOWN)
 
 
 def _order(view: PatientView, record: LabResult) -> tuple[datetime, datetime, str]:
-    return record.at, labs.known_at(view.state, record), record.result_id
+    return record.at, record.reported_at or labs.known_at(view.state, record), record.result_id
 
 
 def _contradiction(view: PatientView, record: LabResult) -> str | None:
@@ -132,6 +141,63 @@ def _clocks(view: PatientView) -> Iterator[Finding]:
         )
 
 
+def _contradictory(view: PatientView) -> Iterator[Finding]:
+    """Treatments and symptoms whose messages contradict each other; the safest reading is used meanwhile."""
+    for treatment in treatments(view.state):
+        if not treatment.contradictions or view.now >= treatment.over_at:
+            continue
+        view.look_at(treatment.over_at)
+        yield _finding(
+            key=f"session:{treatment.key}",
+            anchor=f"session:{treatment.key}",
+            moment=treatment.start,
+            known=treatment.start,
+            summary=f"Session {treatment.session_id}: {treatment.contradictions[0]}; it is watched on",
+            evidence=EvidenceRecord(
+                kind="session",
+                id=treatment.session_id,
+                name="contradiction",
+                value=treatment.contradictions[0],
+                unit=None,
+                at=treatment.start,
+            ),
+            advice="Check the session's start and end on the machine and in the record.",
+        )
+    for symptom in view.state.symptoms.values():
+        known = bedside.known_at(view.state, symptom)
+        if symptom.ended_at is None or bedside.end_of(symptom) is not None or symptom.status != "present":
+            continue
+        if view.now >= known + _SAID_FOR:
+            continue
+        view.look_at(known + _SAID_FOR)
+        yield _finding(
+            key=f"symptom:{symptom_key(symptom)}",
+            anchor=f"symptom:{symptom_key(symptom)}",
+            moment=symptom.at,
+            known=known,
+            summary=f"A {symptom.kind} is said to have ended before it began; its end is disbelieved",
+            evidence=bedside.symptom_evidence(symptom),
+            advice="Check the times of the symptom, and the clocks of the devices that sent them.",
+        )
+
+
+def _behind(view: PatientView) -> Iterator[Finding]:
+    """Senders whose clock is behind."""
+    for source, lags in sorted(view.state.behind.items()):
+        if not is_behind(lags):
+            continue
+        newest = lags[-1]
+        yield _finding(
+            key=f"behind:{source}",
+            anchor=f"behind:{source}",
+            moment=newest.at,
+            known=newest.at,
+            summary=f"Clock of {source} is {newest.value / 60:.0f} min behind",
+            evidence=EvidenceRecord(kind="clock", id=source, name="behind", value=newest.value, unit="s", at=newest.at),
+            advice="Check the clock and the time zone of the sending device: its events are filed too early.",
+        )
+
+
 def _rules(view: PatientView) -> Iterator[Finding]:
     for rule, since in sorted(view.state.failing.items()):
         yield _finding(
@@ -173,7 +239,7 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E07",
     title="Input that cannot be evaluated",
-    reads=frozenset({"lab_result", CLOCK, FAILING}),
+    reads=frozenset({"lab_result", "symptom", "session", CLOCK, FAILING}),
     limits=DataQualityLimits,
     find=find,
     named_by=_named_by,

@@ -24,6 +24,7 @@ from models.analytes import (
     units_of,
 )
 from models.events import Comparator, ResultStatus
+from models.identity import analyte_of, value_ref
 from models.records import LabResult
 from models.state import PatientState
 
@@ -98,16 +99,16 @@ class Result:
 
 
 def known_at(state: PatientState, record: LabResult) -> datetime:
-    """When a result could be known: when it arrived here, however early it was drawn or reported."""
-    return state.arrivals.get(f"lab_result:{record.result_id}", record.reported_at or record.at)
+    """When a result's value could be known: when it first arrived here, however early it was drawn or reported.
+
+    A corrected value is another value, known from its own arrival: an answer covers the value that was seen.
+    """
+    return state.arrivals.get(value_ref(record), record.reported_at or record.at)
 
 
-def analyte_of(record: LabResult) -> Analyte | None:
-    """The analyte, by name or by LOINC code; None where the code is unknown."""
-    if record.analyte is not None:
-        return record.analyte
-    known = LOINC.get(record.loinc or "")
-    return known.analyte if known else None
+def as_compared(value: float) -> float:
+    """A value to six significant digits, as summaries show it: noise of single precision lies beyond them."""
+    return float(f"{value:.6g}")
 
 
 def specimen_of(record: LabResult) -> Specimen | None:
@@ -151,7 +152,9 @@ def read(state: PatientState, record: LabResult) -> Result | None:
         return None
     analyte = analyte_of(record)
     unit = canonical_unit(analyte, record.unit) if analyte else None
-    return Result(record, analyte, unit, record.value, known_at(state, record)) if analyte and unit else None
+    if analyte is None or unit is None:
+        return None
+    return Result(record, analyte, unit, as_compared(record.value), known_at(state, record))
 
 
 def results(state: PatientState, analyte: Analyte) -> list[Result]:
@@ -161,7 +164,12 @@ def results(state: PatientState, analyte: Analyte) -> list[Result]:
         for record in state.labs.values()
         if analyte_of(record) is analyte and (result := read(state, record)) is not None
     )
-    return sorted(found, key=lambda result: (result.at, result.known_at, result.record.result_id))
+    return sorted(found, key=order)
+
+
+def order(result: Result) -> tuple[datetime, datetime, str]:
+    """Results in the order of collection; of one collection time the later report comes last."""
+    return result.at, result.record.reported_at or result.known_at, result.record.result_id
 
 
 def of_analyte(state: PatientState, analyte: Analyte) -> Iterator[LabResult]:
@@ -175,7 +183,8 @@ def of_analyte(state: PatientState, analyte: Analyte) -> Iterator[LabResult]:
 
 def every_ref(state: PatientState, _key: str = "") -> list[str]:
     """Every result as an anchor, also those that no longer count: before a correction they may have."""
-    return [f"lab_result:{name}" for name in state.labs]
+    held = (*state.labs.values(), *state.versions.values())
+    return [f"lab_result:{name}" for name in dict.fromkeys(record.result_id for record in held)]
 
 
 def evidence(record: LabResult, analyte: Analyte | None) -> EvidenceRecord:
