@@ -19,10 +19,12 @@ from streams.demo import summary
 from streams.demo.programs import DemoError, reserve
 from streams.demo.stage import Stage
 from streams.kafka_clients import KafkaFailedError
+from streams.rules.catalogue import RuleSettingsError, load_settings
 from streams.tables import complain, say
 
 DONE: Final = 0
 FAILED: Final = 1
+WRONG_USE: Final = 2
 
 #: Where a broker is expected; another port is taken where somebody listens there.
 _BROKER_PORT: Final = 9092
@@ -39,6 +41,12 @@ def run(settings: Settings, seconds: float | None = None) -> int:
     Returns:
         The exit status.
     """
+    try:
+        load_settings(settings.rules)
+    except RuleSettingsError as error:
+        for problem in error.problems:
+            complain(f"DIALYSIS_RULES: {problem}")
+        return WRONG_USE
     # What a client logs would tear the view; what matters ends the demo with a sentence.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="dialysis-demo-"))

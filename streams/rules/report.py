@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streams.rules.base import Rule
-from streams.rules.catalogue import ALL_RULES, ResponseLimits, RuleSettings, RuleSettingsError, load_settings
+from streams.rules.base import AcceptedRisk, Rule
+from streams.rules.catalogue import (
+    ALL_RULES,
+    RESPONSES,
+    ResponseLimits,
+    RuleSettings,
+    RuleSettingsError,
+    load_settings,
+)
+from streams.rules.checks import plain
 
 DONE, WRONG_USE = 0, 2
 #: Wide enough for a line of the catalogue where there is no terminal to ask.
@@ -29,7 +37,7 @@ def list_rules(rules_file: Path | None) -> int:
         table.add_row(
             rule.name,
             str(rule.version),
-            "on" if settings.is_on(rule) else "off",
+            _state(rule, settings),
             rule.family,
             rule.ids,
             rule.title,
@@ -37,6 +45,7 @@ def list_rules(rules_file: Path | None) -> int:
             "\n".join(rule.sources),
         )
     _console().print(table)
+    _print_risks(settings.risks)
     return DONE
 
 
@@ -47,10 +56,11 @@ def show_rule(name: str, rules_file: Path | None) -> int:
         return WRONG_USE
     rule = next((rule for rule in ALL_RULES if rule.name == name), None)
     if rule is None:
-        print(f"{name}: no such rule; there are {', '.join(rule.name for rule in ALL_RULES)}", file=sys.stderr)
+        print(f"{plain(name)}: no such rule; there are {', '.join(rule.name for rule in ALL_RULES)}", file=sys.stderr)
         return WRONG_USE
     console = _console()
     console.print(f"[bold]{rule.name}[/bold] version {rule.version}, {'on' if settings.is_on(rule) else 'off'}")
+    _print_risks([risk for risk in settings.risks if risk.name in (name, RESPONSES)])
     console.print(f"{rule.title}  (clinical base {rule.ids}, family {rule.family})\n")
     console.print(escape(_prose(rule)) + "\n")
     console.print(f"reads      {', '.join(sorted(rule.reads))}")
@@ -74,9 +84,10 @@ def check_rules(path: Path) -> int:
     for rule in ALL_RULES:
         changes += _changes(rule.name, _limits(rule, settings), rule.limits)
     changes += _changes("responses", settings.responses.model_dump(), ResponseLimits)
-    print(f"{path}: right; {len(changes)} settings differ from the defaults")
+    print(f"{plain(str(path), len(str(path)))}: right; {len(changes)} settings differ from the defaults")
     for change in changes:
         print(f"  {change}")
+    _print_risks(settings.risks)
     return DONE
 
 
@@ -86,6 +97,17 @@ def _settings(path: Path | None) -> RuleSettings | None:
     except RuleSettingsError as error:
         print(error, file=sys.stderr)
         return None
+
+
+def _state(rule: Rule[Any], settings: RuleSettings) -> str:
+    state = "on" if settings.is_on(rule) else "off"
+    return f"{state}, risk accepted" if settings.risk(rule.name) else state
+
+
+def _print_risks(risks: Iterable[AcceptedRisk]) -> None:
+    """What is silenced and who accepted it, one line each; not drawn, so that a script finds it whole."""
+    for risk in risks:
+        print(f"risk accepted in [{risk.name}]: {'; '.join(risk.silenced)}; accepted: {risk.accepted}")
 
 
 def _limits(rule: Rule[Any], settings: RuleSettings) -> dict[str, Any]:

@@ -183,7 +183,10 @@ def test_the_command_is_where_the_tests_look() -> None:
 
 async def test_a_worker_with_other_rule_settings_judges_every_patient_anew(bootstrap: str, tmp_path: Path) -> None:
     strict = tmp_path / "strict.toml"
-    strict.write_text(f"{SILENT}\n[low_magnesium.low]\n'mg/dL' = 1.5\n'mmol/L' = 0.6\n'meq/L' = 1.2\n")
+    strict.write_text(
+        f"{SILENT}\n[low_magnesium]\naccept_risk = 'a test'\n[low_magnesium.low]\n"
+        "'mg/dL' = 1.5\n'mmol/L' = 0.617\n'meq/L' = 1.234\n"
+    )
     async with UnitUnderTest(bootstrap, rules=SILENT) as unit:
         patients = unit.subjects(12)
         await unit.publish([lab(patient, 1.6 if number < 6 else 2.1) for number, patient in enumerate(patients)])

@@ -216,7 +216,7 @@ def test_a_sites_rules_are_in_force(
 ) -> None:  # fmt: skip
     file.write_bytes(lines(LOW))
     site = tmp_path / "site.toml"
-    site.write_text("[low_magnesium]\nenabled = false\n")
+    site.write_text("[low_magnesium]\nenabled = false\naccept_risk = 'a test'\n")
     assert Run(capfdbinary, str(file), rules=site).out == b""
 
 
@@ -243,7 +243,7 @@ def test_compare_stands_beside_it_and_reports_each_broken_line_once(
 ) -> None:
     file.write_bytes(lines(LOW, "x"))
     monkeypatch.chdir(tmp_path)
-    Path("site.toml").write_text("[low_magnesium]\nenabled = false\n")
+    Path("site.toml").write_text("[low_magnesium]\nenabled = false\naccept_risk = 'a test'\n")
     done = Run(capfdbinary, str(file), compare=Path("site.toml"), strict=True)
     assert table(done.out) == [
         ["low_magnesium", "default", "0", "1", "0", "0", "1", "0", "1"],
