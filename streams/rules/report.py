@@ -23,13 +23,14 @@ from streams.rules.catalogue import (
 from streams.rules.checks import plain
 
 DONE, WRONG_USE = 0, 2
+_VARIABLE: Final = "DIALYSIS_RULES: "
 #: Wide enough for a line of the catalogue where there is no terminal to ask.
 _PLAIN_WIDTH: Final = 160
 
 
 def list_rules(rules_file: Path | None) -> int:
     """Print every rule with its state, thresholds and sources; returns the exit status."""
-    settings = _settings(rules_file)
+    settings = _settings(rules_file, _VARIABLE)
     if settings is None:
         return WRONG_USE
     table = Table("rule", "v", "state", "family", "implements", "what", "thresholds", "sources", title="Rules")
@@ -51,7 +52,7 @@ def list_rules(rules_file: Path | None) -> int:
 
 def show_rule(name: str, rules_file: Path | None) -> int:
     """Print one rule: what it reads, its thresholds with their sources, and what it does without."""
-    settings = _settings(rules_file)
+    settings = _settings(rules_file, _VARIABLE)
     if settings is None:
         return WRONG_USE
     rule = next((rule for rule in ALL_RULES if rule.name == name), None)
@@ -59,7 +60,7 @@ def show_rule(name: str, rules_file: Path | None) -> int:
         print(f"{plain(name)}: no such rule; there are {', '.join(rule.name for rule in ALL_RULES)}", file=sys.stderr)
         return WRONG_USE
     console = _console()
-    console.print(f"[bold]{rule.name}[/bold] version {rule.version}, {'on' if settings.is_on(rule) else 'off'}")
+    console.print(f"[bold]{rule.name}[/bold] version {rule.version}, {_state(rule, settings)}")
     _print_risks([risk for risk in settings.risks if risk.name in (name, RESPONSES)])
     console.print(f"{rule.title}  (clinical base {rule.ids}, family {rule.family})\n")
     console.print(escape(_prose(rule)) + "\n")
@@ -70,7 +71,7 @@ def show_rule(name: str, rules_file: Path | None) -> int:
     _print_limits(console, _limits(rule, settings), rule.limits)
     delays = settings.responses
     console.print(
-        f"\nunanswered high after {_value(delays.high)} s, medium after {_value(delays.medium)} s; low and info never"
+        f"\nunanswered high after {_value(delays.high)}, medium after {_value(delays.medium)} (s); low and info never"
     )
     return DONE
 
@@ -91,11 +92,12 @@ def check_rules(path: Path) -> int:
     return DONE
 
 
-def _settings(path: Path | None) -> RuleSettings | None:
+def _settings(path: Path | None, named_by: str = "") -> RuleSettings | None:
     try:
         return load_settings(path)
     except RuleSettingsError as error:
-        print(error, file=sys.stderr)
+        for problem in error.problems:
+            print(f"{named_by}{problem}", file=sys.stderr)
         return None
 
 
@@ -143,7 +145,7 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{number:g} {unit}" for unit, number in value.items())
     if isinstance(value, list):
-        return " and ".join(f"{number:g}" for number in value)
+        return " and ".join(f"{number:g}" for number in value) or "none"
     return f"{value:g}" if isinstance(value, float | int) else str(value)
 
 

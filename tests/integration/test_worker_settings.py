@@ -27,7 +27,9 @@ WRONG = [
     ("DIALYSIS_TOPIC_PREFIX", "a b", "only what"),
     ("DIALYSIS_GROUP", "", "only what"),
     ("DIALYSIS_RESOLVED_RETENTION", "-1", "more than 0"),
-    ("DIALYSIS_CHECKPOINT_INTERVAL", "nan", "or less"),
+    ("DIALYSIS_RESOLVED_RETENTION", "1e12", "3024000.0 or less"),
+    ("DIALYSIS_RULES", "", "a path"),
+    ("DIALYSIS_CHECKPOINT_INTERVAL", "nan", "a finite number"),
     ("DIALYSIS_CHECKPOINT_INTERVAL", "61", "60.0 or less"),
     ("DIALYSIS_BATCH_MAX", "1.5", "a whole number"),
     ("DIALYSIS_MAX_MESSAGE_BYTES", "1000", "1048576 or more"),
@@ -77,6 +79,8 @@ async def test_all_wrong_settings_are_told_at_once() -> None:
         ("not [ toml", "is not TOML"),
         ("[no_such_rule]\nx = 1\n", "no_such_rule: no such rule"),
         ("[low_magnesium]\nqtc_ms = -1\n", "low_magnesium.qtc_ms: is -1"),
+        ("[responses]\nhigh = [1e12]\n", "responses.high.0: is 1000000000000.0"),
+        ("[low_magnesium]\nenabled = false\n", "accept_risk"),
     ],
 )
 async def test_wrong_rule_settings_are_named(tmp_path: Path, content: str | None, words: str) -> None:
