@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
 import typer
 
+from streams.output import printed
+
 if TYPE_CHECKING:
     from models.settings import Settings
 
@@ -36,7 +38,8 @@ Topic = Annotated[str | None, typer.Option(help="Only those from this topic, wit
 
 def main() -> None:
     """Entry point of the script `dialysis-alerts`."""
-    app(prog_name=NAME)
+    with printed():
+        app(prog_name=NAME)
 
 
 def _moment(text: str) -> datetime:
