@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from models.settings import Settings
-from streams.broker.command import both_signals_interrupt, ignore_signals
+from streams.broker.command import ignore_signals, signals_interrupt
 from streams.broker.errors import BrokerError
 from streams.broker.kafka import EmbeddedKafka
 from streams.broker.ports import HOST
@@ -32,7 +33,7 @@ _TOO_EARLY: Final = "Interrupted before the demo was ready."
 
 
 def run(settings: Settings, seconds: float | None = None) -> int:
-    """Run the demo until its time is over, SIGINT or SIGTERM.
+    """Run the demo until its time is over, SIGINT, SIGTERM or SIGHUP.
 
     Args:
         settings: Names of topics, number of partitions, data folder and so on; addresses are our own.
@@ -51,7 +52,7 @@ def run(settings: Settings, seconds: float | None = None) -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="dialysis-demo-"))
     status, keep = FAILED, False
-    with both_signals_interrupt(), contextlib.ExitStack() as started:
+    with signals_interrupt(), contextlib.ExitStack() as started:
         try:
             status = _run(settings, seconds, folder, started)
         except (BrokerError, KafkaFailedError, DemoError) as error:
@@ -60,8 +61,10 @@ def run(settings: Settings, seconds: float | None = None) -> int:
             keep = any(folder.iterdir())
         except KeyboardInterrupt:
             complain(_TOO_EARLY)
-        except BrokenPipeError:
-            # Nobody reads any more; Python would complain again when it flushes at exit.
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO) or error.filename is not None:
+                raise
+            # Nobody reads any more, or the terminal is gone; Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = DONE
         finally:
