@@ -207,3 +207,20 @@ async def test_a_worker_with_other_rule_settings_judges_every_patient_anew(boots
         after = {state["rules"] for state in (await unit.stored()).values()}
         assert len(before) == len(after) == 1
         assert before != after
+
+
+async def test_an_accepted_risk_is_a_metric_a_log_line_and_an_alert(bootstrap: str, tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(f"{SILENT}\n[low_magnesium]\nenabled = false\naccept_risk = 'Dr Roe: the laboratory calls'\n")
+    async with UnitUnderTest(bootstrap, rules=site.read_text()) as unit:
+        (patient,) = unit.subjects(1)
+        worker = await unit.start_worker()
+        await unit.publish([lab(patient, 0.6)])
+        (alert,) = await unit.until_told(count=1, rule="data_quality", transition="raised")
+        assert alert["priority"] == "low"
+        assert alert["summary"].endswith("not by this site's settings; accepted: Dr Roe: the laboratory calls")
+        _, metrics = await worker.get("/metrics")
+        assert 'dialysis_accepted_risks{rule="low_magnesium"} 1.0' in metrics
+        assert "the laboratory calls" not in metrics
+        assert "risk accepted in [low_magnesium]: enabled: is false" in worker.said
+        assert not [told for told in await unit.until_told(count=1) if told["rule"] == "low_magnesium"]
