@@ -23,6 +23,7 @@ LimitsT = TypeVar("LimitsT", bound="Limits")
 #: Facets of a patient's state besides event types that a rule can read.
 CLOCK: Final = "clock"
 FAILING: Final = "failing"
+MERGE: Final = "patient_merged"
 
 
 class Limits(BaseModel):
