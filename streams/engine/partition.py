@@ -104,7 +104,10 @@ class Partition(Generic[StateT]):
         """
         state = self.states.get(subject) or self.state_of(subject)
         state.heard_at = max(state.heard_at, received_at)
-        change = self._file(state, event, received_at, self.now, *((way,) if way else ()))
+        if way:
+            change = self._file(state, event, received_at, self.now, way)
+        else:
+            change = self._file(state, event, received_at, self.now)
         if not change.facets:
             return state, change, []
         told = self._evaluator.evaluate(state, change.facets, self.now, Cause(change.corrected, change.reason))
