@@ -1,0 +1,134 @@
+"""Details that only describe, null, and noise around words: the event is used all the same."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from models.fields import descriptive_fields
+from models.parsing import _MODELS, _PATIENT, Rejected, RejectReason, _parse, parse_patient_event
+from models.records import to_record
+from tests.unit.test_parsing import COMPLETE, FEW, json_values, message, parsed, rejected
+
+DETAILS = [(type_, name) for type_ in COMPLETE for name in sorted(descriptive_fields(_MODELS[type_]))]
+OPTIONAL = [
+    (type_, name)
+    for type_ in COMPLETE
+    for name, field in _MODELS[type_].model_fields.items()
+    if not field.is_required()
+]
+
+
+def left_out(raw: bytes) -> set[str]:
+    return {detail.field for detail in parsed(raw).left_out}
+
+
+@pytest.mark.parametrize(("type_", "name"), OPTIONAL)
+def test_null_is_absent_in_every_optional_field(type_: str, name: str) -> None:
+    if name == "type" or (type_, name) in (("lab_result", "value"), ("lab_result", "analyte")):
+        return  # needed here: one of its alternatives is not given
+    outcome = parsed(message(type_, **{name: None}))
+    assert outcome == parsed(message(type_, **{name: ...}))
+    assert outcome.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("type_", "name"),
+    [(t, n) for t in COMPLETE for n, f in _MODELS[t].model_fields.items() if f.is_required()],
+)
+def test_null_in_a_required_field_is_a_missing_field(type_: str, name: str) -> None:
+    outcome = rejected(message(type_, **{name: None}))
+    assert (outcome.reason, outcome.detail.split(":")[0]) == (RejectReason.MISSING_FIELD, name)
+
+
+@pytest.mark.parametrize(("type_", "name"), DETAILS)
+@given(value=json_values)
+@FEW
+def test_no_value_of_a_detail_makes_an_event_unusable(type_: str, name: str, value: Any) -> None:
+    raw = message(type_, **{name: value})
+    outcome = parsed(raw)
+    assert {detail.field for detail in outcome.left_out} <= {name}
+    bare, record = parsed(message(type_, **{name: ...})).record, outcome.record
+    assert all(getattr(record, f) == getattr(bare, f) for f in record.__struct_fields__ if f != name)
+    if outcome.left_out and not isinstance(value, list):
+        assert record == bare
+    assert _parse(raw, _PATIENT) == outcome
+
+
+@pytest.mark.parametrize(("score", "kept"), [(7.0, 7), (7, 7), (0, None), (11, None), (7.5, None), (True, None)])
+def test_a_score(score: Any, kept: int | None) -> None:
+    raw = message("symptom", score=score)
+    assert parsed(raw).record.score == kept
+    assert left_out(raw) == (set() if kept else {"score"})
+
+
+def test_of_a_list_only_the_unusable_items_go() -> None:
+    raw = message(flags=["HH", 7, None, "x" * 21])
+    assert (parsed(raw).record.flags, left_out(raw)) == (["HH"], {"flags"})
+    raw = message("patient_profile", conditions=["lvh", {}, "cardiomyopathy"])
+    assert parsed(raw).record.conditions == ["lvh", "cardiomyopathy"]
+
+
+@pytest.mark.parametrize("name", ["status", "comparator", "specimen", "reported_at", "haemolysed", "replaces"])
+def test_what_changes_the_meaning_is_strict_beside_an_unusable_detail(name: str) -> None:
+    wrong: dict[str, Any] = {name: {}}
+    outcome = rejected(message(**wrong, flags="LL", source=7))
+    assert outcome.detail.startswith(f"{name}: ")
+    assert "flags" not in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("type_", "fields"),
+    [
+        ("lab_result", {"analyte": ..., "loinc": " 19123-9\n"}),
+        ("lab_result", {"status": "final ", "specimen": "\tserum", "analyte": "magnesium\u0000"}),
+        ("symptom", {"kind": " cramp"}),
+        ("medication", {"drug": "baclofen ", "action": "ordered\u200b"}),
+        ("weight", {"type": "weight "}),
+    ],
+)
+def test_space_around_a_word_means_nothing(type_: str, fields: dict[str, Any]) -> None:
+    clean = {k: v.strip(" \t\n\u0000\u200b") if isinstance(v, str) else v for k, v in fields.items()}
+    assert parsed(message(type_, **fields)).record == parsed(message(type_, **clean)).record
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_message() -> None:
+    for type_ in COMPLETE:
+        assert parsed(b"\xef\xbb\xbf" + message(type_)) == parsed(message(type_))
+    assert isinstance(parse_patient_event(b"\xef\xbb\xbf" * 2 + b"{}"), Rejected)
+
+
+@pytest.mark.parametrize("type_", ["lab_result", "telemetry"])
+@pytest.mark.parametrize("at", ["2026-12-31T23:59:60Z", "2027-01-01T00:59:60+01:00"])
+def test_a_leap_second_is_the_instant_that_follows(type_: str, at: str) -> None:
+    assert parsed(message(type_, at=at)).record.at == datetime(2027, 1, 1, tzinfo=UTC)
+    assert isinstance(parse_patient_event(message(type_, at="2026-12-31T12:00:60Z")), Rejected)
+
+
+def test_a_text_that_was_cut_in_the_middle_of_a_character() -> None:
+    raw = message("machine_alarm", text="TEXT").replace(b"TEXT", b"low \\ud83d")
+    assert parsed(raw).record.text == "low \\ud83d"
+    ids = {
+        parsed(message("symptom", symptom_id="ID").replace(b"ID", half)).record.symptom_id
+        for half in (b"\\ud83d", b"\\ud83e")
+    }
+    assert len(ids) == 2
+
+
+def test_the_wording_of_an_unknown_type_repeats_nothing_of_it() -> None:
+    outcome = rejected(message("Jane expected tags: Doe, expected \x1b[2J"))
+    assert "Jane" not in outcome.detail
+    assert outcome.detail.isprintable()
+    assert "Doe" not in outcome.detail
+
+
+def test_a_model_with_null_gives_the_record_without_it() -> None:
+    for type_ in COMPLETE:
+        nulls = {n: None for t, n in OPTIONAL if t == type_ and n not in ("type", "value", "analyte")}
+        model = _PATIENT.validate_json(message(type_, **nulls))
+        assert to_record(model) == to_record(_PATIENT.validate_json(message(type_, **dict.fromkeys(nulls, ...))))
+    assert json.loads(message("symptom"))["type"] == "symptom"
