@@ -7,6 +7,7 @@ report an end before it came). Signals to water loops are handled at once, so un
 from __future__ import annotations
 
 import sys
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ import msgspec
 from models.alerts import AlertRecord, Priority, Transition
 from models.parsing import Parsed, Rejected, parse_loop_event, parse_patient_event
 from models.records import LoopRecord, PatientRecord, Symptom, UnitAlertResponse, UnitSignal
+from models.text import printable
 from models.topics import UNIT_SIGNALS
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
+from streams.left_out import OnceASource
 from streams.rules.base import StateT
 from streams.rules.catalogue import ALL_RULES, RuleSettings, RuleSettingsError, load_settings
 
@@ -148,7 +151,7 @@ def run(
     try:
         source: BinaryIO = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 (closed below)
     except OSError as error:
-        print(f"{file}: cannot be read: {error.strerror}", file=sys.stderr)
+        print(f"{printable(file)}: cannot be read: {error.strerror}", file=sys.stderr)
         return 2
     broken = Broken("<stdin>" if file == "-" else file)
     with source:
@@ -162,21 +165,24 @@ def run(
 
 @dataclass
 class Broken:
-    """Reports unusable lines on standard error and goes on."""
+    """Reports unusable lines, and details that were left out, on standard error and goes on."""
 
     name: str
     count: int = 0
+    _said: OnceASource = field(default_factory=OnceASource)
 
     def usable(self, source: Iterable[bytes]) -> Iterator[Line]:
         """The usable lines; blank ones are passed over."""
         for number, raw in enumerate(source, 1):
-            if not raw.strip():
+            if not raw.removeprefix(BOM_UTF8).strip():
                 continue
             parsed = parse_line(raw)
             if isinstance(parsed, Rejected):
                 self.count += 1
-                print(f"{self.name}:{number}: {parsed.detail} ({parsed.reason})", file=sys.stderr)
+                print(f"{printable(self.name)}:{number}: {parsed.detail} ({parsed.reason})", file=sys.stderr)
             else:
+                for sentence in self._said.news(self.name, parsed.record, parsed.left_out) if parsed.left_out else ():
+                    print(f"{printable(self.name)}:{number}: {sentence}", file=sys.stderr)
                 yield parsed
 
 

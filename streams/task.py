@@ -356,7 +356,7 @@ class PartitionTask(Generic[StateT]):
             state, change, told = subjects.take(subject, event, instant)
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
-            counts.add(event, parsed.unknown_fields, change, late=instant - event.at > LATE)
+            counts.add(event, parsed.unknown_fields, change, parsed.left_out, late=instant - event.at > LATE)
             for alert in told:
                 self._mail.told(alert, instant)
             if state.outbox:

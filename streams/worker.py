@@ -29,6 +29,7 @@ from streams.agents import Desk
 from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
 from streams.http_server import AddressError, HttpServer
+from streams.logs import LineFormatter
 from streams.outgoing import Outgoing, Sender
 from streams.picture import Picture
 from streams.port import Kind
@@ -49,9 +50,9 @@ _encode = msgspec.json.Encoder().encode
 
 def run(settings: Settings) -> int:
     """Run a worker until SIGTERM or SIGINT; returns the exit status."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     for chatty in ("aiokafka", "faust", "mode", "aiohttp.access"):
         logging.getLogger(chatty).setLevel("DEBUG" if settings.log_level == "debug" else "WARNING")
     try:

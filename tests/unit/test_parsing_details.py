@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import given
 from models.fields import descriptive_fields
 from models.parsing import _MODELS, _PATIENT, Rejected, RejectReason, _parse, parse_patient_event
 from models.records import to_record
+from streams.left_out import MAX_SAID, OnceASource
+from streams.replay import run
 from tests.unit.test_parsing import COMPLETE, FEW, json_values, message, parsed, rejected
 
 DETAILS = [(type_, name) for type_ in COMPLETE for name in sorted(descriptive_fields(_MODELS[type_]))]
@@ -132,3 +135,21 @@ def test_a_model_with_null_gives_the_record_without_it() -> None:
         model = _PATIENT.validate_json(message(type_, **nulls))
         assert to_record(model) == to_record(_PATIENT.validate_json(message(type_, **dict.fromkeys(nulls, ...))))
     assert json.loads(message("symptom"))["type"] == "symptom"
+
+
+def test_replay_says_once_a_source_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "events.jsonl"
+    lines = [b"\xef\xbb\xbf" + message("symptom", score=0, source="ward"), message("symptom", score=0, source="ward")]
+    file.write_bytes(b"\n".join([*lines, message("symptom", score=0, source="other")]))
+    assert run(str(file), strict=True) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in said] == [f"{file}:1", f"{file}:3"]
+    assert "score: should be greater than or equal to 1; left out of the symptom from ward" in said[0]
+    assert "p1" not in said[0].removeprefix(str(file))
+
+
+def test_what_is_said_is_bounded() -> None:
+    said = OnceASource()
+    for number in range(MAX_SAID + 10):
+        outcome = parsed(message("symptom", score=0, source=f"s{number}"))
+        assert len(list(said.news("t", outcome.record, outcome.left_out))) == (number < MAX_SAID)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any, cast
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from models.parsing import _MODELS, Parsed, parse_patient_event
 from models.repair import strings_of
 from models.text import REPLACED, one_line, printable, spelled, trimmed
+from streams.logs import LineFormatter
 from tests.unit.test_parsing import COMPLETE, FEW, message, parsed, rejected
 from tests.unit.timeline import Unit
 
@@ -92,3 +94,8 @@ def test_a_summary_is_one_line_whatever_the_state_of_an_older_version_holds() ->
     told = ward.told[-1]
     assert (told.rule, told.chair) == ("intradialytic_cramp", "7\ufffd[2K")
     assert bytes(state.alerts[told.alert_id].value).decode().isprintable()
+
+
+def test_a_log_line_is_one_line() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "f", 1, "holds %s", ("\x1b[2J\nforged",), None)
+    assert LineFormatter("%(message)s").format(record) == "holds ?[2J?forged"
