@@ -10,6 +10,7 @@ from codecs import BOM_UTF8
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar, get_args
 
 import msgspec
@@ -76,6 +77,8 @@ _ALL: Final[tuple[type[BaseModel], ...]] = (*_MODELS.values(), events.UnitAlertR
 _MODEL_OF: Final[dict[Any, type[BaseModel]]] = {record_type(model): model for model in _ALL}
 _TYPES: Final = ", ".join(f"'{kind}'" for kind in _MODELS)
 
+_texts: Final = attrgetter("session_id", "event_id", "unit_id", "source")
+
 _REASONS: Final = {
     "json_invalid": RejectReason.INVALID_JSON,
     "dict_type": RejectReason.NOT_AN_OBJECT,
@@ -112,7 +115,15 @@ def parse_patient_event(raw: bytes | None) -> Parsed[PatientRecord] | Rejected:
         else:
             at = sample.at
             if at.tzinfo is UTC and FIRST_YEAR <= at.year <= LAST_YEAR:
-                return Parsed(sample) if is_plain(raw) else _cleaned(sample, None, 0, {})
+                # `is_plain` without the call, and most of what is not plain has accents only.
+                if raw.isascii() and b"\\" not in raw and b"\x7f" not in raw:
+                    return Parsed(sample)
+                return (
+                    Parsed(sample)
+                    if "".join(filter(None, _texts(sample))).isprintable()
+                    and (getattr(sample, "machine_id", "")).isprintable()
+                    else _cleaned(sample, None, 0, {})
+                )
     return _parse(raw, _PATIENT)
 
 
@@ -171,6 +182,7 @@ def _cleaned(
     record: Any, received_at: datetime | None, unknown: int, left_out: dict[str, str]
 ) -> Parsed[Any] | Rejected:
     """The record without characters that must not be shown, or why a strict field has no others."""
+    left_out = {} if left_out is None else left_out
     try:
         record = clean(record, _MODEL_OF[type(record)], left_out)
     except UncleanError as error:
