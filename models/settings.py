@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     session_timeout: Seconds = Field(6.0, ge=6, description="Kafka's; the broker's least is 6 s by default")
     rebalance_timeout: Seconds = Field(10.0, ge=6)
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024 * 1024, description="Largest input message")
+    max_batch_bytes: int = Field(
+        16 * 1024 * 1024, ge=1024 * 1024, description="Most that a compressed batch of input messages may unpack to"
+    )
+    waiting_bytes: int = Field(
+        64 * 1024 * 1024, ge=8 * 1024 * 1024, description="Input that may wait in memory, of all partitions together"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("brokers")

@@ -54,6 +54,10 @@ class Port(Protocol):
     def end_confirmed_at(self, tp: TP) -> float | None:
         """When a fetch last confirmed that all of a partition was handed over."""
 
+    @property
+    def waiting_share(self) -> int:
+        """The bytes of one input partition that may wait."""
+
     def end_offset(self, tp: TP) -> int | None:
         """The end of a partition's log, as last heard."""
 

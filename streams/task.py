@@ -37,7 +37,7 @@ from streams.port import CLOCK_KEY, Kind, Port, Shown, Word
 from streams.rules.base import StateT
 from streams.task_clock import END_CONFIRMED_S, TaskClock
 from streams.telemetry import Metrics
-from streams.transport.api import TP, Batch, Recovered
+from streams.transport.api import TP, Batch, Oversized, Recovered
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +234,7 @@ class PartitionTask(Generic[StateT]):
         if not busy:
             self._clock.follow(self._inbox.is_drained)
         self._start_speaking()
-        if self._rest is not None:
+        if self._rest is not None or self._mail.much_waits:
             await self._say_everything()
         if self._unseen and not self._clock.is_recovering and self.lag() < SEEN_LAG:
             self._mark_seen()
@@ -298,7 +298,7 @@ class PartitionTask(Generic[StateT]):
         """
         goal = self.handled + self._settings.batch_max
         busy = self._take_slice()
-        while busy and self._rest is None and self.handled < goal and self._take_slice():
+        while busy and self._rest is None and self.handled < goal and not self._mail.much_waits and self._take_slice():
             pass
         return busy
 
@@ -379,7 +379,9 @@ class PartitionTask(Generic[StateT]):
 
     def _refuse(self, record: Any, why: Rejected) -> None:
         """What cannot be used here: sent on to the partition of its key, or a dead letter."""
-        if self._mail.is_placed_here(record):
+        if isinstance(record.value, Oversized):
+            self._mail.dead_letter(record, RejectReason.TOO_LARGE, record.value.detail)
+        elif self._mail.is_placed_here(record):
             self._mail.dead_letter(record, why.reason, why.detail)
         else:
             self._mail.send_on(record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -47,6 +47,37 @@ class Record(Protocol):
 
 
 Records: TypeAlias = Sequence[Record]
+
+
+class Slice(list["Record"]):
+    """Records that left the consumer together, and how many bytes their keys, values and headers are."""
+
+    nbytes: int = 0
+
+
+class Oversized(bytes):
+    """Stands for a value, or a whole batch of records, that is too large to be used: its beginning, or its packed form.
+
+    Attributes:
+        detail: what is too large, for people.
+        headers: what a dead letter says of it besides its origin.
+    """
+
+    detail: str = ""
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    @classmethod
+    def of(cls, kept: bytes, detail: str, headers: tuple[tuple[str, bytes], ...]) -> Self:
+        """Keeps `kept`."""
+        made = cls(kept)
+        made.detail, made.headers = detail, headers
+        return made
+
+
+def size_of(record: Record) -> int:
+    """The bytes of a record's key, value and headers."""
+    size = len(record.value or b"") + len(record.key or b"")
+    return size + sum(len(name) + len(value or b"") for name, value in record.headers) if record.headers else size
 
 
 class TP(NamedTuple):
@@ -111,6 +142,12 @@ class Batch:
     def last_offset(self) -> int:
         """Offset of the last record; acknowledged, it lets `last_offset + 1` be committed."""
         return self.records[-1].offset
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its records."""
+        records = self.records
+        return records.nbytes if isinstance(records, Slice) else sum(map(size_of, records))
 
     def __len__(self) -> int:
         return len(self.records)
