@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,6 +41,12 @@ _OURS: Final = (
 )
 _DETAIL_BYTES: Final = 1000
 _HEADERS_BYTES: Final = 8 * 1024
+
+#: What a reason looks like, and what Kafka takes for a topic, a partition and an offset.
+REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
+_LAST_PARTITION: Final = 2**31 - 1
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -108,19 +115,26 @@ class Origin:
 
     @classmethod
     def of(cls, record: Record) -> Self | None:
-        """Reads the headers; None where they are not ours."""
+        """Reads the headers; None where they are not ours: anybody may write to the topic."""
+        if record.key is None and record.value is None:
+            return None
         found = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
         try:
+            partition, offset = found["dl_partition"], found["dl_offset"]
+            if not (_NUMBER.fullmatch(partition) and _NUMBER.fullmatch(offset) and int(partition) <= _LAST_PARTITION):
+                return None
+            if not (_TOPIC.fullmatch(found["dl_topic"]) and REASON.fullmatch(found["dl_reason"])):
+                return None
             return cls(
                 topic=found["dl_topic"],
-                partition=int(found["dl_partition"]),
+                partition=int(partition),
                 reason=found["dl_reason"],
                 detail=found.get("dl_detail", ""),
                 cut="dl_size" in found or "dl_codec" in found,
                 came_back=REDRIVEN in found,
                 headers=tuple((name, value or b"") for name, value in record.headers if name not in (*_OURS, REDRIVEN)),
             )
-        except (KeyError, ValueError):
+        except KeyError:
             return None
 
     def matches(self, reason: str | None, topic: str | None) -> bool:

@@ -40,6 +40,7 @@ SETTLED_S: Final = 5.0
 _FETCH_WAIT_MS: Final = 2000
 _FETCH_BYTES: Final = 512 * 1024
 _RETRY_S: Final = 1.0
+_REQUEST_MS: Final = 10_000
 #: A rebalance must be noticed before it is over.
 _POLL_MS: Final = 250
 _REBALANCE_S: Final = 0.25
@@ -69,6 +70,7 @@ class Picture:
             auto_offset_reset="latest",
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             fetch_min_bytes=_FETCH_BYTES,
+            request_timeout_ms=_REQUEST_MS,
         )
         try:
             await consumer.start()

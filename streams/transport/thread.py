@@ -24,6 +24,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from streams.transport.api import TP, Oversized, Records, Slice, size_of
+from streams.transport.bootstrap import install as ask_the_next_server
 from streams.transport.committed import Withheld
 from streams.transport.records import install as read_any_header_name
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ask_the_next_server()
 read_any_header_name()
 
 # How long a fetch may wait at the broker for records. aiokafka has one fetch in flight a broker, and a

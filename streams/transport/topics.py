@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError, NoError, UnknownTopicOrPartitionError, f
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
 from streams.transport.api import PartitionCountError
+from streams.transport.bootstrap import install as ask_the_next_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from models.settings import Settings
 
 log = logging.getLogger(__name__)
+
+ask_the_next_server()
 
 
 async def check_partitions(settings: Settings, topics: Mapping[str, int | None]) -> None:
