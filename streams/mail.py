@@ -247,6 +247,10 @@ class Mail:
         headers = () if value is None else self._repeated_headers(alert_id, value)
         return Outgoing(self._active, alert_id.encode(), value, headers, self._partition)
 
+    def is_open(self, alert_id: str) -> bool:
+        """Whether it is an alert of ours that is open."""
+        return alert_id in self._open
+
     def open_again(self, alert_id: str, states: Iterable[SubjectState]) -> Outgoing | None:
         """An alert that a late tombstone hides, if it is open."""
         if alert_id not in self._open:
