@@ -204,4 +204,4 @@ class StaleGenerationError(Exception):
 
 
 class PartitionCountError(Exception):
-    """Topics do not exist, or have not the number of partitions they must have; the text says which."""
+    """Topics do not exist, or have not the partitions or the message size they must have; the text says which."""
