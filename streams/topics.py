@@ -104,7 +104,7 @@ def create(settings: Settings) -> int:
         complain(difference)
     if outcome.differences:
         complain(
-            "A worker needs them as wanted: change the setting, set DIALYSIS_PARTITIONS to what is there, or make them anew."
+            "A worker needs them as wanted: change them, set DIALYSIS_PARTITIONS to what is there, or make them anew."
         )
         return FAILED
     return DONE
