@@ -76,8 +76,12 @@ class Oversized(bytes):
 
 def size_of(record: Record) -> int:
     """The bytes of a record's key, value and headers."""
-    size = len(record.value or b"") + len(record.key or b"")
-    return size + sum(len(name) + len(value or b"") for name, value in record.headers) if record.headers else size
+    return len(record.value or b"") + len(record.key or b"") + size_of_headers(record.headers)
+
+
+def size_of_headers(headers: Sequence[tuple[str, bytes]]) -> int:
+    """The bytes of headers; their values may be missing."""
+    return sum(len(name) + len(value or b"") for name, value in headers)
 
 
 class TP(NamedTuple):

@@ -23,7 +23,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from streams.transport.api import TP, Oversized, Records, Slice, size_of
+from streams.transport.api import TP, Oversized, Records, Slice, size_of_headers
 from streams.transport.bootstrap import install as ask_the_next_server
 from streams.transport.committed import Withheld
 from streams.transport.records import install as read_any_header_name
@@ -80,19 +80,25 @@ def _getall(result: Any, max_records: int, max_value: int) -> Slice:
     found = Slice()
     if not result.check_assignment(result._topic_partition) or not result.has_more():
         return found
+    nbytes = 0
     for record in result._partition_records:
-        size = size_of(record)
-        if size > max_value and len(record.value or b"") > max_value and not isinstance(record.value, Oversized):
-            record.value = _cut(record.value, max_value)
-            size = size_of(record)
+        value, key = record.value, record.key
+        if value is not None:
+            if len(value) > max_value and not isinstance(value, Oversized):
+                record.value = value = _cut(value, max_value)
+            nbytes += len(value)
+        if key is not None:
+            nbytes += len(key)
+        if record.headers:
+            nbytes += size_of_headers(record.headers)
         found.append(record)
-        found.nbytes += size
-        if found.nbytes >= _SLICE_BYTES or len(found) >= max_records:
+        if nbytes >= _SLICE_BYTES or len(found) >= max_records:
             result._update_position()
             break
     else:
         result._update_position()
         result._partition_records = None
+    found.nbytes = nbytes
     return found
 
 
