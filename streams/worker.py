@@ -28,7 +28,9 @@ from models.topics import (
 from streams.agents import Desk
 from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
-from streams.http_server import AddressError, HttpServer
+from streams.http_server import AddressError, HttpServer, raise_descriptor_limit
+from streams.log_limit import LogLimit, limit_logs
+from streams.loop_watch import LoopWatch
 from streams.outgoing import Outgoing, Sender
 from streams.picture import Picture
 from streams.port import Kind
@@ -54,6 +56,8 @@ def run(settings: Settings) -> int:
     )
     for chatty in ("aiokafka", "faust", "mode", "aiohttp.access"):
         logging.getLogger(chatty).setLevel("DEBUG" if settings.log_level == "debug" else "WARNING")
+    limit = limit_logs()
+    raise_descriptor_limit()
     try:
         rules = load_settings(settings.rules)
     except RuleSettingsError as error:
@@ -61,14 +65,14 @@ def run(settings: Settings) -> int:
         return WRONG_USE
     # What was imported stays: without it the collector's longest pause is a tenth.
     gc.freeze()
-    return asyncio.run(Worker(settings, rules).run())
+    return asyncio.run(Worker(settings, rules, limit).run())
 
 
 class Worker:
     """One worker process."""
 
-    def __init__(self, settings: Settings, rules: RuleSettings) -> None:
-        self._settings, self._rules = settings, rules
+    def __init__(self, settings: Settings, rules: RuleSettings, limit: LogLimit | None = None) -> None:
+        self._settings, self._rules, self._limit = settings, rules, limit or LogLimit()
         self._metrics, self._health = Metrics(), Health()
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
@@ -93,6 +97,7 @@ class Worker:
 
     async def _serve(self) -> int:
         timer = asyncio.create_task(self._timer(), name="timer")
+        watch = asyncio.create_task(LoopWatch(self._metrics).run(), name="loop watch")
         try:
             if not await self._broker_is_ready():
                 return DONE
@@ -120,6 +125,7 @@ class Worker:
             self._error = self._error or error
         finally:
             timer.cancel()
+            watch.cancel()
         if self._error is not None:
             log.error("the worker ends: %s", self._error, exc_info=self._error)
             return FAILED
@@ -189,6 +195,7 @@ class Worker:
     async def _timer(self) -> None:
         while True:
             self._health.ticked()
+            self._limit.tell()
             self._metrics.last_tick_timestamp_seconds.set(time.time())
             await asyncio.sleep(TIMER_S)
 

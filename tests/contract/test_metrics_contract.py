@@ -30,6 +30,8 @@ EXTRA = {
     "dialysis_loop_clock_timestamp_seconds": ("gauge", {"partition"}),
     "dialysis_assignments_total": ("counter", set()),
     "dialysis_rule_errors_total": ("counter", {"rule"}),
+    "dialysis_event_loop_pause_seconds": ("histogram", set()),
+    "dialysis_event_loop_pause_worst_seconds": ("gauge", set()),
 }
 
 
