@@ -7,6 +7,7 @@ Guarantees:
       left is stored. What a crash interrupts is delivered, and sent, again.
     - While transitions are stored and sent, later records are handled, until the next checkpoint, which waits for that.
     - The clock follows the records; while every topic is read to a confirmed end it follows the wall clock.
+    - No turn holds the event loop much longer than `TURN_S`, however dear the records of one subject are.
 
 Nothing else touches the subjects: one lock holds off the timer while a batch is handled.
 """
@@ -47,6 +48,10 @@ SEEN_LAG: Final = timedelta(seconds=30)
 REST_SHARE: Final = 0.25
 #: The timer of a task.
 TICK_S: Final = 0.1
+#: How long, in seconds, a task goes on handling records before others have their turn; one record may take longer.
+TURN_S: Final = 0.025
+#: The time is looked at after so many records.
+LOOK_EVERY: Final = 4
 #: How often a task looks for subjects to retire, by its clock.
 RETIRE_EVERY: Final = timedelta(days=1)
 #: How many subjects are taken over without a pause for others.
@@ -84,6 +89,8 @@ class PartitionTask(Generic[StateT]):
         self._rest: tuple[Batch, Sequence[Any], bool] | None = None
         # An outbox is stored with its subject, in one message.
         self._outbox_max = settings.max_message_bytes // OUTBOX_SHARE
+        self._must_speak = False
+        self._turn_ends = 0.0
         self._dirty_since: float | None = None
         self._handled_at = 0.0
         self._retired_at = BEGINNING
@@ -234,8 +241,9 @@ class PartitionTask(Generic[StateT]):
         if not busy:
             self._clock.follow(self._inbox.is_drained)
         self._start_speaking()
-        if self._rest is not None:
+        if self._must_speak:
             await self._say_everything()
+            self._must_speak = False
         if self._unseen and not self._clock.is_recovering and self.lag() < SEEN_LAG:
             self._mark_seen()
         if self._checkpoint_due():
@@ -297,10 +305,14 @@ class PartitionTask(Generic[StateT]):
         Slices are short where several topics interleave: stored and spoken is once for all of them.
         """
         goal = self.handled + self._settings.batch_max
+        self._turn_ends = time.monotonic() + TURN_S
         busy = self._take_slice()
-        while busy and self._rest is None and self.handled < goal and self._take_slice():
+        while busy and not self._is_turn_over() and self.handled < goal and self._take_slice():
             pass
         return busy
+
+    def _is_turn_over(self) -> bool:
+        return self._rest is not None or time.monotonic() > self._turn_ends
 
     def _take_slice(self) -> bool:
         """Handle the oldest records that may be handled now; False if there are none."""
@@ -319,13 +331,14 @@ class PartitionTask(Generic[StateT]):
                 self._dirty_since = time.monotonic()
         return True
 
-    def _handle(self, topic: str, records: Sequence[Any]) -> int:
+    def _handle(self, topic: str, records: Sequence[Any]) -> int:  # noqa: C901 (one loop: a call costs more)
         """File records and collect the transitions. The hot path: no await, no work twice.
 
         Returns:
-            How many it handled: fewer than all when a subject has so much to say that it must be stored first.
+            How many it handled, at least one: fewer than all when a subject has so much to say that it must be stored
+            first, or when the turn has lasted long enough.
         """
-        count = len(records)
+        count, until_look = len(records), LOOK_EVERY
         name, subject_of = self._short[topic], attrgetter(self.kind.subject)
         subjects, parse, by_key, dirty = self.subjects, self.kind.parse, self._by_key, self._dirty
         clock = self._clock
@@ -333,6 +346,12 @@ class PartitionTask(Generic[StateT]):
         instant_ms: int | None = None
         instant = subjects.now
         for record in records:
+            if not until_look:
+                until_look = LOOK_EVERY
+                if time.monotonic() > self._turn_ends:
+                    count = _place(records, record) - 1
+                    break
+            until_look -= 1
             key = record.key
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
@@ -362,7 +381,8 @@ class PartitionTask(Generic[StateT]):
             if state.outbox:
                 self._talking[key] = state
                 if told and self._has_much_to_say(state):
-                    count = next(number for number, one in enumerate(records, 1) if one is record)
+                    self._must_speak = True
+                    count = _place(records, record)
                     break
         clock.handled()
         self._handled_at = time.monotonic()
@@ -483,3 +503,8 @@ class PartitionTask(Generic[StateT]):
                 messages.append(self._mail.session(*told))
                 self.subjects.rearm(state)
         return messages
+
+
+def _place(records: Sequence[Any], record: Any) -> int:
+    """Which of the records it is, counted from 1."""
+    return next(number for number, one in enumerate(records, 1) if one is record)
