@@ -15,6 +15,7 @@ from typing import Any, Generic
 
 from models.alerts import AlertRecord
 from models.state import RETIRE_AFTER, StateCodec, SubjectState
+from streams.engine.bounds import Budget
 from streams.engine.change import Change
 from streams.engine.evaluate import Evaluator
 from streams.engine.lifecycle import NEW_SETTINGS, Cause
@@ -62,6 +63,7 @@ class Partition(Generic[StateT]):
         self._deadlines: list[tuple[datetime, str]] = []
         self._armed: dict[str, datetime] = {}
         self._fired: list[StateT] = []
+        self._budget = Budget()
 
     def adopt(self, states: Iterable[StateT]) -> list[Told[StateT]]:
         """Take over subjects from the changelog; those evaluated under other settings are evaluated again."""
@@ -96,7 +98,8 @@ class Partition(Generic[StateT]):
         change = self._file(state, event, received_at, self.now)
         if not change.facets:
             return state, change, []
-        told = self._evaluator.evaluate(state, change.facets, self.now, Cause(change.corrected, change.reason))
+        facets = change.facets | self._budget.keep(state, event, self.now)
+        told = self._evaluator.evaluate(state, facets, self.now, Cause(change.corrected, change.reason))
         self._arm(state)
         return state, change, told
 
@@ -169,6 +172,7 @@ class Partition(Generic[StateT]):
         gone = [state.id for state in self.states.values() if state.heard_at < horizon and not _is_live(state)]
         for subject in gone:
             del self.states[subject]
+            self._budget.forget(subject)
         return gone
 
     def _arm(self, state: StateT) -> None:

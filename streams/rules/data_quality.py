@@ -13,6 +13,7 @@ from models.state import PatientState
 from streams.rules import aluminum_level, labs, magnesium
 from streams.rules.base import (
     CLOCK,
+    DROPPED,
     FAILING,
     Finding,
     Limits,
@@ -21,6 +22,7 @@ from streams.rules.base import (
     PatientView,
     guidance,
 )
+from streams.rules.drops import dropped
 
 _HIGH_FLAGS: Final = frozenset({"HH", ">"})
 _LOW_FLAGS: Final = frozenset({"LL", "<"})
@@ -39,6 +41,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     yield from _results(view)
     yield from _clocks(view)
     yield from _rules(view)
+    yield from dropped(view)
 
 
 def _results(view: PatientView) -> Iterator[Finding]:
@@ -173,7 +176,7 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E07",
     title="Input that cannot be evaluated",
-    reads=frozenset({"lab_result", CLOCK, FAILING}),
+    reads=frozenset({"lab_result", CLOCK, DROPPED, FAILING}),
     limits=DataQualityLimits,
     find=find,
     named_by=_named_by,
