@@ -34,6 +34,10 @@ class RejectReason(StrEnum):
     NAIVE_TIMESTAMP = "naive_timestamp"
     NOT_FINITE = "not_finite"
     KEY_MISMATCH = "key_mismatch"
+    #: Not the message's fault: filing it raised, its record did not fit, or its topic refused it.
+    INTERNAL_ERROR = "internal_error"
+    STATE_TOO_LARGE = "state_too_large"
+    MESSAGE_TOO_LARGE = "message_too_large"
 
 
 class Parsed(msgspec.Struct, Generic[RecordT], frozen=True, gc=False):

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiokafka.partitioner import DefaultPartitioner
@@ -40,6 +40,17 @@ _partition_of = DefaultPartitioner()
 
 #: A transition, and the timestamp of the record that made it; None for a deadline.
 Noted = tuple[AlertRecord, datetime | None]
+
+
+class Unsent(NamedTuple):
+    """A message of ours that could not be sent or stored, in the form of a record that was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
 
 
 class _Transition(msgspec.Struct):
@@ -155,6 +166,19 @@ class Mail:
         self._extra.append(Outgoing(self._settings.topic(DEAD_LETTERS), letter.key, letter.value, letter.headers))
         self._metrics.topic(record.topic).dead_letters[reason].inc()
         self.counts(record.topic).unusable += 1
+
+    def unsent(self, messages: Iterable[Outgoing]) -> list[Outgoing]:
+        """Dead letters of messages of ours that their topic refused; of dead letters themselves there are none."""
+        topic, limit = self._settings.topic(DEAD_LETTERS), self._settings.max_message_bytes
+        letters = []
+        for message in messages:
+            self._metrics.topic(message.topic).dead_letters[RejectReason.MESSAGE_TOO_LARGE].inc()
+            if message.topic == topic:
+                continue
+            record = Unsent(message.topic, message.partition or 0, -1, message.key, message.value, message.headers)
+            letter = dead_letter(record, RejectReason.MESSAGE_TOO_LARGE, "its topic refused it for its size", limit)
+            letters.append(Outgoing(topic, letter.key, letter.value, letter.headers))
+        return letters
 
     # -- output side
 

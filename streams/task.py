@@ -26,15 +26,18 @@ from typing import Any, Final, Generic
 from models.parsing import Rejected, RejectReason
 from models.settings import Settings
 from models.state import PatientState
+from streams.checkpoint import UnstoredError
 from streams.collector import collector_rests
+from streams.engine.change import NOT_FILED
 from streams.engine.partition import BEGINNING, Told
 from streams.engine.sessions import tell_session
 from streams.health import Health
 from streams.inbox import Inbox
 from streams.mail import Mail
-from streams.outgoing import Outgoing
+from streams.outgoing import Outgoing, UnsentError
 from streams.port import CLOCK_KEY, Kind, Port, Shown, Word
 from streams.rules.base import StateT
+from streams.set_aside import SetAside
 from streams.task_clock import END_CONFIRMED_S, TaskClock
 from streams.telemetry import Metrics
 from streams.transport.api import TP, Batch, Recovered
@@ -73,6 +76,7 @@ class PartitionTask(Generic[StateT]):
         self._short = {settings.topic(name): name for name in kind.topics}
         self._inbox = Inbox([TP(topic, partition) for topic in self._short], settings.batch_max, port)
         self._mail = Mail(settings, partition, metrics, health, kind.table)
+        self._set_aside = SetAside(kind.codec, self.subjects, self._mail, metrics, (kind.table, partition))
         self._by_key: dict[bytes, StateT] = {}
         #: What the next checkpoint stores; None deletes.
         self._dirty: dict[bytes, StateT | None] = {}
@@ -353,7 +357,15 @@ class PartitionTask(Generic[StateT]):
                 instant = clock.instant(record.timestamp)
                 if instant > subjects.now:
                     clock.advance(instant)
-            state, change, told = subjects.take(subject, event, instant)
+            try:
+                state, change, told = subjects.take(subject, event, instant)
+            except Exception:  # a fault of ours: it costs this event, not the partition
+                log.exception("filing a %s failed", type(event).__name__)
+                self._refuse(
+                    record, Rejected(RejectReason.INTERNAL_ERROR, "filing it failed; the log of the worker says why")
+                )
+                # What it changed until then is kept.
+                state, change, told = subjects.state_of(subject), NOT_FILED, []
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
             counts.add(event, parsed.unknown_fields, change, late=instant - event.at > LATE)
@@ -411,16 +423,15 @@ class PartitionTask(Generic[StateT]):
         letters go first: once a subject is stored, its records up to the newest applied are never looked at again.
         """
         talking, self._talking = self._talking, {}
-        encode = self.kind.codec.encode
-        stored = {key: encode(state) for key, state in talking.items()}
+        stored = self._set_aside.encode(talking)
         lengths = {key: len(state.outbox) for key, state in talking.items()}
         waiting, told = self._mail.take_waiting(), self._mail.take_told()
         messages = self._mail.of_outboxes([state.outbox for state in talking.values()], told)
-        if waiting:
-            await self._port.send_all(waiting)
-        await self._write(stored)
-        if messages:
-            await self._port.send_all(messages)
+        await self._send(waiting)
+        # What is refused here is sent all the same: its input is not acknowledged until the checkpoint made it fit.
+        with contextlib.suppress(UnstoredError):
+            await self._write(stored)
+        await self._send(messages)
         self._mail.acknowledged(told)
         for key, state in talking.items():
             # The stored outbox is dropped by the next checkpoint; until then a crash sends the same bytes again.
@@ -438,15 +449,12 @@ class PartitionTask(Generic[StateT]):
         dirty, self._dirty = self._dirty, {}
         self._dirty_since = None
         shown = self._running_sessions(dirty)
-        encode = self.kind.codec.encode
-        entries: dict[bytes, bytes | None] = {
-            key: None if state is None else encode(state) for key, state in dirty.items()
-        }
+        entries = self._set_aside.encode(dirty)
         if (clock := self._clock.store()) is not None:
             entries[CLOCK_KEY] = clock
-        await self._write(entries)
-        if shown:
-            await self._port.send_all(shown)
+        self._write_again(await self._set_aside.store(entries, dirty, self._write_now))
+        self._set_aside.count()
+        await self._send([*self._mail.take_waiting(), *shown])
         for acknowledge in done:
             acknowledge()
         if dirty:
@@ -465,8 +473,26 @@ class PartitionTask(Generic[StateT]):
             del self._by_key[key]
 
     async def _write(self, entries: Mapping[bytes, bytes | None]) -> None:
-        if entries:
-            self._write_again(await self._port.write(self.number, entries))
+        try:
+            self._write_again(await self._write_now(entries))
+        except UnstoredError as error:
+            self._write_again(error.foreign)
+            raise
+
+    async def _write_now(self, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
+        return await self._port.write(self.number, entries) if entries else ()
+
+    async def _send(self, messages: Sequence[Outgoing]) -> None:
+        """Send messages; those that their topic refuses for their size become dead letters."""
+        if not messages:
+            return
+        try:
+            await self._port.send_all(messages)
+        except UnsentError as error:
+            log.error("%s", error)
+            letters = self._mail.unsent(error.messages)
+            with contextlib.suppress(UnsentError):
+                await self._port.send_all(letters)
 
     def _write_again(self, keys: Collection[bytes]) -> None:
         """Keys whose newest record in the log is not ours, though ours holds: let ours be the newest again."""

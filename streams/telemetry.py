@@ -150,6 +150,18 @@ class Metrics:
             "dialysis_cap_drops", "Items pushed out of state by a size limit", ["cap"], registry=registry
         )
 
+        # Count: records that the changelog refused, by what was done: `reduced` to the open alerts, or begun `anew`.
+        self.records_refused = Counter(
+            "dialysis_records_refused", "Records that the changelog refused", ["how"], registry=registry
+        )
+        # Number: subjects whose record was set aside and began anew within the last day.
+        self.subjects_set_aside = Gauge(
+            "dialysis_subjects_set_aside",
+            "Subjects whose record was set aside",
+            ["table", "partition"],
+            registry=registry,
+        )
+
         # -- Progress. Number: records of a partition that no task has taken yet.
         self.consumer_lag = Gauge(
             "dialysis_consumer_lag", "Records not taken yet", ["topic", "partition"], registry=registry
@@ -200,7 +212,12 @@ class Metrics:
     def partitions_revoked(self) -> None:
         """Takes back what is said per partition: another worker speaks for them now."""
         self._lag.clear()
-        for gauge in (self.consumer_lag, self.clock_timestamp_seconds, self.loop_clock_timestamp_seconds):
+        for gauge in (
+            self.consumer_lag,
+            self.clock_timestamp_seconds,
+            self.loop_clock_timestamp_seconds,
+            self.subjects_set_aside,
+        ):
             gauge.clear()
         self.open_alerts.clear()
 
