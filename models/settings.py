@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     session_timeout: Seconds = Field(6.0, ge=6, description="Kafka's; the broker's least is 6 s by default")
     rebalance_timeout: Seconds = Field(10.0, ge=6)
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024 * 1024, description="Largest input message")
+    on_bad_state: Literal["set_aside", "stop"] = Field(
+        "set_aside", description="What a stored record that cannot be read does: to dead-letters, or end the worker"
+    )
+    on_lost_state: Literal["stop", "continue"] = Field(
+        "stop", description="What an empty changelog of a group with committed offsets does"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("brokers")

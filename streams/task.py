@@ -35,7 +35,8 @@ from streams.mail import Mail
 from streams.outgoing import Outgoing
 from streams.port import CLOCK_KEY, Kind, Port, Shown, Word
 from streams.rules.base import StateT
-from streams.task_clock import END_CONFIRMED_S, TaskClock
+from streams.stored import Stored
+from streams.task_clock import END_CONFIRMED_S, Mark, TaskClock
 from streams.telemetry import Metrics
 from streams.transport.api import TP, Batch, Recovered
 
@@ -93,6 +94,8 @@ class PartitionTask(Generic[StateT]):
         self._speaking: asyncio.Task[None] | None = None
         self._stopping = False
         self._failed = False
+        #: Whether nothing was ever stored here.
+        self._is_blank = False
         #: Records handled so far; that it grows is a sign of life.
         self.handled = 0
 
@@ -100,15 +103,18 @@ class PartitionTask(Generic[StateT]):
 
     async def adopt(self, recovered: Recovered) -> None:
         """Take over what the changelog holds, and send again what may not have left, and what is open."""
-        clock = recovered.pop(CLOCK_KEY, None)
-        values = iter(recovered.values())
+        found = Stored(self.kind.table, self.kind.codec, self.number, self._settings, recovered)
+        items = iter(recovered.items())
         with collector_rests():
-            while some := list(islice(values, ADOPT_AT_ONCE)):
-                states = [self.kind.codec.decode(value) for value in some]
+            while some := list(islice(items, ADOPT_AT_ONCE)):
+                states = found.states(some)
                 self._by_key |= {state.id.encode(): state for state in states}
                 self._note(self.subjects.adopt(states))
                 await asyncio.sleep(0)  # whoever asks how we are is answered
-        self._clock.adopt(clock)
+        await found.set_aside(self._port)
+        self._metrics.state_set_aside.labels(self.kind.table).inc(len(found.bad))
+        self._is_blank = found.is_blank
+        self._clock.adopt(found.clock)
         self._write_again(recovered.shadowed)
         for key, state in self._by_key.items():
             self._mail.adopt(state, self.subjects.now)
@@ -277,16 +283,29 @@ class PartitionTask(Generic[StateT]):
     # -- input --------------------------------------------------------------------------------------------------------
 
     def _check_topic(self, batch: Batch) -> None:
-        """A topic whose end lies before what was applied was made anew: its offsets mean nothing any more."""
+        """A topic that was made anew is noticed: its offsets mean nothing any more.
+
+        Its end lies before what was applied; or, where it has grown beyond that already, what comes first is newer
+        than what had been applied at a later offset. That is told by the broker's own timestamps (LogAppendTime).
+        Where they went back between two brokers, records are filed once more, and filing makes that safe.
+        """
         if batch.topic in self._checked:
             return
         self._checked.add(batch.topic)
         name, end = self._short[batch.topic], self._port.end_offset(batch.tp)
         applied = max((state.offsets.get(name, -1) for state in self._by_key.values()), default=-1)
-        if end is not None and applied >= end:
+        first, mark = batch.records[0], self._clock.marks.get(name)
+        is_shorter = end is not None and applied >= end
+        is_newer = mark is not None and first.offset <= mark.offset and first.timestamp > mark.timestamp
+        if is_shorter or is_newer:
             log.warning(
-                "%s[%d] ends at %d, before offset %d that was applied: it was made anew", *batch.tp, end, applied
+                "%s[%d] was made anew: it begins at offset %d and ends at %s, and %d was applied; it is read as new",
+                *batch.tp,
+                first.offset,
+                end,
+                applied,
             )
+            self._clock.marks.pop(name, None)
             for key, state in self._by_key.items():
                 if state.offsets.pop(name, None) is not None:
                     self._touch(key, state)
@@ -364,6 +383,7 @@ class PartitionTask(Generic[StateT]):
                 if told and self._has_much_to_say(state):
                     count = next(number for number, one in enumerate(records, 1) if one is record)
                     break
+        clock.marks[name] = Mark(record.offset, record.timestamp)
         clock.handled()
         self._handled_at = time.monotonic()
         self._dirty_since = self._dirty_since or (self._handled_at if dirty else None)
@@ -442,8 +462,10 @@ class PartitionTask(Generic[StateT]):
         entries: dict[bytes, bytes | None] = {
             key: None if state is None else encode(state) for key, state in dirty.items()
         }
-        if (clock := self._clock.store()) is not None:
+        if (clock := self._clock.store(always=bool(done) and self._is_blank)) is not None:
+            # Also where no subject is known: a changelog that is empty though input was read was lost.
             entries[CLOCK_KEY] = clock
+            self._is_blank = False
         await self._write(entries)
         if shown:
             await self._port.send_all(shown)

@@ -27,14 +27,26 @@ FURTHEST_AHEAD: Final = timedelta(hours=1)
 STORED_EVERY: Final = timedelta(seconds=10)
 
 
-class _Stored(msgspec.Struct):
-    """The changelog value of a clock."""
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """The newest record of an input topic that was applied: its offset, and its timestamp in ms."""
+
+    offset: int
+    timestamp: int
+
+
+class Clock(msgspec.Struct, omit_defaults=True):
+    """The record that a task keeps of itself.
+
+    Attributes:
+        now: its clock.
+        marks: how far it has read each input topic (contract name).
+    """
 
     now: datetime
+    marks: dict[str, Mark] = {}
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(_Stored).decode
 
 
 class TaskClock:
@@ -51,6 +63,8 @@ class TaskClock:
         self._followed_at: float | None = None
         self._credible_ms = 0
         self._stored = BEGINNING
+        #: How far each input topic was applied, to tell whether it is still the same one.
+        self.marks: dict[str, Mark] = {}
         #: The clock that the recovered subjects had; None once it is reached again.
         self._recovered: datetime | None = None
 
@@ -113,10 +127,11 @@ class TaskClock:
 
     # -- over a restart
 
-    def adopt(self, stored: bytes | None) -> None:
+    def adopt(self, stored: Clock | None) -> None:
         """Take up the stored clock, once the subjects are recovered: at least where the newest of them was."""
         if stored is not None:
-            self._stored = _decode(stored).now
+            self._stored = stored.now
+            self.marks = dict(stored.marks)
             self._subjects.now = max(self._subjects.now, self._stored)
         self._recovered = self._subjects.now
 
@@ -139,9 +154,13 @@ class TaskClock:
         """What was stored does not hold: the next checkpoint stores it anew."""
         self._stored = BEGINNING
 
-    def store(self) -> bytes | None:
-        """The changelog value, None where the clock has not moved on since it was last stored."""
-        if not self._subjects.states or self._subjects.now <= self._stored:
+    def store(self, *, always: bool = False) -> bytes | None:
+        """The changelog value, None where the clock has not moved on since it was last stored.
+
+        Args:
+            always: also then, and where there are no subjects.
+        """
+        if not always and (not self._subjects.states or self._subjects.now <= self._stored):
             return None
         self._stored = self._subjects.now
-        return _encode(_Stored(self._stored))
+        return _encode(Clock(self._stored, self.marks))

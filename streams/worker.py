@@ -33,6 +33,7 @@ from streams.outgoing import Outgoing, Sender
 from streams.picture import Picture
 from streams.port import Kind
 from streams.rules.catalogue import RuleSettings, RuleSettingsError, load_settings
+from streams.stored import BadStateError
 from streams.telemetry import Metrics
 from streams.transport import App, PartitionCountError, check_partitions, create_app
 from streams.transport import run as run_app
@@ -113,7 +114,7 @@ class Worker:
         except PartitionCountError as error:
             print(error, file=sys.stderr)
             return WRONG_USE
-        except NewerSchemaError as error:
+        except (NewerSchemaError, BadStateError) as error:
             print(error, file=sys.stderr)
             return FAILED
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the worker, logged below)
