@@ -22,8 +22,8 @@ from streams.dead_letters import dead_letter
 from streams.outgoing import Outgoing
 from streams.port import CLOCK_KEY, OLD_CLOCK_KEY
 from streams.rules.base import StateT
-from streams.task_clock import Clock
-from streams.transport.api import Recovered
+from streams.task_clock import Clock, Mark
+from streams.transport.api import Batch, Recovered
 
 log = logging.getLogger(__name__)
 
@@ -173,3 +173,30 @@ def _is_clock(raw: bytes) -> bool:
         return _named.decode(raw).id is None
     except _UNREADABLE:
         return True
+
+
+def was_made_anew(batch: Batch, end: int | None, applied: int, mark: Mark | None) -> bool:
+    """Whether the first batch of a topic tells that it is another topic than the one whose offsets were applied.
+
+    Its end lies before what was applied; or, where it has grown beyond that already, its first record is newer than
+    the one that had been applied at a later offset. That is told by the broker's own timestamps (LogAppendTime).
+    Where they went back between two brokers, records are filed once more, and filing makes that safe.
+
+    Args:
+        batch: the first batch.
+        end: the end of the log, if known.
+        applied: the newest offset applied to any subject, -1 for none.
+        mark: the newest record that was handled.
+    """
+    first = batch.records[0]
+    is_shorter = end is not None and applied >= end
+    is_newer = mark is not None and first.offset <= mark.offset and first.timestamp > mark.timestamp
+    if is_shorter or is_newer:
+        log.warning(
+            "%s[%d] was made anew: it begins at offset %d and ends at %s, and offset %d was applied; it is read as new",
+            *batch.tp,
+            first.offset,
+            end,
+            applied,
+        )
+    return is_shorter or is_newer

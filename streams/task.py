@@ -35,7 +35,7 @@ from streams.mail import Mail
 from streams.outgoing import Outgoing
 from streams.port import CLOCK_KEY, Kind, Port, Shown, Word
 from streams.rules.base import StateT
-from streams.stored import Stored
+from streams.stored import Stored, was_made_anew
 from streams.task_clock import END_CONFIRMED_S, Mark, TaskClock
 from streams.telemetry import Metrics
 from streams.transport.api import TP, Batch, Recovered
@@ -283,28 +283,13 @@ class PartitionTask(Generic[StateT]):
     # -- input --------------------------------------------------------------------------------------------------------
 
     def _check_topic(self, batch: Batch) -> None:
-        """A topic that was made anew is noticed: its offsets mean nothing any more.
-
-        Its end lies before what was applied; or, where it has grown beyond that already, what comes first is newer
-        than what had been applied at a later offset. That is told by the broker's own timestamps (LogAppendTime).
-        Where they went back between two brokers, records are filed once more, and filing makes that safe.
-        """
+        """The offsets of a topic that was made anew mean nothing any more."""
         if batch.topic in self._checked:
             return
         self._checked.add(batch.topic)
-        name, end = self._short[batch.topic], self._port.end_offset(batch.tp)
+        name = self._short[batch.topic]
         applied = max((state.offsets.get(name, -1) for state in self._by_key.values()), default=-1)
-        first, mark = batch.records[0], self._clock.marks.get(name)
-        is_shorter = end is not None and applied >= end
-        is_newer = mark is not None and first.offset <= mark.offset and first.timestamp > mark.timestamp
-        if is_shorter or is_newer:
-            log.warning(
-                "%s[%d] was made anew: it begins at offset %d and ends at %s, and %d was applied; it is read as new",
-                *batch.tp,
-                first.offset,
-                end,
-                applied,
-            )
+        if was_made_anew(batch, self._port.end_offset(batch.tp), applied, self._clock.marks.get(name)):
             self._clock.marks.pop(name, None)
             for key, state in self._by_key.items():
                 if state.offsets.pop(name, None) is not None:
@@ -328,7 +313,7 @@ class PartitionTask(Generic[StateT]):
             return False
         batch, records, finished = found
         if self.handled == 0:
-            self._clock.go_back_to(records[0].timestamp)
+            self._clock.go_back_to(records[0])
         count = self._handle(batch.topic, records)
         self.handled += count
         self._rest = (batch, records[count:], finished) if count < len(records) else None
@@ -356,7 +341,7 @@ class PartitionTask(Generic[StateT]):
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
                 counts.duplicates += 1
-                clock.reach(record.timestamp)
+                clock.reach(record)
                 continue
             parsed = parse(record.value)
             if isinstance(parsed, Rejected):
@@ -369,7 +354,7 @@ class PartitionTask(Generic[StateT]):
                 continue
             if record.timestamp != instant_ms:
                 instant_ms = record.timestamp
-                instant = clock.instant(record.timestamp)
+                instant = clock.instant(record)
                 if instant > subjects.now:
                     clock.advance(instant)
             state, change, told = subjects.take(subject, event, instant)
@@ -385,6 +370,8 @@ class PartitionTask(Generic[StateT]):
                     break
         clock.marks[name] = Mark(record.offset, record.timestamp)
         clock.handled()
+        if clock.ahead:
+            self._metrics.records_ahead.labels(self.kind.table).inc(clock.take_ahead())
         self._handled_at = time.monotonic()
         self._dirty_since = self._dirty_since or (self._handled_at if dirty else None)
         counts.flush(count)

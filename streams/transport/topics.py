@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, NoError, UnknownTopicOrPartitionError, for_code
@@ -12,11 +13,14 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exp
 from streams.transport.api import PartitionCountError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from models.settings import Settings
 
 log = logging.getLogger(__name__)
+
+#: How often a running worker looks whether its topics are as they were.
+WATCH_SECONDS: Final = 3.0
 
 
 async def check_partitions(settings: Settings, topics: Mapping[str, int | None]) -> None:
@@ -41,22 +45,88 @@ async def check_partitions(settings: Settings, topics: Mapping[str, int | None])
     ):
         with attempt:
             counts = await _count(settings.brokers, list(topics))
-    wrong = [
+    wrong = _wrong(topics, counts)
+    if wrong:
+        raise PartitionCountError("; ".join(wrong))
+
+
+class TopicMadeAnewError(Exception):
+    """A topic was deleted and made again while the worker ran; the text says which."""
+
+
+class TopicWatch:
+    """Tells of topics that change under a running worker.
+
+    Args:
+        settings: Where the broker is.
+        topics: As for `check_partitions`.
+        tell: Called after every look with what is wrong; with nothing where all is as it must be.
+    """
+
+    def __init__(self, settings: Settings, topics: Mapping[str, int | None], tell: Callable[[str], None]) -> None:
+        self._settings, self._topics, self._tell = settings, topics, tell
+        self._missing: set[str] = set()
+        self._said = ""
+
+    async def watch(self) -> None:
+        """Looks every few seconds until cancelled; a broker that does not answer is asked again.
+
+        Raises:
+            TopicMadeAnewError: What is read and written has nothing to do with the topic of before.
+        """
+        while True:
+            try:
+                await self._watch()
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.debug("Looking at the topics failed, trying again: %r", error)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _watch(self) -> None:
+        admin: Any = AIOKafkaAdminClient(bootstrap_servers=self._settings.brokers, request_timeout_ms=5000)
+        try:
+            await admin.start()
+            while True:
+                self.judge(_counts(await admin.describe_topics(list(self._topics))))
+                await asyncio.sleep(WATCH_SECONDS)
+        finally:
+            await admin.close()
+
+    def judge(self, counts: Mapping[str, int]) -> None:
+        """Compares the numbers of partitions with those wanted, and tells."""
+        if back := self._missing & counts.keys():
+            raise TopicMadeAnewError(
+                f"{', '.join(sorted(back))} was deleted and made anew: the worker ends, to be started on the new topic"
+            )
+        self._missing = self._topics.keys() - counts.keys()
+        wrong = "; ".join(_wrong(self._topics, counts))
+        if wrong != self._said:
+            log.log(
+                logging.ERROR if wrong else logging.WARNING,
+                "Topics were changed under this worker: %s",
+                wrong or "they are as they must be again",
+            )
+            self._said = wrong
+        self._tell(wrong)
+
+
+def _wrong(topics: Mapping[str, int | None], counts: Mapping[str, int]) -> list[str]:
+    return [
         f"{topic} does not exist" if topic not in counts else f"{topic} has {counts[topic]} partitions, not {count}"
         for topic, count in sorted(topics.items())
         if topic not in counts or count not in (None, counts[topic])
     ]
-    if wrong:
-        raise PartitionCountError("; ".join(wrong))
 
 
 async def _count(brokers: str, topics: list[str]) -> dict[str, int]:
     admin: Any = AIOKafkaAdminClient(bootstrap_servers=brokers, request_timeout_ms=5000)
     try:
         await admin.start()
-        described = await admin.describe_topics(topics)
+        return _counts(await admin.describe_topics(topics))
     finally:
         await admin.close()
+
+
+def _counts(described: list[Any]) -> dict[str, int]:
     for topic in described:
         error = for_code(topic["error_code"])
         if error not in {NoError, UnknownTopicOrPartitionError}:

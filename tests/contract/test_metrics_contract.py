@@ -17,6 +17,8 @@ CONTRACT = {
     "dialysis_batch_size": ("histogram", set()),
     "dialysis_checkpoint_seconds": ("histogram", set()),
     "dialysis_checkpointed_keys_total": ("counter", set()),
+    "dialysis_state_set_aside_total": ("counter", {"table"}),
+    "dialysis_records_ahead_total": ("counter", {"table"}),
     "dialysis_consumer_lag": ("gauge", {"topic", "partition"}),
     "dialysis_clock_timestamp_seconds": ("gauge", {"partition"}),
     "dialysis_state_recovery_seconds": ("gauge", set()),
@@ -47,6 +49,8 @@ def families() -> dict[str, Metric]:
     metrics.loop_clock_timestamp_seconds.labels("0").set(1)
     metrics.cap_drops.labels("unmatched_responses").inc()
     metrics.rule_errors.labels("low_magnesium").inc()
+    metrics.state_set_aside.labels("patients").inc()
+    metrics.records_ahead.labels("patients").inc()
     text = generate_latest(metrics.registry).decode()
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family
@@ -81,6 +85,7 @@ def test_no_label_could_hold_a_patient_or_a_machine() -> None:
         "partition",
         "version",
         "cap",
+        "table",
     }
     assert set().union(*(labels for _, labels in (CONTRACT | EXTRA).values())) <= bounded
 
