@@ -26,6 +26,8 @@ def file_response(
 
     Nobody answers for what is yet to come: where the device's clock was ahead, it was said when it arrived.
     """
+    # Alert ids are UUIDs: their case means nothing.
+    event = msgspec.structs.replace(event, alert_id=event.alert_id.lower())  # type: ignore[type-var]
     key = f"{event.alert_id}|{event.action}|{identity(event)}"
     if event.at - received_at > AHEAD or abs(event.at - received_at) <= SKEW:
         event = msgspec.structs.replace(event, at=received_at)  # type: ignore[type-var]

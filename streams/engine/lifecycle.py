@@ -91,7 +91,7 @@ def tend(state: State, rules: Container[str], limits: ResponseLimits, now: datet
             continue
         status = _answered(state, alert, now)
         if status is not alert.status:
-            steps.append(_answer(alert, status, now))
+            steps.append(_answer(state, alert, status, now))
         elif (due := _unanswered_at(alert, limits)) and due <= now:
             alert.escalation += 1
             steps.append(_step(alert, Transition.ESCALATED, Reason.UNACKNOWLEDGED, now))
@@ -241,6 +241,8 @@ def _answered(state: State, alert: AlertState, now: datetime) -> Status:
     for response in reversed(_responses(state, alert)):
         if response.at < alert.level_known_at or response.action is ResponseAction.RESOLVE:
             break
+        if response.action is ResponseAction.UNACKNOWLEDGE:
+            break
         if response.action is ResponseAction.ACKNOWLEDGE:
             return Status.ACKNOWLEDGED
         if response.action is ResponseAction.SNOOZE and response.until:
@@ -260,10 +262,13 @@ _ANSWERS: Final = {
 }
 
 
-def _answer(alert: AlertState, status: Status, now: datetime) -> Step:
+def _answer(state: State, alert: AlertState, status: Status, now: datetime) -> Step:
     transition, reason = _ANSWERS[status]
     if status is Status.ACTIVE:
-        if alert.status is not Status.SNOOZED:
+        answers = _responses(state, alert)
+        if answers and answers[-1].action is ResponseAction.UNACKNOWLEDGE:
+            transition, reason = Transition.UPDATED, Reason.UNACKNOWLEDGED_BY_PERSON
+        elif alert.status is not Status.SNOOZED:
             transition, reason = Transition.UPDATED, Reason.EVIDENCE_CHANGED
         _call_again(alert)
     alert.status = status
