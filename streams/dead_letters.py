@@ -40,6 +40,14 @@ class DeadLetter(NamedTuple):
     headers: Headers
 
 
+def as_read(topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Record:
+    """Something of ours that could not be stored or sent, in the form of a record that was read, for `dead_letter`.
+
+    Its offset is -1: it never had one. A redrive passes it over, its topic is no input.
+    """
+    return Record(topic, partition, -1, -1, 0, key, value, None, 0, 0, headers)
+
+
 def dead_letter(record: Record, reason: str, detail: str, max_message_bytes: int) -> DeadLetter:
     """Wraps an unusable record: its raw bytes, its key, and where it came from.
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from aiokafka.partitioner import DefaultPartitioner
@@ -18,7 +18,7 @@ from models.parsing import RejectReason
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, PatientState, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, SESSIONS_ACTIVE
-from streams.dead_letters import dead_letter
+from streams.dead_letters import as_read, dead_letter
 from streams.engine.change import Change
 from streams.engine.sessions import over_since
 from streams.health import Health
@@ -40,17 +40,6 @@ _partition_of = DefaultPartitioner()
 
 #: A transition, and the timestamp of the record that made it; None for a deadline.
 Noted = tuple[AlertRecord, datetime | None]
-
-
-class Unsent(NamedTuple):
-    """A message of ours that could not be sent or stored, in the form of a record that was read."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
 
 
 class _Transition(msgspec.Struct):
@@ -175,7 +164,7 @@ class Mail:
             self._metrics.topic(message.topic).dead_letters[RejectReason.MESSAGE_TOO_LARGE].inc()
             if message.topic == topic:
                 continue
-            record = Unsent(message.topic, message.partition or 0, -1, message.key, message.value, message.headers)
+            record = as_read(message.topic, message.partition or 0, message.key, message.value, message.headers)
             letter = dead_letter(record, RejectReason.MESSAGE_TOO_LARGE, "its topic refused it for its size", limit)
             letters.append(Outgoing(topic, letter.key, letter.value, letter.headers))
         return letters
@@ -190,6 +179,10 @@ class Mail:
     def told(self, alert: AlertRecord, appended_at: datetime | None) -> None:
         """Note a transition; `appended_at` is the timestamp of the record that made it, None for a deadline."""
         self._told.append((alert, appended_at))
+
+    def all_told(self, alerts: Iterable[AlertRecord], appended_at: datetime) -> None:
+        """Note the transitions that one record made."""
+        self._told += [(alert, appended_at) for alert in alerts]
 
     def take_waiting(self) -> list[Outgoing]:
         """Dead letters and records to be sent on, to be sent now."""

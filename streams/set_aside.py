@@ -12,8 +12,9 @@ from models.bounds import DROPS_FORGOTTEN
 from models.parsing import RejectReason
 from models.state import StateCodec
 from streams.checkpoint import UnstoredError
+from streams.dead_letters import as_read
 from streams.engine.partition import Partition
-from streams.mail import Mail, Unsent
+from streams.mail import Mail
 from streams.rules.base import StateT
 from streams.telemetry import Metrics
 
@@ -48,11 +49,7 @@ class SetAside(Generic[StateT]):
 
     def encode(self, states: Mapping[bytes, StateT | None]) -> dict[bytes, bytes | None]:
         """The changelog values; what cannot be encoded begins anew."""
-        try:
-            encode = self._codec.encode
-            return {key: None if state is None else encode(state) for key, state in states.items()}
-        except Exception:  # one of them: find it
-            return {key: None if state is None else self._encode(key, state) for key, state in states.items()}
+        return {key: None if state is None else self._encode(key, state) for key, state in states.items()}
 
     def _encode(self, key: bytes, state: StateT) -> bytes:
         try:
@@ -65,7 +62,10 @@ class SetAside(Generic[StateT]):
     async def store(
         self, entries: Mapping[bytes, bytes | None], states: Mapping[bytes, StateT | None], write: Write
     ) -> set[bytes]:
-        """Write entries; those that are refused are made to fit. Returns what `write` does."""
+        """Write entries; those that are refused are made to fit. Returns what `write` does.
+
+        `write` sends the dead letters that wait first: what it overwrites is gone.
+        """
         foreign: set[bytes] = set()
         left, how = dict(entries), REDUCED
         while left:
@@ -86,7 +86,7 @@ class SetAside(Generic[StateT]):
         smaller: dict[bytes, bytes | None] = {}
         for key in sorted(refused):
             state, raw = states.get(key), entries[key] or b""
-            if state is None or key in self._until and how == ANEW and len(raw) < _SMALLEST:
+            if state is None or (key in self._until and how == ANEW and len(raw) < _SMALLEST):
                 log.error("%s[%d]: the changelog refuses every record of key %s", *self._place, shown(key))
                 continue
             log.error(
@@ -107,7 +107,7 @@ class SetAside(Generic[StateT]):
     def _begin_anew(self, key: bytes, state: StateT, raw: bytes) -> None:
         self._metrics.records_refused.labels(ANEW).inc()
         table, partition = self._place
-        record = Unsent(table, partition, -1, key, raw, ())
+        record = as_read(table, partition, key, raw)
         self._mail.dead_letter(record, RejectReason.STATE_TOO_LARGE, "the stored record of the subject, not an input")
         self._subjects.begin_anew(state)
         self._until[key] = self._subjects.now + DROPS_FORGOTTEN

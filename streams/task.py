@@ -361,17 +361,14 @@ class PartitionTask(Generic[StateT]):
                 state, change, told = subjects.take(subject, event, instant)
             except Exception:  # a fault of ours: it costs this event, not the partition
                 log.exception("filing a %s failed", type(event).__name__)
-                self._refuse(
-                    record, Rejected(RejectReason.INTERNAL_ERROR, "filing it failed; the log of the worker says why")
-                )
+                self._refuse(record, Rejected(RejectReason.INTERNAL_ERROR, "filing it failed: see the worker's log"))
                 # What it changed until then is kept.
                 state, change, told = subjects.state_of(subject), NOT_FILED, []
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
             counts.add(event, parsed.unknown_fields, change, late=instant - event.at > LATE)
-            for alert in told:
-                self._mail.told(alert, instant)
             if state.outbox:
+                self._mail.all_told(told, instant)
                 self._talking[key] = state
                 if told and self._has_much_to_say(state):
                     count = next(number for number, one in enumerate(records, 1) if one is record)
@@ -423,10 +420,11 @@ class PartitionTask(Generic[StateT]):
         letters go first: once a subject is stored, its records up to the newest applied are never looked at again.
         """
         talking, self._talking = self._talking, {}
-        stored = self._set_aside.encode(talking)
         lengths = {key: len(state.outbox) for key, state in talking.items()}
-        waiting, told = self._mail.take_waiting(), self._mail.take_told()
+        told = self._mail.take_told()
         messages = self._mail.of_outboxes([state.outbox for state in talking.values()], told)
+        stored = self._set_aside.encode(talking)  # what cannot be encoded loses its outbox, so not before
+        waiting = self._mail.take_waiting()
         await self._send(waiting)
         # What is refused here is sent all the same: its input is not acknowledged until the checkpoint made it fit.
         with contextlib.suppress(UnstoredError):
@@ -452,9 +450,9 @@ class PartitionTask(Generic[StateT]):
         entries = self._set_aside.encode(dirty)
         if (clock := self._clock.store()) is not None:
             entries[CLOCK_KEY] = clock
-        self._write_again(await self._set_aside.store(entries, dirty, self._write_now))
+        self._write_again(await self._set_aside.store(entries, dirty, self._write_after_letters))
         self._set_aside.count()
-        await self._send([*self._mail.take_waiting(), *shown])
+        await self._send(shown)
         for acknowledge in done:
             acknowledge()
         if dirty:
@@ -481,6 +479,10 @@ class PartitionTask(Generic[StateT]):
 
     async def _write_now(self, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
         return await self._port.write(self.number, entries) if entries else ()
+
+    async def _write_after_letters(self, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
+        await self._send(self._mail.take_waiting())
+        return await self._write_now(entries)
 
     async def _send(self, messages: Sequence[Outgoing]) -> None:
         """Send messages; those that their topic refuses for their size become dead letters."""
