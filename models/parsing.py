@@ -34,9 +34,16 @@ class RejectReason(StrEnum):
     NAIVE_TIMESTAMP = "naive_timestamp"
     NOT_FINITE = "not_finite"
     KEY_MISMATCH = "key_mismatch"
-    #: Not the message's fault: filing it raised, its record did not fit, or its topic refused it.
+
+
+class FaultReason(StrEnum):
+    """Why a dead letter is none of a sender's making: like `RejectReason`, but nothing is wrong with a value."""
+
+    #: Filing the event raised.
     INTERNAL_ERROR = "internal_error"
+    #: The changelog refuses the record of the subject.
     STATE_TOO_LARGE = "state_too_large"
+    #: Its topic refuses a message of ours.
     MESSAGE_TOO_LARGE = "message_too_large"
 
 

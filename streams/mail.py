@@ -14,7 +14,7 @@ import msgspec
 from aiokafka.partitioner import DefaultPartitioner
 
 from models.alerts import AlertRecord, Priority
-from models.parsing import RejectReason
+from models.parsing import FaultReason, RejectReason
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, PatientState, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, SESSIONS_ACTIVE
@@ -161,11 +161,11 @@ class Mail:
         topic, limit = self._settings.topic(DEAD_LETTERS), self._settings.max_message_bytes
         letters = []
         for message in messages:
-            self._metrics.topic(message.topic).dead_letters[RejectReason.MESSAGE_TOO_LARGE].inc()
+            self._metrics.topic(message.topic).dead_letters[FaultReason.MESSAGE_TOO_LARGE].inc()
             if message.topic == topic:
                 continue
             record = as_read(message.topic, message.partition or 0, message.key, message.value, message.headers)
-            letter = dead_letter(record, RejectReason.MESSAGE_TOO_LARGE, "its topic refused it for its size", limit)
+            letter = dead_letter(record, FaultReason.MESSAGE_TOO_LARGE, "its topic refused it for its size", limit)
             letters.append(Outgoing(topic, letter.key, letter.value, letter.headers))
         return letters
 

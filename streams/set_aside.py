@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Generic
 
 from models.bounds import DROPS_FORGOTTEN
-from models.parsing import RejectReason
+from models.parsing import FaultReason
 from models.state import StateCodec
 from streams.checkpoint import UnstoredError
 from streams.dead_letters import as_read
 from streams.engine.partition import Partition
 from streams.mail import Mail
+from streams.outgoing import Outgoing, UnsentError
+from streams.port import Port
 from streams.rules.base import StateT
 from streams.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 
-Write = Callable[[Mapping[bytes, bytes | None]], Awaitable[Collection[bytes]]]
 #: How a record that was refused is made to fit, in order.
 REDUCED: Final = "reduced"
 ANEW: Final = "anew"
 
 
 class SetAside(Generic[StateT]):
-    """Stores the records of one task's subjects; what is refused goes to `dead-letters`.
+    """Stores the records, and sends the messages, of one task; what is refused costs its own subject alone.
 
     A record that was refused is reduced to the open alerts and their grounds. If that is refused as well, or cannot
     be encoded, its bytes become a dead letter and the subject begins anew, with its input applied up to here. If even
@@ -59,18 +61,37 @@ class SetAside(Generic[StateT]):
             self._begin_anew(key, state, b"")
             return self._codec.encode(state)
 
-    async def store(
-        self, entries: Mapping[bytes, bytes | None], states: Mapping[bytes, StateT | None], write: Write
-    ) -> set[bytes]:
-        """Write entries; those that are refused are made to fit. Returns what `write` does.
+    async def send(self, port: Port, messages: Sequence[Outgoing]) -> None:
+        """Send messages; those that their topic refuses for their size become dead letters."""
+        if not messages:
+            return
+        try:
+            await port.send_all(messages)
+        except UnsentError as error:
+            log.error("%s", error)
+            with contextlib.suppress(UnsentError):
+                await port.send_all(self._mail.unsent(error.messages))
 
-        `write` sends the dead letters that wait first: what it overwrites is gone.
+    async def store_what_fits(self, port: Port, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
+        """Write entries but those that are refused; returns what `Port.write` does."""
+        try:
+            return await port.write(self._place[1], entries) if entries else ()
+        except UnstoredError as error:
+            return error.foreign
+
+    async def store(
+        self, port: Port, entries: Mapping[bytes, bytes | None], states: Mapping[bytes, StateT | None]
+    ) -> set[bytes]:
+        """Write entries; those that are refused are made to fit. Returns what `Port.write` does.
+
+        Dead letters go first: what a write replaces is gone.
         """
         foreign: set[bytes] = set()
         left, how = dict(entries), REDUCED
         while left:
+            await self.send(port, self._mail.take_waiting())
             try:
-                return foreign | set(await write(left))
+                return foreign | set(await port.write(self._place[1], left))
             except UnstoredError as error:
                 foreign |= set(error.foreign)
                 left, how = self._made_smaller(left, states, error.keys, how), ANEW
@@ -108,7 +129,7 @@ class SetAside(Generic[StateT]):
         self._metrics.records_refused.labels(ANEW).inc()
         table, partition = self._place
         record = as_read(table, partition, key, raw)
-        self._mail.dead_letter(record, RejectReason.STATE_TOO_LARGE, "the stored record of the subject, not an input")
+        self._mail.dead_letter(record, FaultReason.STATE_TOO_LARGE, "the stored record of the subject, not an input")
         self._subjects.begin_anew(state)
         self._until[key] = self._subjects.now + DROPS_FORGOTTEN
         self.count()

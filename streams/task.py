@@ -23,10 +23,9 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic
 
-from models.parsing import Rejected, RejectReason
+from models.parsing import FaultReason, Rejected, RejectReason
 from models.settings import Settings
 from models.state import PatientState
-from streams.checkpoint import UnstoredError
 from streams.collector import collector_rests
 from streams.engine.change import NOT_FILED
 from streams.engine.partition import BEGINNING, Told
@@ -34,7 +33,7 @@ from streams.engine.sessions import tell_session
 from streams.health import Health
 from streams.inbox import Inbox
 from streams.mail import Mail
-from streams.outgoing import Outgoing, UnsentError
+from streams.outgoing import Outgoing
 from streams.port import CLOCK_KEY, Kind, Port, Shown, Word
 from streams.rules.base import StateT
 from streams.set_aside import SetAside
@@ -127,7 +126,7 @@ class PartitionTask(Generic[StateT]):
                         self._dirty[key] = state
         async with self._lock:
             await self._say_everything()
-            await self._port.send_all(self._mail.last_words())
+            await self._send(self._mail.last_words())
             await self._checkpoint()
 
     async def put(self, batch: Batch) -> None:
@@ -201,7 +200,7 @@ class PartitionTask(Generic[StateT]):
             messages = [message for alert_id, shown in words if (message := self._correction(alert_id, shown))]
             if messages:
                 log.warning("%d alerts on alerts.active were not as they are: said again", len(messages))
-                await self._port.send_all(messages)
+                await self._send(messages)
 
     def _correction(self, alert_id: str, shown: Shown | None) -> Outgoing | None:
         if shown is None:
@@ -361,7 +360,7 @@ class PartitionTask(Generic[StateT]):
                 state, change, told = subjects.take(subject, event, instant)
             except Exception:  # a fault of ours: it costs this event, not the partition
                 log.exception("filing a %s failed", type(event).__name__)
-                self._refuse(record, Rejected(RejectReason.INTERNAL_ERROR, "filing it failed: see the worker's log"))
+                self._mail.dead_letter(record, FaultReason.INTERNAL_ERROR, "filing it failed: see the worker's log")
                 # What it changed until then is kept.
                 state, change, told = subjects.state_of(subject), NOT_FILED, []
             by_key[key] = dirty[key] = state
@@ -427,8 +426,7 @@ class PartitionTask(Generic[StateT]):
         waiting = self._mail.take_waiting()
         await self._send(waiting)
         # What is refused here is sent all the same: its input is not acknowledged until the checkpoint made it fit.
-        with contextlib.suppress(UnstoredError):
-            await self._write(stored)
+        self._write_again(await self._set_aside.store_what_fits(self._port, stored))
         await self._send(messages)
         self._mail.acknowledged(told)
         for key, state in talking.items():
@@ -450,7 +448,7 @@ class PartitionTask(Generic[StateT]):
         entries = self._set_aside.encode(dirty)
         if (clock := self._clock.store()) is not None:
             entries[CLOCK_KEY] = clock
-        self._write_again(await self._set_aside.store(entries, dirty, self._write_after_letters))
+        self._write_again(await self._set_aside.store(self._port, entries, dirty))
         self._set_aside.count()
         await self._send(shown)
         for acknowledge in done:
@@ -470,31 +468,8 @@ class PartitionTask(Generic[StateT]):
             self._unseen.pop(key, None)
             del self._by_key[key]
 
-    async def _write(self, entries: Mapping[bytes, bytes | None]) -> None:
-        try:
-            self._write_again(await self._write_now(entries))
-        except UnstoredError as error:
-            self._write_again(error.foreign)
-            raise
-
-    async def _write_now(self, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
-        return await self._port.write(self.number, entries) if entries else ()
-
-    async def _write_after_letters(self, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
-        await self._send(self._mail.take_waiting())
-        return await self._write_now(entries)
-
     async def _send(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; those that their topic refuses for their size become dead letters."""
-        if not messages:
-            return
-        try:
-            await self._port.send_all(messages)
-        except UnsentError as error:
-            log.error("%s", error)
-            letters = self._mail.unsent(error.messages)
-            with contextlib.suppress(UnsentError):
-                await self._port.send_all(letters)
+        await self._set_aside.send(self._port, messages)
 
     def _write_again(self, keys: Collection[bytes]) -> None:
         """Keys whose newest record in the log is not ours, though ours holds: let ours be the newest again."""

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from models import events
-from models.parsing import RejectReason
+from models.parsing import FaultReason, RejectReason
 from streams.open_alerts import OpenAlerts
 
 #: Stands for every label value outside its bounded set.
@@ -31,6 +31,7 @@ EVENT_TYPES: Final = frozenset(
     for model in get_args(get_args(union)[0])
 )
 
+_REASONS: Final = frozenset[str]((*RejectReason, *FaultReason))
 _ALERT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _CHECKPOINT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BATCH_BUCKETS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
@@ -66,9 +67,9 @@ class TopicMetrics:
         #: By event type.
         self.events = Children(lambda kind: metrics.events.labels(topic, kind), EVENT_TYPES)
         #: By reason. All are there from the start, so that `increase()` sees the first one.
-        self.dead_letters = Children(lambda reason: metrics.dead_letters.labels(topic, reason), frozenset(RejectReason))
-        for reason in RejectReason:
-            self.dead_letters[reason.value]
+        self.dead_letters = Children(lambda reason: metrics.dead_letters.labels(topic, reason), _REASONS)
+        for reason in _REASONS:
+            self.dead_letters[reason]
         self.late = metrics.late_events.labels(topic)
         self.duplicates = metrics.duplicate_events.labels(topic)
         self.unknown_fields = metrics.unknown_fields.labels(topic)

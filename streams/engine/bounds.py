@@ -6,7 +6,8 @@ looking; it never grows more slowly than the state does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -24,6 +25,7 @@ from models.bounds import (
     Drops,
 )
 from models.state import AlertState, PatientState, Session, SubjectState
+from streams.engine.change import Change
 from streams.rules.base import DROPPED, Finding
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -71,18 +73,18 @@ class Budget:
         #: How much may be filed of a subject before it must be measured again.
         self._credit: dict[str, int] = {}
 
-    def keep(self, state: SubjectState, event: object, now: datetime) -> frozenset[str]:
-        """Drop what is beyond the bound after `event` was filed; returns the facets that changed by that."""
+    def keep(self, state: SubjectState, event: object, change: Change, now: datetime) -> Change:
+        """Drop what is beyond the bound after `event` was filed; returns the change with what that changed."""
         credit = self._credit.get(state.id, 0) - _COPIES * len(_encode(event)) - _AROUND
-        facets: frozenset[str] = frozenset()
         if credit < 0:
             size = size_of(state)
             if size > MAX_INPUT_BYTES:
-                facets = trim(state, KEPT_INPUT_BYTES, now)
+                dropped = trim(state, KEPT_INPUT_BYTES, now)
+                change = replace(change, facets=change.facets | _facets(dropped), dropped=change.dropped + len(dropped))
                 size = size_of(state)
             credit = MAX_INPUT_BYTES - size
         self._credit[state.id] = credit
-        return facets
+        return change
 
     def forget(self, subject: str) -> None:
         """The subject left the partition, or its state is another one."""
@@ -111,26 +113,30 @@ class _Candidate:
     size: int
 
 
-def trim(state: SubjectState, limit: int, now: datetime) -> frozenset[str]:
+def trim(state: SubjectState, limit: int, now: datetime) -> list[str]:
     """Drop the oldest and least needed inputs until `limit` bytes are left, but no ground of an open alert.
 
     Returns:
-        The facets that changed: the kinds that were dropped, and `DROPPED`. Empty if nothing could go.
+        The window of each that was dropped; empty if nothing could go.
     """
     surplus = size_of(state) - limit
-    counts: dict[str, int] = {}
+    dropped: list[str] = []
     for one in sorted(_candidates(state), key=lambda one: (one.rank, one.at, one.window, one.key)):
         if surplus <= 0:
             break
         surplus -= one.size + _forget(state, one)
-        counts[one.window] = counts.get(one.window, 0) + 1
-    if not counts:
-        return frozenset()
-    note(state, counts, now)
-    return frozenset({DROPPED, *(_FACETS[name] for name in counts if name in _FACETS)})
+        dropped.append(one.window)
+    if dropped:
+        note(state, Counter(dropped), now)
+    return dropped
 
 
-def note(state: SubjectState, counts: dict[str, int], now: datetime) -> None:
+def _facets(dropped: list[str]) -> frozenset[str]:
+    """What rules may read of the windows that something was dropped from."""
+    return frozenset({DROPPED, *(_FACETS[name] for name in dropped if name in _FACETS)} if dropped else ())
+
+
+def note(state: SubjectState, counts: Mapping[str, int], now: datetime) -> None:
     """Remember what was dropped: with what was dropped before, unless that is forgotten by now."""
     known = state.drops if state.drops and now < state.drops.at + DROPS_FORGOTTEN else None
     total = dict(known.counts) if known else {}

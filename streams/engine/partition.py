@@ -100,8 +100,8 @@ class Partition(Generic[StateT]):
         change = self._file(state, event, received_at, self.now)
         if not change.facets:
             return state, change, []
-        facets = change.facets | self._budget.keep(state, event, self.now)
-        told = self._evaluator.evaluate(state, facets, self.now, Cause(change.corrected, change.reason))
+        change = self._budget.keep(state, event, change, self.now)
+        told = self._evaluator.evaluate(state, change.facets, self.now, Cause(change.corrected, change.reason))
         self._arm(state)
         return state, change, told
 

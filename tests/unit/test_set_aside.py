@@ -16,7 +16,13 @@ def heavy(kafka: FakeKafka, count: int = 60) -> None:
     """A patient with a severe result, and much that no alert rests on."""
     kafka.lab(P1, 1, 0.5)
     for number in range(count):
-        alarm: dict[str, Any] = {"session_id": "s", "machine_id": "m", "code": f"c{number}", "phase": "start", "text": "x" * 200}
+        alarm: dict[str, Any] = {
+            "session_id": "s",
+            "machine_id": "m",
+            "code": f"c{number}",
+            "phase": "start",
+            "text": "x" * 200,
+        }
         kafka.event("machine-events", P1, "machine_alarm", 2 + number / 100, **alarm)
 
 
@@ -128,6 +134,8 @@ async def test_a_message_that_its_topic_refuses_becomes_a_dead_letter(kafka: Fak
     assert {dict(m.headers)["dl_reason"] for m in letters} == {b"message_too_large"}
     assert {dict(m.headers)["dl_topic"] for m in letters} >= {PREFIX.encode() + b"alerts.low-magnesium"}
     assert kafka.committed[PREFIX + "lab-results"] == 1
+    # Nor does it stop whoever takes over, and says the last words again.
+    host = await Host(kafka).settle()
     kafka.largest_message = None
     kafka.lab(P2, 2, 0.5)
     await host.settle()
