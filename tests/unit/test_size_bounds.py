@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from models.bounds import DROPS_FORGOTTEN, MAX_EVIDENCE_BYTES, MAX_INPUT_BYTES
+from models.alerts import Status
+from models.bounds import DROPS_FORGOTTEN, MAX_EVIDENCE_BYTES, MAX_INPUT_BYTES, MAX_OVER_BYTES
 from models.parsing import Parsed, parse_loop_event, parse_patient_event
 from models.state import LoopState, PatientState, StateCodec
 from streams.engine.bounds import Budget, size_of
@@ -171,3 +172,20 @@ def test_the_credit_is_never_larger_than_the_room() -> None:
     for event in flood(3, FIRST_DAY):
         state = bed.put(event)
         assert MAX_INPUT_BYTES - size_of(state) >= budget._credit["p1"]
+
+
+def test_what_alerts_that_are_over_show_is_bounded_the_oldest_leave_early() -> None:
+    bed = Bed()
+    state = bed.put(severe())
+    alert = next(iter(state.alerts.values()))
+    large = msgspec.Raw(msgspec.json.encode("x" * (MAX_OVER_BYTES // 10)))
+    for number in range(30):
+        over = FIRST_DAY + timedelta(seconds=number)
+        state.alerts[f"a{number:02}"] = msgspec.structs.replace(
+            alert, alert_id=f"a{number:02}", value=large, over_at=over, status=Status.RESOLVED
+        )
+    bed.put(severe("another") | {"at": (FIRST_DAY + timedelta(minutes=1)).isoformat(), "value": 0.6})
+    standing = [name for name, one in state.alerts.items() if one.over_at and not one.tombstoned]
+    assert standing == [f"a{number:02}" for number in range(21, 30)]
+    assert alert.over_at is None
+    assert alert.value != large
