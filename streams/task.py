@@ -316,6 +316,8 @@ class PartitionTask(Generic[StateT]):
             self._clock.go_back_to(records[0])
         count = self._handle(batch.topic, records)
         self.handled += count
+        if self._clock.ahead:
+            self._metrics.records_ahead.labels(self.kind.table).inc(self._clock.take_ahead())
         self._rest = (batch, records[count:], finished) if count < len(records) else None
         if finished and self._rest is None:
             self._done.append(batch.ack)
@@ -370,8 +372,6 @@ class PartitionTask(Generic[StateT]):
                     break
         clock.marks[name] = Mark(record.offset, record.timestamp)
         clock.handled()
-        if clock.ahead:
-            self._metrics.records_ahead.labels(self.kind.table).inc(clock.take_ahead())
         self._handled_at = time.monotonic()
         self._dirty_since = self._dirty_since or (self._handled_at if dirty else None)
         counts.flush(count)

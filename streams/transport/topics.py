@@ -65,7 +65,8 @@ class TopicWatch:
 
     def __init__(self, settings: Settings, topics: Mapping[str, int | None], tell: Callable[[str], None]) -> None:
         self._settings, self._topics, self._tell = settings, topics, tell
-        self._missing: set[str] = set()
+        self._absent: set[str] = set()  # at the last look
+        self._missing: set[str] = set()  # at two looks in a row: one broker may not know of a topic yet
         self._said = ""
 
     async def watch(self) -> None:
@@ -86,7 +87,9 @@ class TopicWatch:
         try:
             await admin.start()
             while True:
-                self.judge(_counts(await admin.describe_topics(list(self._topics))))
+                # Asked for as a whole: to ask for one by name may create it.
+                found = await admin.describe_topics()
+                self.judge(_counts([topic for topic in found if topic["topic"] in self._topics]))
                 await asyncio.sleep(WATCH_SECONDS)
         finally:
             await admin.close()
@@ -97,8 +100,10 @@ class TopicWatch:
             raise TopicMadeAnewError(
                 f"{', '.join(sorted(back))} was deleted and made anew: the worker ends, to be started on the new topic"
             )
-        self._missing = self._topics.keys() - counts.keys()
-        wrong = "; ".join(_wrong(self._topics, counts))
+        absent = self._topics.keys() - counts.keys()
+        self._missing, self._absent = absent & self._absent, absent
+        seen = {topic: count for topic, count in self._topics.items() if topic not in absent - self._missing}
+        wrong = "; ".join(_wrong(seen, counts))
         if wrong != self._said:
             log.log(
                 logging.ERROR if wrong else logging.WARNING,
