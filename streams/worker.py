@@ -119,16 +119,15 @@ class Worker:
         except (PartitionCountError, LostStateError) as error:
             print(error, file=sys.stderr)
             return WRONG_USE
-        except (NewerSchemaError, BadStateError) as error:
-            print(error, file=sys.stderr)
-            return FAILED
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the worker, logged below)
             self._error = self._error or error
         finally:
             timer.cancel()
         if self._error is not None:
-            expected = isinstance(self._error, TopicMadeAnewError)
-            log.error("the worker ends: %s", self._error, exc_info=None if expected else self._error)
+            if isinstance(self._error, NewerSchemaError | BadStateError | TopicMadeAnewError):
+                print(self._error, file=sys.stderr)
+            else:
+                log.error("the worker ends: %s", self._error, exc_info=self._error)
             return FAILED
         log.info("the worker ended; everything handled is stored")
         return DONE
