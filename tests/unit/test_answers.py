@@ -38,6 +38,16 @@ def test_an_acknowledgement_can_be_taken_back() -> None:
     ]
 
 
+def test_a_snooze_can_be_taken_back() -> None:
+    (raised,) = _replayed(RESULT)
+    snooze = _answer("snooze", "08:01", raised.alert_id) | {"until": stamp("09:00")}
+    told = list(_replayed(RESULT, snooze, _answer("unacknowledge", "08:02", raised.alert_id)))
+    assert [(str(alert.status), str(alert.reason)) for alert in told[1:]] == [
+        ("snoozed", "snoozed"),
+        ("active", "unacknowledged_by_person"),
+    ]
+
+
 def test_an_alert_id_in_capitals_names_the_alert() -> None:
     (raised,) = _replayed(RESULT)
     told = list(_replayed(RESULT, _answer("acknowledge", "08:01", raised.alert_id.upper())))
