@@ -174,6 +174,10 @@ class Metrics:
 
         # -- Health. Count: rules that raised; each is a `data_quality` alert too.
         self.rule_errors = Counter("dialysis_rule_errors", "Rules that raised", ["rule"], registry=registry)
+        # One for each table of the site's rule settings that silences a critical band, accepted in it.
+        self.accepted_risks = Gauge(
+            "dialysis_accepted_risks", "Rule settings that silence a critical band", ["rule"], registry=registry
+        )
         # One, always: which version runs.
         self.build_info = Gauge("dialysis_build_info", "Version", ["version"], registry=registry)
         self.build_info.labels(build_version()).set(1)

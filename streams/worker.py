@@ -57,8 +57,11 @@ def run(settings: Settings) -> int:
     try:
         rules = load_settings(settings.rules)
     except RuleSettingsError as error:
-        print(f"DIALYSIS_RULES: {error}", file=sys.stderr)
+        for problem in error.problems:
+            print(f"DIALYSIS_RULES: {problem}", file=sys.stderr)
         return WRONG_USE
+    for risk in rules.risks:
+        log.warning("risk accepted in [%s]: %s; accepted: %s", risk.name, "; ".join(risk.silenced), risk.accepted)
     # What was imported stays: without it the collector's longest pause is a tenth.
     gc.freeze()
     return asyncio.run(Worker(settings, rules).run())
@@ -70,6 +73,8 @@ class Worker:
     def __init__(self, settings: Settings, rules: RuleSettings) -> None:
         self._settings, self._rules = settings, rules
         self._metrics, self._health = Metrics(), Health()
+        for risk in rules.risks:
+            self._metrics.accepted_risks.labels(risk.name).set(1)
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self._desks: list[Desk[Any]] = []

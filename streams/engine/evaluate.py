@@ -178,7 +178,10 @@ def _is_anchored(state: PatientState | LoopState, alert: AlertState) -> bool:
     """Whether an input that may open the alert again is still held."""
     if isinstance(state, LoopState):
         return any(anchor.removeprefix("alert:") in state.signals for anchor in alert.anchors)
+    anchors = alert.anchors
+    if alert.key.startswith("risk:"):  # an accepted risk names its alert `risk:rule:kind:id`
+        anchors = [anchor.split(":", 2)[-1] for anchor in anchors]
     return any(
         anchor.removeprefix("lab_result:") in state.labs or anchor.removeprefix("symptom:") in state.symptoms
-        for anchor in alert.anchors
+        for anchor in anchors
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from models.alerts import EvidenceRecord, Priority
 from models.records import UnitSignal
 from streams.rules.base import Finding, Limits, LoopRule, LoopView, Outcome, guidance
+from streams.rules.bounds import Days, Silences
 
 NAME: Final = "aluminum_cluster"
 
@@ -18,8 +19,10 @@ NAME: Final = "aluminum_cluster"
 class AluminumClusterLimits(Limits):
     """How many patients within how many days make a cluster."""
 
-    patients: int = Field(default=2, ge=2, description="patients on one loop (R25)")
-    days: float = Field(default=30, gt=0, le=30, description="rolling days within which they count (contract)")
+    patients: Annotated[int, Silences.RAISED] = Field(default=2, ge=2, le=100, description="patients on one loop (R25)")
+    days: Annotated[Days, Silences.LOWERED] = Field(
+        default=30, description="rolling days within which they count (contract)"
+    )
 
 
 _ADVICE: Final = guidance(

@@ -30,6 +30,7 @@ EXTRA = {
     "dialysis_loop_clock_timestamp_seconds": ("gauge", {"partition"}),
     "dialysis_assignments_total": ("counter", set()),
     "dialysis_rule_errors_total": ("counter", {"rule"}),
+    "dialysis_accepted_risks": ("gauge", {"rule"}),
 }
 
 
@@ -47,6 +48,7 @@ def families() -> dict[str, Metric]:
     metrics.loop_clock_timestamp_seconds.labels("0").set(1)
     metrics.cap_drops.labels("unmatched_responses").inc()
     metrics.rule_errors.labels("low_magnesium").inc()
+    metrics.accepted_risks.labels("low_magnesium").set(1)
     text = generate_latest(metrics.registry).decode()
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family

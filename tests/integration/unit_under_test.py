@@ -49,7 +49,7 @@ read_any_header_name()
 ALERT_TOPICS: Final = (*(f"alerts.{family}" for family in FAMILIES), "alerts.unit")
 INPUTS: Final = (*PATIENT_TOPICS, UNIT_SIGNALS)
 #: Nobody is called again: what is told depends on the events alone, not on when a test looks.
-SILENT: Final = "[responses]\nhigh = []\nmedium = []\n"
+SILENT: Final = "[responses]\nhigh = []\nmedium = []\naccept_risk = 'a test that answers nothing'\n"
 MEGABYTE: Final = 1024 * 1024
 
 

@@ -15,7 +15,7 @@ from streams.transport.changelog import Stamp
 from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host
 from tests.unit.task_events import HOUR, MINUTE, P1, P2, at, cramp, session, telemetry
 
-SILENT: dict[str, Any] = {"responses": {"high": [], "medium": []}}
+SILENT: dict[str, Any] = {"responses": {"high": [], "medium": [], "accept_risk": "a test that answers nothing"}}
 
 
 def stored_clock(kafka: FakeKafka) -> float:
