@@ -34,6 +34,7 @@ class RejectReason(StrEnum):
     NAIVE_TIMESTAMP = "naive_timestamp"
     NOT_FINITE = "not_finite"
     KEY_MISMATCH = "key_mismatch"
+    TOO_LARGE = "too_large"
 
 
 class Parsed(msgspec.Struct, Generic[RecordT], frozen=True, gc=False):

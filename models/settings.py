@@ -42,6 +42,18 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(
         4 * 1024 * 1024, ge=1024 * 1024, le=256 * 1024 * 1024, description="Largest input message"
     )
+    max_batch_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=1024 * 1024 * 1024,
+        description="Most that a compressed batch of input messages may unpack to",
+    )
+    waiting_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=8 * 1024 * 1024,
+        le=16 * 1024 * 1024 * 1024,
+        description="Input that may wait in memory, of all partitions together",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("rules", "data", mode="before")

@@ -29,9 +29,14 @@ class KafkaPort:
     """
 
     def __init__(self, app: App, writer: ChangelogWriter, sender: Sender) -> None:
-        self._writer, self._sender, self._generation = writer, sender, app.generation
+        self._app, self._writer, self._sender, self._generation = app, writer, sender, app.generation
         self.pause, self.resume = app.pause, app.resume
         self.end_confirmed_at, self.end_offset = app.end_confirmed_at, app.end_offset
+
+    @property
+    def waiting_share(self) -> int:
+        """The bytes of one input partition that may wait."""
+        return self._app.waiting_share
 
     async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
         """Write the changelog; returns when the broker has acknowledged it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,15 +20,33 @@ from streams.kafka_clients import (
     read_to_end,
 )
 from streams.tables import complain, print_table, say
+from streams.transport.api import Oversized
 
 DONE: Final = 0
 FAILED: Final = 1
 
 #: Put on what is published again: partition and offset of the dead letter it was.
 REDRIVEN: Final = "dl_redriven"
-_OURS: Final = ("dl_topic", "dl_partition", "dl_offset", "dl_reason", "dl_detail", "dl_size", "dl_sha256")
+_OURS: Final = (
+    "dl_topic",
+    "dl_partition",
+    "dl_offset",
+    "dl_reason",
+    "dl_detail",
+    "dl_size",
+    "dl_sha256",
+    "dl_first_offset",
+    "dl_records",
+    "dl_codec",
+)
 _DETAIL_BYTES: Final = 1000
 _HEADERS_BYTES: Final = 8 * 1024
+
+#: What a reason looks like, and what Kafka takes for a topic, a partition and an offset.
+REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
+_LAST_PARTITION: Final = 2**31 - 1
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -45,7 +64,8 @@ def dead_letter(record: Record, reason: str, detail: str, max_message_bytes: int
 
     The result always fits the topic, which takes twice `max_message_bytes`: a larger record loses the end of
     its value, and of its key where that alone is too long, and says so by `dl_size` and `dl_sha256` (of the
-    whole value). The record's own headers are kept while they are small; in our inputs they mean nothing.
+    whole value). Of what is too large to be used, `Oversized` says what is kept and what the headers tell. The record's
+    own headers are kept while they are small; in our inputs they mean nothing.
 
     Args:
         record: The record as it was fetched.
@@ -64,7 +84,9 @@ def dead_letter(record: Record, reason: str, detail: str, max_message_bytes: int
         ("dl_reason", reason.encode()),
         ("dl_detail", detail.encode(errors="replace")[:_DETAIL_BYTES]),
     ]
-    if len(key or b"") + len(value or b"") < len(record.key or b"") + len(record.value or b""):
+    if isinstance(record.value, Oversized):
+        headers += record.value.headers
+    elif len(key or b"") + len(value or b"") < len(record.key or b"") + len(record.value or b""):
         whole = record.value or b""
         headers += [
             ("dl_size", b"%d" % len(whole)),
@@ -93,19 +115,26 @@ class Origin:
 
     @classmethod
     def of(cls, record: Record) -> Self | None:
-        """Reads the headers; None where they are not ours."""
+        """Reads the headers; None where they are not ours: anybody may write to the topic."""
+        if record.key is None and record.value is None:
+            return None
         found = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
         try:
+            partition, offset = found["dl_partition"], found["dl_offset"]
+            if not (_NUMBER.fullmatch(partition) and _NUMBER.fullmatch(offset) and int(partition) <= _LAST_PARTITION):
+                return None
+            if not (_TOPIC.fullmatch(found["dl_topic"]) and REASON.fullmatch(found["dl_reason"])):
+                return None
             return cls(
                 topic=found["dl_topic"],
-                partition=int(found["dl_partition"]),
+                partition=int(partition),
                 reason=found["dl_reason"],
                 detail=found.get("dl_detail", ""),
-                cut="dl_size" in found,
+                cut="dl_size" in found or "dl_codec" in found,
                 came_back=REDRIVEN in found,
                 headers=tuple((name, value or b"") for name, value in record.headers if name not in (*_OURS, REDRIVEN)),
             )
-        except (KeyError, ValueError):
+        except KeyError:
             return None
 
     def matches(self, reason: str | None, topic: str | None) -> bool:

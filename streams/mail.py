@@ -33,6 +33,8 @@ _SOURCE: Final = b"/dialysis-alerts"
 MOVED_FROM: Final = "dl_moved_from"
 #: What the header, and being in a batch of its own, add to a record.
 _MOVED_BYTES: Final = 256
+#: When so many bytes of dead letters and records to be sent on wait, they are sent before more is handled.
+MUCH_WAITS: Final = 4 * 1024 * 1024
 #: Who takes a partition says the last word again on alerts that ended no longer ago.
 LAST_WORD: Final = timedelta(days=1)
 _NO_VALUE: Final = bytes(NO_VALUE)
@@ -109,6 +111,7 @@ class Mail:
         self._active = settings.topic(ALERTS_ACTIVE)
         self._counts: dict[str, Counts] = {}
         self._extra: list[Outgoing] = []
+        self._extra_bytes = 0
         self._told: list[Noted] = []
         #: Open alerts: id to rule, priority and newest bytes.
         self._open: dict[str, tuple[str, Priority, bytes]] = {}
@@ -139,7 +142,7 @@ class Mail:
             return
         right = _partition_of(record.key, self._partitions, self._partitions)
         moved = (MOVED_FROM, f"{record.partition}:{record.offset}".encode())
-        self._extra.append(Outgoing(record.topic, record.key, record.value, (*record.headers, moved), right))
+        self._wait(Outgoing(record.topic, record.key, record.value, (*record.headers, moved), right))
         self._metrics.topic(record.topic).misplaced.inc()
         if record.topic not in self._moved_topics:
             self._moved_topics.add(record.topic)
@@ -152,7 +155,7 @@ class Mail:
     def dead_letter(self, record: Any, reason: str, detail: str) -> None:
         """Keep an unusable record for `dead-letters`."""
         letter = dead_letter(record, reason, detail, self._settings.max_message_bytes)
-        self._extra.append(Outgoing(self._settings.topic(DEAD_LETTERS), letter.key, letter.value, letter.headers))
+        self._wait(Outgoing(self._settings.topic(DEAD_LETTERS), letter.key, letter.value, letter.headers))
         self._metrics.topic(record.topic).dead_letters[reason].inc()
         self.counts(record.topic).unusable += 1
 
@@ -163,13 +166,22 @@ class Mail:
         """Whether something waits that is in no outbox."""
         return bool(self._extra)
 
+    @property
+    def much_waits(self) -> bool:
+        """Whether so much of it waits that it is to be sent before more is added."""
+        return self._extra_bytes >= MUCH_WAITS
+
+    def _wait(self, message: Outgoing) -> None:
+        self._extra.append(message)
+        self._extra_bytes += len(message.key or b"") + len(message.value or b"")
+
     def told(self, alert: AlertRecord, appended_at: datetime | None) -> None:
         """Note a transition; `appended_at` is the timestamp of the record that made it, None for a deadline."""
         self._told.append((alert, appended_at))
 
     def take_waiting(self) -> list[Outgoing]:
         """Dead letters and records to be sent on, to be sent now."""
-        waiting, self._extra = self._extra, []
+        waiting, self._extra, self._extra_bytes = self._extra, [], 0
         return waiting
 
     def of_outboxes(self, outboxes: Iterable[Iterable[Entry]], told: Iterable[Noted]) -> list[Outgoing]:
@@ -234,6 +246,10 @@ class Mail:
         """The newest transition of an alert, or its tombstone, for readers of `alerts.active`."""
         headers = () if value is None else self._repeated_headers(alert_id, value)
         return Outgoing(self._active, alert_id.encode(), value, headers, self._partition)
+
+    def is_open(self, alert_id: str) -> bool:
+        """Whether it is an alert of ours that is open."""
+        return alert_id in self._open
 
     def open_again(self, alert_id: str, states: Iterable[SubjectState]) -> Outgoing | None:
         """An alert that a late tombstone hides, if it is open."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol
+from typing import Any, Final, Generic, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,12 +19,25 @@ from streams.transport.api import TP
 CLOCK_KEY: Final = b"#clock"
 
 
-class Shown(msgspec.Struct):
+class Claimed(msgspec.Struct):
     """As much of an alert on `alerts.active` as tells whose it is and whether it is the newest."""
 
     revision: int
     patient_id: str | None = None
     water_loop_id: str | None = None
+
+
+#: The revision of what is no alert.
+NO_REVISION: Final = -1
+
+
+class Shown(NamedTuple):
+    """A word on an alert, as anybody may have said it; the value is what was said, byte for byte."""
+
+    revision: int
+    patient_id: str | None = None
+    water_loop_id: str | None = None
+    value: bytes | None = None
 
 
 #: An alert's id, and what was said of it; None for a tombstone.
@@ -53,6 +66,10 @@ class Port(Protocol):
 
     def end_confirmed_at(self, tp: TP) -> float | None:
         """When a fetch last confirmed that all of a partition was handed over."""
+
+    @property
+    def waiting_share(self) -> int:
+        """The bytes of one input partition that may wait."""
 
     def end_offset(self, tp: TP) -> int | None:
         """The end of a partition's log, as last heard."""

@@ -27,17 +27,18 @@ from models.parsing import Rejected, RejectReason
 from models.settings import Settings
 from models.state import PatientState
 from streams.collector import collector_rests
+from streams.correct import Corrector
 from streams.engine.partition import BEGINNING, Told
 from streams.engine.sessions import tell_session
 from streams.health import Health
 from streams.inbox import Inbox
 from streams.mail import Mail
 from streams.outgoing import Outgoing
-from streams.port import CLOCK_KEY, Kind, Port, Shown, Word
+from streams.port import CLOCK_KEY, Kind, Port, Word
 from streams.rules.base import StateT
 from streams.task_clock import END_CONFIRMED_S, TaskClock
 from streams.telemetry import Metrics
-from streams.transport.api import TP, Batch, Recovered
+from streams.transport.api import TP, Batch, Oversized, Recovered
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class PartitionTask(Generic[StateT]):
         self._inbox = Inbox([TP(topic, partition) for topic in self._short], settings.batch_max, port)
         self._mail = Mail(settings, partition, metrics, health, kind.table)
         self._by_key: dict[bytes, StateT] = {}
+        self._corrector = Corrector(kind, self.subjects, self._mail, self._by_key)
         #: What the next checkpoint stores; None deletes.
         self._dirty: dict[bytes, StateT | None] = {}
         self._talking: dict[bytes, StateT] = {}
@@ -187,33 +189,26 @@ class PartitionTask(Generic[StateT]):
         self._mail.count_open()
         self._stopping = False
 
-    async def correct(self, words: Iterable[Word]) -> None:
-        """Answer what is the last word on an alert on `alerts.active`, and is older than ours: ours again.
+    async def correct(self, words: Iterable[Word]) -> set[str]:
+        """Answer last words on alerts on `alerts.active` that are not ours (see `Corrector`).
 
-        What is not known here is left alone: another consumer group may know it.
+        Returns:
+            The alerts of which it is too soon for an answer: to be asked again.
         """
         async with self._lock:
             await self._say_everything()
-            messages = [message for alert_id, shown in words if (message := self._correction(alert_id, shown))]
-            if messages:
-                log.warning("%d alerts on alerts.active were not as they are: said again", len(messages))
-                await self._port.send_all(messages)
-
-    def _correction(self, alert_id: str, shown: Shown | None) -> Outgoing | None:
-        if shown is None:
-            # Who lags may be about to end it, as whoever wrote the tombstone did.
-            return self._mail.open_again(alert_id, self._by_key.values()) if self.lag() < SEEN_LAG else None
-        # The alert of a patient is none of a loop's, and the other way round.
-        owner = shown.patient_id if self.kind.subject == "patient_id" else shown.water_loop_id
-        if owner is None or (shown.patient_id is None) == (self.kind.subject == "patient_id"):
-            return None
-        state = self._by_key.get(owner.encode())
-        alert = state.alerts.get(alert_id) if state else None
-        if alert is None:
-            return None
-        if alert.tombstoned:
-            return self._mail.shown_again(alert_id, None)
-        return self._mail.shown_again(alert_id, bytes(alert.value)) if shown.revision < alert.revision else None
+            answers = self._corrector.answer(words, self.lag())
+            if number := len(answers.messages) + len(answers.restated):
+                log.warning("%d alerts on alerts.active were not as they are: said again", number)
+            if answers.messages:
+                await self._port.send_all(answers.messages)
+            for state, alert in answers.restated:
+                key = state.id.encode()
+                self._mail.told(alert, None)
+                self._touch(key, state)
+                self._talking[key] = state
+            await self._say_everything()
+        return answers.put_off
 
     def lag(self) -> timedelta:
         """How far behind the world the task is: nothing once all there is was handled, else as its clock says.
@@ -234,7 +229,7 @@ class PartitionTask(Generic[StateT]):
         if not busy:
             self._clock.follow(self._inbox.is_drained)
         self._start_speaking()
-        if self._rest is not None:
+        if self._rest is not None or self._mail.much_waits:
             await self._say_everything()
         if self._unseen and not self._clock.is_recovering and self.lag() < SEEN_LAG:
             self._mark_seen()
@@ -298,7 +293,7 @@ class PartitionTask(Generic[StateT]):
         """
         goal = self.handled + self._settings.batch_max
         busy = self._take_slice()
-        while busy and self._rest is None and self.handled < goal and self._take_slice():
+        while busy and self._rest is None and self.handled < goal and not self._mail.much_waits and self._take_slice():
             pass
         return busy
 
@@ -379,7 +374,9 @@ class PartitionTask(Generic[StateT]):
 
     def _refuse(self, record: Any, why: Rejected) -> None:
         """What cannot be used here: sent on to the partition of its key, or a dead letter."""
-        if self._mail.is_placed_here(record):
+        if isinstance(record.value, Oversized):
+            self._mail.dead_letter(record, RejectReason.TOO_LARGE, record.value.detail)
+        elif self._mail.is_placed_here(record):
             self._mail.dead_letter(record, why.reason, why.detail)
         else:
             self._mail.send_on(record)

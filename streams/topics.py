@@ -10,7 +10,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from tenacity import retry, retry_if_result, stop_after_delay, wait_exponential
 
 from models.settings import Settings
-from models.topics import ALERTS_UNIT, PATIENT_TOPICS, WORKER_STATUS, TopicSpec, all_topics
+from models.topics import ALERTS_UNIT, MAX_MESSAGE, PATIENT_TOPICS, WORKER_STATUS, TopicSpec, all_topics, too_small
 from streams.kafka_clients import REQUEST_S, KafkaFailedError, admin_client, explained, partition_counts
 from streams.tables import complain, print_table, say
 
@@ -103,7 +103,9 @@ def create(settings: Settings) -> int:
     for difference in outcome.differences:
         complain(difference)
     if outcome.differences:
-        complain("A worker needs them as wanted: set DIALYSIS_PARTITIONS to what is there, or make them anew.")
+        complain(
+            "A worker needs them as wanted: change them, set DIALYSIS_PARTITIONS to what is there, or make them anew."
+        )
         return FAILED
     return DONE
 
@@ -149,9 +151,12 @@ def _with_producer_time(topic: WantedTopic) -> WantedTopic:
 def _compare(topic: WantedTopic, partitions: int, config: dict[str, str | None], outcome: Outcome) -> None:
     if partitions != topic.partitions:
         outcome.differences.append(f"{topic.name} has {partitions} partitions, {topic.partitions} are wanted.")
+    small = too_small(topic.name, config.get(MAX_MESSAGE), topic.spec.needs)
+    if small:
+        outcome.differences.append(f"{small}.")
     for key, value in topic.spec.config.items():
         found = config.get(key)
-        if found == value:
+        if found == value or (key == MAX_MESSAGE and small):
             continue
         sentence = f"{topic.name} has {key}={found}, {value} is wanted"
         if key == _CHECKED:

@@ -167,7 +167,7 @@ class Worker:
 
     async def _broker_is_ready(self) -> bool:
         """Wait until the broker answers and the topics are as they must be; False if told to stop meanwhile."""
-        checking = asyncio.create_task(check_partitions(self._settings, self._wanted()))
+        checking = asyncio.create_task(check_partitions(self._settings, self._wanted(), self._needs()))
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({checking, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -187,6 +187,15 @@ class Worker:
             else None
             for spec in all_topics(settings.group, settings.max_message_bytes)
             if spec.name != INGEST
+        }
+
+    def _needs(self) -> dict[str, int]:
+        """The smallest `max.message.bytes` of every topic that the worker writes."""
+        settings = self._settings
+        return {
+            spec.name if spec.internal else settings.topic(spec.name): spec.needs
+            for spec in all_topics(settings.group, settings.max_message_bytes)
+            if spec.needs
         }
 
     # -- signs of life ------------------------------------------------------------------------------------------------

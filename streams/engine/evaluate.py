@@ -161,6 +161,14 @@ class Evaluator(Generic[StateT]):
             standing.sort(key=lambda over: (over[0], over[1].alert_id))
         return [a for number, (at, a) in enumerate(standing) if number < surplus or at + self.retention <= now]
 
+    def restate(self, state: StateT, alert_id: str, above: int, now: datetime) -> list[AlertRecord]:
+        """Say an alert as it stands once more, in a revision above `above`; nothing where a newer version made it."""
+        alert = state.alerts[alert_id]
+        if alert.rule not in self._names:
+            return []
+        now = max(now, state.now or now)
+        return self._finish(state, [lifecycle.restate(alert, above, now)], now)
+
     def seen(self, state: StateT, now: datetime) -> bool:
         """Somebody can see the open alerts from `now` on: response times count from here. True if new."""
         fresh = [a for a in state.alerts.values() if a.over_at is None and a.seen_at is None]

@@ -98,6 +98,13 @@ def tend(state: State, rules: Container[str], limits: ResponseLimits, now: datet
     return steps
 
 
+def restate(alert: AlertState, above: int, now: datetime) -> Step:
+    """The alert as it stands, in a revision above one that somebody else has said: readers never go back."""
+    alert.revision = max(alert.revision, above)
+    transition = Transition.UPDATED if alert.over_at is None else _CLOSINGS[alert.status]
+    return _step(alert, transition, Reason.CONTRADICTED, now)
+
+
 def next_deadline(state: State, rules: Container[str], limits: ResponseLimits, retention: timedelta) -> datetime | None:
     """When the clock alone will change an alert: a snooze ends, nobody answered, a tombstone is due."""
     moments = []

@@ -154,6 +154,10 @@ class Partition(Generic[StateT]):
         self._arm(state)
         return True
 
+    def restate(self, state: StateT, alert_id: str, above: int) -> list[AlertRecord]:
+        """Say an alert as it stands once more, in a revision above one that somebody else has said."""
+        return self._evaluator.restate(state, alert_id, above, self.now)
+
     def next_deadline(self) -> datetime | None:
         """The next moment at which the clock alone changes something."""
         while self._deadlines and self._armed.get(self._deadlines[0][1]) != self._deadlines[0][0]:

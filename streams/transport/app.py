@@ -150,6 +150,11 @@ class App(faust.App):
         """Batches of these partitions again, at once. A new generation begins with nothing paused."""
         self.batch_consumer.unhold(tps)
 
+    @property
+    def waiting_share(self) -> int:
+        """The bytes of one input partition that may wait: all of this worker's together have `waiting_bytes`."""
+        return self.settings.waiting_bytes // max(1, len(self.batch_consumer.ledgers))
+
     # -- what is known
 
     def end_confirmed_at(self, tp: TP) -> float | None:

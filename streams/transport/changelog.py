@@ -25,6 +25,7 @@ _Consumer: Any = AIOKafkaConsumer  # which has no types
 STAMP_HEADER = "s"
 _STAMP = struct.Struct(">HIQ")
 _FETCH_WAIT_MS = 100
+_REQUEST_MS = 10_000  # aiokafka's 40 s would be as long a silence of a broker that hangs
 
 
 class Stamp(NamedTuple):
@@ -178,6 +179,7 @@ async def _reader(settings: Settings, tps: list[TopicPartition]) -> Any:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=_FETCH_WAIT_MS,
+        request_timeout_ms=_REQUEST_MS,
         max_partition_fetch_bytes=max(4 * 1024 * 1024, settings.max_message_bytes),
     )
     try:

@@ -226,6 +226,8 @@ class FakeKafka:
         """As `Port.resume`."""
         self.paused -= tps
 
+    waiting_share = 2 * 1024 * 1024
+
     def end_confirmed_at(self, tp: TP) -> float | None:
         """As `Port.end_confirmed_at`."""
         at_end = self.delivered.get(tp.topic, 0) == len(self.logs[tp.topic])

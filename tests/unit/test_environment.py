@@ -81,6 +81,8 @@ def test_any_value_is_in_bounds_or_named(name: str, value: bytes) -> None:
         ("HTTP", b"127.0.0.1:" + b"9" * 5000, "host:port with a port from 0 to 65535"),
         ("BROKERS", b"a host is not one:9092", "host:port with a port from 1 to 65535"),
         ("MAX_MESSAGE_BYTES", b"99999999999999999999", "268435456 or less"),
+        ("MAX_BATCH_BYTES", b"99999999999999999999", "1073741824 or less"),
+        ("WAITING_BYTES", b"1", "8388608 or more"),
     ],
 )
 def test_a_value_out_of_bounds_is_named(name: str, value: bytes, wants: str) -> None:
