@@ -37,6 +37,17 @@ class RejectReason(StrEnum):
     TOO_LARGE = "too_large"
 
 
+class FaultReason(StrEnum):
+    """Why a dead letter is none of a sender's making: like `RejectReason`, but nothing is wrong with a value."""
+
+    #: Filing the event raised.
+    INTERNAL_ERROR = "internal_error"
+    #: The changelog refuses the record of the subject.
+    STATE_TOO_LARGE = "state_too_large"
+    #: Its topic refuses a message of ours.
+    MESSAGE_TOO_LARGE = "message_too_large"
+
+
 class Parsed(msgspec.Struct, Generic[RecordT], frozen=True, gc=False):
     """A usable message: the record, when its line says it was received, and how many fields were unknown.
 

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from models.alerts import Priority, Status
+from models.bounds import Drops
 from models.migrations import NEVER, migrate
 from models.records import (
     AlertResponse,
@@ -168,6 +169,8 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     #: Rules that raised an exception at their last evaluation, and since when.
     failing: dict[str, datetime] = {}
     outbox: list[Entry] = []
+    #: What was dropped because too much was received (models.bounds).
+    drops: Drops | None = None
 
 
 class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):

@@ -46,6 +46,8 @@ _HEADERS_BYTES: Final = 8 * 1024
 REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
+#: -1 is what `as_read` gives to what was never read.
+_OFFSET: Final = re.compile(r"-1|[0-9]{1,19}")
 _LAST_PARTITION: Final = 2**31 - 1
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -57,6 +59,14 @@ class DeadLetter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+
+def as_read(topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Record:
+    """Something of ours that could not be stored or sent, in the form of a record that was read, for `dead_letter`.
+
+    Its offset is -1: it never had one. A redrive passes it over, its topic is no input.
+    """
+    return Record(topic, partition, -1, -1, 0, key, value, None, 0, 0, headers)
 
 
 def dead_letter(record: Record, reason: str, detail: str, max_message_bytes: int) -> DeadLetter:
@@ -121,7 +131,7 @@ class Origin:
         found = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
         try:
             partition, offset = found["dl_partition"], found["dl_offset"]
-            if not (_NUMBER.fullmatch(partition) and _NUMBER.fullmatch(offset) and int(partition) <= _LAST_PARTITION):
+            if not (_NUMBER.fullmatch(partition) and _OFFSET.fullmatch(offset) and int(partition) <= _LAST_PARTITION):
                 return None
             if not (_TOPIC.fullmatch(found["dl_topic"]) and REASON.fullmatch(found["dl_reason"])):
                 return None

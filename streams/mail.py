@@ -14,11 +14,11 @@ import msgspec
 from aiokafka.partitioner import DefaultPartitioner
 
 from models.alerts import AlertRecord, Priority
-from models.parsing import RejectReason
+from models.parsing import FaultReason, RejectReason
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, PatientState, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, SESSIONS_ACTIVE
-from streams.dead_letters import dead_letter
+from streams.dead_letters import as_read, dead_letter
 from streams.engine.change import Change
 from streams.engine.sessions import over_since
 from streams.health import Health
@@ -159,6 +159,19 @@ class Mail:
         self._metrics.topic(record.topic).dead_letters[reason].inc()
         self.counts(record.topic).unusable += 1
 
+    def unsent(self, messages: Iterable[Outgoing]) -> list[Outgoing]:
+        """Dead letters of messages of ours that their topic refused; of dead letters themselves there are none."""
+        topic, limit = self._settings.topic(DEAD_LETTERS), self._settings.max_message_bytes
+        letters = []
+        for message in messages:
+            self._metrics.topic(message.topic).dead_letters[FaultReason.MESSAGE_TOO_LARGE].inc()
+            if message.topic == topic:
+                continue
+            record = as_read(message.topic, message.partition or 0, message.key, message.value, message.headers)
+            letter = dead_letter(record, FaultReason.MESSAGE_TOO_LARGE, "its topic refused it for its size", limit)
+            letters.append(Outgoing(topic, letter.key, letter.value, letter.headers))
+        return letters
+
     # -- output side
 
     @property
@@ -178,6 +191,10 @@ class Mail:
     def told(self, alert: AlertRecord, appended_at: datetime | None) -> None:
         """Note a transition; `appended_at` is the timestamp of the record that made it, None for a deadline."""
         self._told.append((alert, appended_at))
+
+    def all_told(self, alerts: Iterable[AlertRecord], appended_at: datetime) -> None:
+        """Note the transitions that one record made."""
+        self._told += [(alert, appended_at) for alert in alerts]
 
     def take_waiting(self) -> list[Outgoing]:
         """Dead letters and records to be sent on, to be sent now."""

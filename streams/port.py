@@ -53,10 +53,17 @@ class Port(Protocol):
         Returns:
             Keys that somebody else, who had lost the partition already, has written meanwhile: to be written again,
             lest compaction keep that other's word alone.
+
+        Raises:
+            UnstoredError: Records are too large for the changelog; all others are stored.
         """
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; returns when the broker has acknowledged them."""
+        """Send messages; returns when the broker has acknowledged them.
+
+        Raises:
+            UnsentError: Some are too large for their topic; all others were sent.
+        """
 
     def pause(self, tps: set[TP]) -> None:
         """Stop delivery of partitions."""

@@ -23,11 +23,12 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic
 
-from models.parsing import Rejected, RejectReason
+from models.parsing import FaultReason, Rejected, RejectReason
 from models.settings import Settings
 from models.state import PatientState
 from streams.collector import collector_rests
 from streams.correct import Corrector
+from streams.engine.change import NOT_FILED
 from streams.engine.partition import BEGINNING, Told
 from streams.engine.sessions import tell_session
 from streams.health import Health
@@ -36,6 +37,7 @@ from streams.mail import Mail
 from streams.outgoing import Outgoing
 from streams.port import CLOCK_KEY, Kind, Port, Word
 from streams.rules.base import StateT
+from streams.set_aside import SetAside
 from streams.task_clock import END_CONFIRMED_S, TaskClock
 from streams.telemetry import Metrics
 from streams.transport.api import TP, Batch, Oversized, Recovered
@@ -74,6 +76,7 @@ class PartitionTask(Generic[StateT]):
         self._short = {settings.topic(name): name for name in kind.topics}
         self._inbox = Inbox([TP(topic, partition) for topic in self._short], settings.batch_max, port)
         self._mail = Mail(settings, partition, metrics, health, kind.table)
+        self._set_aside = SetAside(kind.codec, self.subjects, self._mail, metrics, (kind.table, partition))
         self._by_key: dict[bytes, StateT] = {}
         self._corrector = Corrector(kind, self.subjects, self._mail, self._by_key)
         #: What the next checkpoint stores; None deletes.
@@ -125,7 +128,7 @@ class PartitionTask(Generic[StateT]):
                         self._dirty[key] = state
         async with self._lock:
             await self._say_everything()
-            await self._port.send_all(self._mail.last_words())
+            await self._send(self._mail.last_words())
             await self._checkpoint()
 
     async def put(self, batch: Batch) -> None:
@@ -200,8 +203,7 @@ class PartitionTask(Generic[StateT]):
             answers = self._corrector.answer(words, self.lag())
             if number := len(answers.messages) + len(answers.restated):
                 log.warning("%d alerts on alerts.active were not as they are: said again", number)
-            if answers.messages:
-                await self._port.send_all(answers.messages)
+            await self._send(answers.messages)
             for state, alert in answers.restated:
                 key = state.id.encode()
                 self._mail.told(alert, None)
@@ -348,13 +350,18 @@ class PartitionTask(Generic[StateT]):
                 instant = clock.instant(record.timestamp)
                 if instant > subjects.now:
                     clock.advance(instant)
-            state, change, told = subjects.take(subject, event, instant)
+            try:
+                state, change, told = subjects.take(subject, event, instant)
+            except Exception:  # a fault of ours: it costs this event, not the partition
+                log.exception("filing a %s failed", type(event).__name__)
+                self._mail.dead_letter(record, FaultReason.INTERNAL_ERROR, "filing it failed: see the worker's log")
+                # What it changed until then is kept.
+                state, change, told = subjects.state_of(subject), NOT_FILED, []
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
             counts.add(event, parsed.unknown_fields, change, late=instant - event.at > LATE)
-            for alert in told:
-                self._mail.told(alert, instant)
             if state.outbox:
+                self._mail.all_told(told, instant)
                 self._talking[key] = state
                 if told and self._has_much_to_say(state):
                     count = next(number for number, one in enumerate(records, 1) if one is record)
@@ -408,16 +415,15 @@ class PartitionTask(Generic[StateT]):
         letters go first: once a subject is stored, its records up to the newest applied are never looked at again.
         """
         talking, self._talking = self._talking, {}
-        encode = self.kind.codec.encode
-        stored = {key: encode(state) for key, state in talking.items()}
         lengths = {key: len(state.outbox) for key, state in talking.items()}
-        waiting, told = self._mail.take_waiting(), self._mail.take_told()
+        told = self._mail.take_told()
         messages = self._mail.of_outboxes([state.outbox for state in talking.values()], told)
-        if waiting:
-            await self._port.send_all(waiting)
-        await self._write(stored)
-        if messages:
-            await self._port.send_all(messages)
+        stored = self._set_aside.encode(talking)  # what cannot be encoded loses its outbox, so not before
+        waiting = self._mail.take_waiting()
+        await self._send(waiting)
+        # What is refused here is sent all the same: its input is not acknowledged until the checkpoint made it fit.
+        self._write_again(await self._set_aside.store_what_fits(self._port, stored))
+        await self._send(messages)
         self._mail.acknowledged(told)
         for key, state in talking.items():
             # The stored outbox is dropped by the next checkpoint; until then a crash sends the same bytes again.
@@ -435,15 +441,12 @@ class PartitionTask(Generic[StateT]):
         dirty, self._dirty = self._dirty, {}
         self._dirty_since = None
         shown = self._running_sessions(dirty)
-        encode = self.kind.codec.encode
-        entries: dict[bytes, bytes | None] = {
-            key: None if state is None else encode(state) for key, state in dirty.items()
-        }
+        entries = self._set_aside.encode(dirty)
         if (clock := self._clock.store()) is not None:
             entries[CLOCK_KEY] = clock
-        await self._write(entries)
-        if shown:
-            await self._port.send_all(shown)
+        self._write_again(await self._set_aside.store(self._port, entries, dirty))
+        self._set_aside.count()
+        await self._send(shown)
         for acknowledge in done:
             acknowledge()
         if dirty:
@@ -461,9 +464,8 @@ class PartitionTask(Generic[StateT]):
             self._unseen.pop(key, None)
             del self._by_key[key]
 
-    async def _write(self, entries: Mapping[bytes, bytes | None]) -> None:
-        if entries:
-            self._write_again(await self._port.write(self.number, entries))
+    async def _send(self, messages: Sequence[Outgoing]) -> None:
+        await self._set_aside.send(self._port, messages)
 
     def _write_again(self, keys: Collection[bytes]) -> None:
         """Keys whose newest record in the log is not ours, though ours holds: let ours be the newest again."""

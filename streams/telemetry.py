@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from models import events
-from models.parsing import RejectReason
+from models.parsing import FaultReason, RejectReason
 from streams.open_alerts import OpenAlerts
 
 #: Stands for every label value outside its bounded set.
@@ -31,6 +31,7 @@ EVENT_TYPES: Final = frozenset(
     for model in get_args(get_args(union)[0])
 )
 
+_REASONS: Final = frozenset[str]((*RejectReason, *FaultReason))
 _ALERT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _CHECKPOINT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BATCH_BUCKETS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
@@ -66,9 +67,9 @@ class TopicMetrics:
         #: By event type.
         self.events = Children(lambda kind: metrics.events.labels(topic, kind), EVENT_TYPES)
         #: By reason. All are there from the start, so that `increase()` sees the first one.
-        self.dead_letters = Children(lambda reason: metrics.dead_letters.labels(topic, reason), frozenset(RejectReason))
-        for reason in RejectReason:
-            self.dead_letters[reason.value]
+        self.dead_letters = Children(lambda reason: metrics.dead_letters.labels(topic, reason), _REASONS)
+        for reason in _REASONS:
+            self.dead_letters[reason]
         self.late = metrics.late_events.labels(topic)
         self.duplicates = metrics.duplicate_events.labels(topic)
         self.unknown_fields = metrics.unknown_fields.labels(topic)
@@ -150,6 +151,18 @@ class Metrics:
             "dialysis_cap_drops", "Items pushed out of state by a size limit", ["cap"], registry=registry
         )
 
+        # Count: records that the changelog refused, by what was done: `reduced` to the open alerts, or begun `anew`.
+        self.records_refused = Counter(
+            "dialysis_records_refused", "Records that the changelog refused", ["how"], registry=registry
+        )
+        # Number: subjects whose record was set aside and began anew within the last day.
+        self.subjects_set_aside = Gauge(
+            "dialysis_subjects_set_aside",
+            "Subjects whose record was set aside",
+            ["table", "partition"],
+            registry=registry,
+        )
+
         # -- Progress. Number: records of a partition that no task has taken yet.
         self.consumer_lag = Gauge(
             "dialysis_consumer_lag", "Records not taken yet", ["topic", "partition"], registry=registry
@@ -204,7 +217,12 @@ class Metrics:
     def partitions_revoked(self) -> None:
         """Takes back what is said per partition: another worker speaks for them now."""
         self._lag.clear()
-        for gauge in (self.consumer_lag, self.clock_timestamp_seconds, self.loop_clock_timestamp_seconds):
+        for gauge in (
+            self.consumer_lag,
+            self.clock_timestamp_seconds,
+            self.loop_clock_timestamp_seconds,
+            self.subjects_set_aside,
+        ):
             gauge.clear()
         self.open_alerts.clear()
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic
 from models.alerts import AlertRecord
 from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, NO_VALUE, AlertState, LoopState, PatientState
 from streams.engine import lifecycle
+from streams.engine.bounds import anchors_of, surplus_over
 from streams.engine.lifecycle import ORDINARY, Cause, Step
 from streams.engine.messages import tell, tombstone
 from streams.engine.windows import prune
@@ -156,9 +157,8 @@ class Evaluator(Generic[StateT]):
     def _overdue(self, state: PatientState | LoopState, now: datetime) -> list[AlertState]:
         """Alerts whose time on `alerts.active` is up; the oldest early where more are over than are kept."""
         standing = [(alert.over_at, alert) for alert in state.alerts.values() if alert.over_at and not alert.tombstoned]
-        surplus = len(standing) - MAX_OVER_ALERTS
-        if surplus > 0:
-            standing.sort(key=lambda over: (over[0], over[1].alert_id))
+        standing.sort(key=lambda over: (over[0], over[1].alert_id))
+        surplus = max(len(standing) - MAX_OVER_ALERTS, surplus_over(standing))
         return [a for number, (at, a) in enumerate(standing) if number < surplus or at + self.retention <= now]
 
     def restate(self, state: StateT, alert_id: str, above: int, now: datetime) -> list[AlertRecord]:
@@ -186,10 +186,7 @@ def _is_anchored(state: PatientState | LoopState, alert: AlertState) -> bool:
     """Whether an input that may open the alert again is still held."""
     if isinstance(state, LoopState):
         return any(anchor.removeprefix("alert:") in state.signals for anchor in alert.anchors)
-    anchors = alert.anchors
-    if alert.key.startswith("risk:"):  # an accepted risk names its alert `risk:rule:kind:id`
-        anchors = [anchor.split(":", 2)[-1] for anchor in anchors]
     return any(
         anchor.removeprefix("lab_result:") in state.labs or anchor.removeprefix("symptom:") in state.symptoms
-        for anchor in anchors
+        for anchor in anchors_of(alert)
     )

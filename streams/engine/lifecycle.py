@@ -20,6 +20,7 @@ import msgspec
 from models.alerts import Reason, Status, Transition, alert_id
 from models.events import ResponseAction
 from models.state import MAX_EVIDENCE, AlertState, LoopState, PatientState
+from streams.engine.bounds import bounded
 from streams.rules.base import Ending, Finding, Outcome
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
 from streams.rules.responses import Word, responses_to, settled_at
@@ -63,7 +64,7 @@ def match(state: State, rule: str, outcomes: Iterable[Outcome], now: datetime, c
     endings: dict[str, Ending] = {}
     for outcome in outcomes:
         if isinstance(outcome, Finding):
-            findings[outcome.key] = _bounded(outcome)
+            findings[outcome.key] = bounded(_bounded(outcome))
         else:
             endings[outcome.key] = outcome
     steps = []

@@ -23,6 +23,7 @@ LimitsT = TypeVar("LimitsT", bound="Limits")
 #: Facets of a patient's state besides event types that a rule can read.
 CLOCK: Final = "clock"
 FAILING: Final = "failing"
+DROPPED: Final = "dropped"
 
 
 class Limits(BaseModel):

@@ -14,6 +14,7 @@ from models.state import PatientState
 from streams.rules import aluminum_level, labs, magnesium
 from streams.rules.base import (
     CLOCK,
+    DROPPED,
     FAILING,
     Finding,
     Limits,
@@ -25,6 +26,7 @@ from streams.rules.base import (
     View,
     guidance,
 )
+from streams.rules.drops import dropped
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     yield from _clocks(view)
     yield from _rules(view)
     yield from _risks(view)
+    yield from dropped(view)
 
 
 def _results(view: PatientView) -> Iterator[Finding]:
@@ -227,7 +230,7 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E07",
     title="Input that cannot be evaluated",
-    reads=frozenset({"lab_result", CLOCK, FAILING}),
+    reads=frozenset({"lab_result", CLOCK, DROPPED, FAILING}),
     limits=DataQualityLimits,
     find=find,
     named_by=_named_by,

@@ -31,6 +31,8 @@ EXTRA = {
     "dialysis_assignments_total": ("counter", set()),
     "dialysis_rule_errors_total": ("counter", {"rule"}),
     "dialysis_accepted_risks": ("gauge", {"rule"}),
+    "dialysis_records_refused_total": ("counter", {"how"}),
+    "dialysis_subjects_set_aside": ("gauge", {"table", "partition"}),
 }
 
 
@@ -49,6 +51,8 @@ def families() -> dict[str, Metric]:
     metrics.cap_drops.labels("unmatched_responses").inc()
     metrics.rule_errors.labels("low_magnesium").inc()
     metrics.accepted_risks.labels("low_magnesium").set(1)
+    metrics.records_refused.labels("reduced").inc()
+    metrics.subjects_set_aside.labels("patients", "0").set(1)
     text = generate_latest(metrics.registry).decode()
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family
@@ -77,6 +81,8 @@ def test_no_label_could_hold_a_patient_or_a_machine() -> None:
         "type",
         "reason",
         "rule",
+        "how",
+        "table",
         "priority",
         "transition",
         "family",

@@ -4,7 +4,7 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.dead_letters import Origin, dead_letter
+from streams.dead_letters import Origin, as_read, dead_letter
 from streams.kafka_clients import Record
 from streams.tables import printable
 from streams.transport.api import Oversized
@@ -152,3 +152,11 @@ def test_a_batch_that_was_too_large_is_kept_as_it_was_packed_and_is_not_to_be_re
     assert origin is not None
     assert origin.cut
     assert origin.headers == ()
+
+
+def test_what_was_never_read_is_a_dead_letter_of_ours() -> None:
+    letter = dead_letter(as_read("patients", 2, b"p-1", b"{}"), "state_too_large", "too large", MAX)
+    found = Origin.of(record(letter.key, letter.value, letter.headers))
+    assert found is not None
+    assert (found.topic, found.partition, found.reason) == ("patients", 2, "state_too_large")
+    assert Origin.of(forged(dl_offset=b"-2")) is None
