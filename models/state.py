@@ -18,6 +18,7 @@ from models.records import (
     LabResult,
     MachineAlarm,
     Medication,
+    PatientMerged,
     PatientProfile,
     Rhythm,
     Schedule,
@@ -171,6 +172,8 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     outbox: list[Entry] = []
     #: What was dropped because too much was received (models.bounds).
     drops: Drops | None = None
+    #: Whether the last evaluation found the record closed: its patient left, or it was given up in a merge.
+    closed: bool = False
 
 
 class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
@@ -196,6 +199,13 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     #: What was last told to a water loop about each alert.
     signals: dict[str, UnitSignal] = {}
     signal_sequence: int = 0
+    #: Records that were merged into this one, by their id.
+    merges: dict[str, PatientMerged] = {}
+    #: The record into which this one was merged, and when that happened: all of this one's events go there.
+    merged_into: str | None = None
+    merged_at: datetime | None = None
+    #: Records with which this one was merged in contradiction (itself, or a circle), and since when that is known.
+    contradictions: dict[str, datetime] = {}
 
 
 class LoopState(SubjectState, omit_defaults=True, kw_only=True, gc=False):

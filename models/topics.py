@@ -98,7 +98,7 @@ def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
         TopicSpec(
             CLINICAL_EVENTS,
             "patient_id",
-            "patient_profile, symptom, weight, medication, rhythm, schedule, alert_response",
+            "patient_profile, patient_merged, symptom, weight, medication, rhythm, schedule, alert_response",
             _deleted(35, **append_time),
         ),
     ]

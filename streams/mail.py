@@ -17,7 +17,7 @@ from models.alerts import AlertRecord, Priority
 from models.parsing import FaultReason, RejectReason
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, PatientState, SubjectState
-from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, SESSIONS_ACTIVE
+from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, PATIENT_TOPICS, SESSIONS_ACTIVE
 from streams.dead_letters import as_read, dead_letter
 from streams.engine.change import Change
 from streams.engine.sessions import over_since
@@ -289,6 +289,8 @@ class Mail:
         value = bytes(entry.value)
         topic, key = self._settings.topic(entry.topic), entry.key.encode()
         if not entry.ce_type:
+            if entry.topic in PATIENT_TOPICS:
+                self._metrics.events_moved.labels(topic).inc()
             keyed_elsewhere = entry.topic in (ALERTS_ACTIVE, SESSIONS_ACTIVE)
             partition = self._partition if keyed_elsewhere else None
             return [Outgoing(topic, key, None if value == _NO_VALUE else value, (), partition)]

@@ -19,8 +19,8 @@ import msgspec
 from models.alerts import AlertRecord, Priority, Transition
 from models.parsing import Parsed, Rejected, parse_loop_event, parse_patient_event
 from models.records import LoopRecord, PatientRecord, Symptom, UnitAlertResponse, UnitSignal
-from models.state import LONGEST_WINDOW
-from models.topics import UNIT_SIGNALS
+from models.state import LONGEST_WINDOW, Entry
+from models.topics import PATIENT_TOPICS, UNIT_SIGNALS
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
 from streams.rules.base import StateT
@@ -75,14 +75,29 @@ class Replay:
 
     def _sent(self, partition: Partition[StateT], state: StateT) -> Iterator[AlertRecord]:
         """Treat the outbox as acknowledged by a broker, and hand on what it holds for water loops."""
-        signals = [entry for entry in state.outbox if entry.topic == UNIT_SIGNALS]
+        entries = [entry for entry in state.outbox if entry.topic in (UNIT_SIGNALS, *PATIENT_TOPICS)]
         state.outbox.clear()
+        while partition.go_on(state):
+            entries += state.outbox
+            state.outbox.clear()
         partition.seen(state)
-        for entry in signals:
+        for entry in entries:
+            if entry.topic in PATIENT_TOPICS:
+                yield from self._moved(entry, partition.now)
+                continue
             parsed = parse_loop_event(bytes(entry.value))
             if isinstance(parsed, Parsed):
                 self._loops.now = max(self._loops.now, partition.now)
                 yield from self._file(self._loops, entry.key, parsed.record, partition.now)
+
+    def _moved(self, entry: Entry, now: datetime) -> Iterator[AlertRecord]:
+        """File what a merge sends to another patient."""
+        parsed = parse_patient_event(bytes(entry.value))
+        if isinstance(parsed, Parsed):
+            at = min(parsed.received_at or now, now)
+            state, _, told = self._patients.take(entry.key, parsed.record, at, parsed.merged_from)
+            yield from told
+            yield from self._sent(self._patients, state)
 
 
 def _tells_of(event: PatientRecord | LoopRecord) -> datetime:

@@ -117,7 +117,7 @@ class PartitionTask(Generic[StateT]):
         self._write_again(recovered.shadowed)
         for key, state in self._by_key.items():
             self._mail.adopt(state, self.subjects.now)
-            if state.outbox:
+            if state.outbox or self.subjects.go_on(state):
                 self._talking[key] = state
             if any(alert.over_at is None and alert.seen_at is None for alert in state.alerts.values()):
                 self._unseen[key] = state
@@ -350,8 +350,11 @@ class PartitionTask(Generic[StateT]):
                 instant = clock.instant(record.timestamp)
                 if instant > subjects.now:
                     clock.advance(instant)
+            way = parsed.merged_from
+            # What a merge moved here arrived when it came to the record it was moved from.
+            arrived = min(parsed.received_at or instant, instant) if way else instant
             try:
-                state, change, told = subjects.take(subject, event, instant)
+                state, change, told = subjects.take(subject, event, arrived, way)
             except Exception:  # a fault of ours: it costs this event, not the partition
                 log.exception("filing a %s failed", type(event).__name__)
                 self._mail.dead_letter(record, FaultReason.INTERNAL_ERROR, "filing it failed: see the worker's log")
@@ -359,11 +362,11 @@ class PartitionTask(Generic[StateT]):
                 state, change, told = subjects.state_of(subject), NOT_FILED, []
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
-            counts.add(event, parsed.unknown_fields, change, late=instant - event.at > LATE)
+            counts.add(event, parsed.unknown_fields, change, late=arrived - event.at > LATE)
             if state.outbox:
                 self._mail.all_told(told, instant)
                 self._talking[key] = state
-                if told and self._has_much_to_say(state):
+                if (told or state.closed) and self._has_much_to_say(state):
                     count = next(number for number, one in enumerate(records, 1) if one is record)
                     break
         clock.handled()
@@ -429,7 +432,9 @@ class PartitionTask(Generic[StateT]):
             # The stored outbox is dropped by the next checkpoint; until then a crash sends the same bytes again.
             del state.outbox[: lengths[key]]
             self._touch(key, state)
-            if not state.outbox:
+            if not state.outbox and self.subjects.go_on(state):
+                self._talking[key] = state
+            elif not state.outbox:
                 self._unseen[key] = state
 
     async def _checkpoint(self) -> None:

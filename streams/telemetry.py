@@ -107,6 +107,10 @@ class Metrics:
             ["topic"],
             registry=registry,
         )
+        # Count: events sent to the record that stays after a merge, repeats after a crash included.
+        self.events_moved = Counter(
+            "dialysis_events_moved", "Events sent on to the record that stays", ["topic"], registry=registry
+        )
         # Number: records handed to a task at once.
         self.batch_size = Histogram(
             "dialysis_batch_size",

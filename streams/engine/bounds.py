@@ -49,7 +49,7 @@ _ORDER: Final = (
     "signals",
 )
 #: Held with the windows, and bounded in number; not dropped here.
-_BESIDE: Final = ("arrivals", "heard", "problems", "profile")
+_BESIDE: Final = ("arrivals", "heard", "problems", "profile", "merges", "contradictions")
 _FACETS: Final = {
     "machine_alarms": "machine_alarm",
     "schedules": "schedule",
@@ -286,7 +286,7 @@ def reduce(state: SubjectState, now: datetime) -> None:
 
 
 def begin_anew(state: SubjectState) -> None:
-    """Forget everything of a subject but how far its input was applied."""
+    """Forget everything of a subject but how far its input was applied, and into which record it was merged."""
     if isinstance(state, PatientState):
         state.profile, state.unit_id, state.unit_id_at = None, None, None
     for name in (*_ORDER, *_BESIDE, "alerts", "looks", "failing"):

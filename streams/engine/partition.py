@@ -47,20 +47,23 @@ class Partition(Generic[StateT]):
 
     Args:
         codec: makes the state of a subject seen for the first time.
-        file: files an event: (state, event, received_at, now) -> change.
+        file: files an event: (state, event, received_at, now, the way it was moved, if it was) -> change.
         evaluator: rules and life cycle.
+        go_on: puts into a subject's outbox what had no room in it before; True if that was something.
     """
 
     def __init__(
         self,
         codec: StateCodec[StateT],
-        file: Callable[[StateT, Any, datetime, datetime], Change],
+        file: Callable[..., Change],
         evaluator: Evaluator[StateT],
+        go_on: Callable[[StateT], bool] | None = None,
     ) -> None:
         self.states: dict[str, StateT] = {}
         self.now = BEGINNING
         self._new = codec.new
         self._file = file
+        self._go_on = go_on
         self._evaluator = evaluator
         self._deadlines: list[tuple[datetime, str]] = []
         self._armed: dict[str, datetime] = {}
@@ -89,15 +92,26 @@ class Partition(Generic[StateT]):
             state.rules = self._evaluator.settings.hash
         return state
 
-    def take(self, subject: str, event: Any, received_at: datetime) -> tuple[StateT, Change, list[AlertRecord]]:
+    def take(
+        self, subject: str, event: Any, received_at: datetime, way: tuple[str, ...] = ()
+    ) -> tuple[StateT, Change, list[AlertRecord]]:
         """File an event at the clock as it stands; `advance` to `received_at` first.
+
+        Args:
+            subject: whom it is about.
+            event: what happened.
+            received_at: when it arrived.
+            way: the records from which merges moved it here.
 
         Returns:
             The subject's state, what filing changed, and the transitions that followed.
         """
         state = self.states.get(subject) or self.state_of(subject)
         state.heard_at = max(state.heard_at, received_at)
-        change = self._file(state, event, received_at, self.now)
+        if way:
+            change = self._file(state, event, received_at, self.now, way)
+        else:
+            change = self._file(state, event, received_at, self.now)
         if not change.facets:
             return state, change, []
         change = self._budget.keep(state, event, change, self.now)
@@ -160,6 +174,10 @@ class Partition(Generic[StateT]):
         """Take note of moments to look again that were set outside an evaluation."""
         self._arm(state)
 
+    def go_on(self, state: StateT) -> bool:
+        """Fill a subject's outbox again after it was sent; True if there is more to send."""
+        return self._go_on is not None and self._go_on(state)
+
     def seen(self, state: StateT) -> bool:
         """The subject's open alerts can be seen from the present clock on; True if that is news."""
         if not self._evaluator.seen(state, self.now):
@@ -220,4 +238,6 @@ class Partition(Generic[StateT]):
 
 def _is_live(state: SubjectState) -> bool:
     """Whether something is open, due or still to be sent."""
-    return bool(state.looks or state.outbox or any(alert.over_at is None for alert in state.alerts.values()))
+    # A record given up sends its events on, however late they come.
+    merged = isinstance(state, PatientState) and state.merged_into is not None
+    return bool(merged or state.looks or state.outbox or any(alert.over_at is None for alert in state.alerts.values()))

@@ -24,6 +24,7 @@ LimitsT = TypeVar("LimitsT", bound="Limits")
 CLOCK: Final = "clock"
 FAILING: Final = "failing"
 DROPPED: Final = "dropped"
+MERGE: Final = "patient_merged"
 
 
 class Limits(BaseModel):

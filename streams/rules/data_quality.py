@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from models.alerts import EvidenceRecord, Priority
 from models.analytes import Analyte
 from models.records import LabResult
-from models.state import PatientState
+from models.state import LONGEST_WINDOW, PatientState
 from streams.rules import aluminum_level, labs, magnesium
 from streams.rules.base import (
     CLOCK,
     DROPPED,
     FAILING,
+    MERGE,
     Finding,
     Limits,
     Outcome,
@@ -53,6 +54,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     yield from _rules(view)
     yield from _risks(view)
     yield from dropped(view)
+    yield from _merges(view)
 
 
 def _results(view: PatientView) -> Iterator[Finding]:
@@ -202,6 +204,25 @@ def _high(view: PatientView, rule: Rule[Any], settings: SettingsView) -> dict[st
     return {finding.key: finding for finding in found if finding.priority is Priority.HIGH}
 
 
+def _merges(view: PatientView) -> Iterator[Finding]:
+    """Merges that contradict each other: a record into itself, or records in a circle."""
+    known = {other: at for other, at in view.state.contradictions.items() if at >= view.now - LONGEST_WINDOW}
+    if not known:
+        return
+    first = min(known.values())
+    view.look_at(first + LONGEST_WINDOW + timedelta(microseconds=1))
+    circle = view.state.id not in known or len(known) > 1
+    yield _finding(
+        key="merge",
+        anchor=f"merge:{first.isoformat()}",
+        moment=first,
+        known=max(known.values()),
+        summary="Records were merged in a circle; this one stays" if circle else "The record was merged into itself",
+        evidence=EvidenceRecord(kind="merge", id=min(known), name="merged", value=None, unit=None, at=first),
+        advice="Check with the patient administration which record stays; the merge is not carried out.",
+    )
+
+
 def _finding(
     key: str,
     anchor: str,
@@ -230,7 +251,7 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E07",
     title="Input that cannot be evaluated",
-    reads=frozenset({"lab_result", CLOCK, DROPPED, FAILING}),
+    reads=frozenset({"lab_result", CLOCK, DROPPED, FAILING, MERGE}),
     limits=DataQualityLimits,
     find=find,
     named_by=_named_by,

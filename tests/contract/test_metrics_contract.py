@@ -26,6 +26,7 @@ CONTRACT = {
 EXTRA = {
     "dialysis_unknown_fields_total": ("counter", {"topic"}),
     "dialysis_misplaced_records_total": ("counter", {"topic"}),
+    "dialysis_events_moved_total": ("counter", {"topic"}),
     "dialysis_cap_drops_total": ("counter", {"cap"}),
     "dialysis_loop_clock_timestamp_seconds": ("gauge", {"partition"}),
     "dialysis_assignments_total": ("counter", set()),
@@ -48,6 +49,7 @@ def families() -> dict[str, Metric]:
     metrics.lag("dialysis.lab-results", 0, 1)
     metrics.clock_timestamp_seconds.labels("0").set(1)
     metrics.loop_clock_timestamp_seconds.labels("0").set(1)
+    metrics.events_moved.labels("dialysis.lab-results").inc()
     metrics.cap_drops.labels("unmatched_responses").inc()
     metrics.rule_errors.labels("low_magnesium").inc()
     metrics.accepted_risks.labels("low_magnesium").set(1)

@@ -15,7 +15,7 @@ from models.alerts import Status
 from models.bounds import DROPS_FORGOTTEN, MAX_EVIDENCE_BYTES, MAX_INPUT_BYTES, MAX_OVER_BYTES
 from models.parsing import Parsed, parse_loop_event, parse_patient_event
 from models.state import LoopState, PatientState, StateCodec
-from streams.engine.bounds import Budget, size_of
+from streams.engine.bounds import _BESIDE, _FACETS, _ORDER, Budget, size_of
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
 from streams.rules.catalogue import parse_settings
@@ -25,6 +25,14 @@ RETENTION = timedelta(minutes=15)
 #: Four bytes in UTF-8.
 WIDE = "\U00020000"
 SMALLEST_MESSAGE = 1024 * 1024
+
+
+@pytest.mark.parametrize("model", [PatientState, LoopState])
+def test_everything_that_is_held_of_a_subject_counts(model: type[PatientState | LoopState]) -> None:
+    windows = {name for name, held in vars(model)["__annotations__"].items() if held.startswith("dict")}
+    assert windows
+    assert windows <= {*_ORDER, *_BESIDE}
+    assert set(_ORDER) == set(_FACETS)
 
 
 def wide(number: int, length: int = 200) -> str:

@@ -236,10 +236,10 @@ async def test_a_record_that_breaks_the_engine_costs_nobody_else_anything(
     host = await Host(kafka).start()
     take = host.task.subjects.take
 
-    def breaks(subject: str, event: Any, at: Any) -> Any:
+    def breaks(subject: str, event: Any, at: Any, way: Any = ()) -> Any:
         if subject == P2:
             raise ZeroDivisionError
-        return take(subject, event, at)
+        return take(subject, event, at, way)
 
     monkeypatch.setattr(host.task.subjects, "take", breaks)
     kafka.lab(P3, 3, 0.5)
