@@ -54,6 +54,12 @@ class Settings(BaseSettings):
         le=16 * 1024 * 1024 * 1024,
         description="Input that may wait in memory, of all partitions together",
     )
+    on_bad_state: Literal["set_aside", "stop"] = Field(
+        "set_aside", description="What a stored record that cannot be read does: to dead-letters, or end the worker"
+    )
+    on_lost_state: Literal["stop", "continue"] = Field(
+        "stop", description="What an empty changelog of a group with committed offsets does"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("rules", "data", mode="before")

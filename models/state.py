@@ -223,6 +223,15 @@ class NewerSchemaError(Exception):
     """The changelog was written by a newer version of the product, which this one cannot read."""
 
 
+class _Version(msgspec.Struct):
+    """Of a stored state nothing but its version."""
+
+    schema_version: int = 0
+
+
+_version: Final = msgspec.json.Decoder(_Version)
+
+
 class StateCodec(Generic[StateT]):
     """Turns the state of one kind of subject into a changelog value and back."""
 
@@ -248,15 +257,14 @@ class StateCodec(Generic[StateT]):
         try:
             state = self._decoder.decode(raw)
         except msgspec.ValidationError:
-            self._check_version(msgspec.json.decode(raw))
+            self._check_version(_version.decode(raw).schema_version)
             state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
-        self._check_version({"schema_version": state.schema_version})
+        self._check_version(state.schema_version)
         if state.schema_version < SCHEMA_VERSION:
             state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
         return state
 
-    def _check_version(self, fields: dict[str, int]) -> None:
-        version = fields.get("schema_version", 0)
+    def _check_version(self, version: int) -> None:
         if version > SCHEMA_VERSION:
             raise NewerSchemaError(
                 f"the changelog holds schema version {version}, this program reads up to {SCHEMA_VERSION}: "

@@ -9,11 +9,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic
 
 from models.settings import Settings
+from models.state import NewerSchemaError
 from streams.checkpoint import ChangelogWriter
 from streams.health import Health
 from streams.outgoing import Outgoing, Sender
 from streams.port import Kind
 from streams.rules.base import StateT
+from streams.stored import BadStateError
 from streams.task import PartitionTask
 from streams.telemetry import Metrics
 from streams.transport import TP, App, Batch, StaleGenerationError, TopicSet, batches
@@ -109,7 +111,13 @@ class Desk(Generic[StateT]):
             number: PartitionTask(self.kind, number, self._settings, port, self._metrics, self._health)
             for number in sorted(recovered)
         }
-        await asyncio.gather(*(task.adopt(recovered[number]) for number, task in tasks.items()))
+        try:
+            await asyncio.gather(*(task.adopt(recovered[number]) for number, task in tasks.items()))
+        except (NewerSchemaError, BadStateError) as error:
+            # Raised from here it would be a crash of Faust's, with its traceback; it is for the operator to decide.
+            self.tasks = {}
+            self._fail(error)
+            return
         self.tasks |= tasks
         for number, task in self.tasks.items():
             runner = self._runners[number] = asyncio.create_task(task.run(), name=f"{self.kind.table}[{number}]")

@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from models.settings import Settings
 from models.topics import DEAD_LETTERS
@@ -53,6 +53,23 @@ _LAST_PARTITION: Final = 2**31 - 1
 Headers = tuple[tuple[str, bytes], ...]
 
 
+class Raw(Protocol):
+    """As much of a record as a dead letter holds."""
+
+    @property
+    def topic(self) -> str: ...  # noqa: D102
+    @property
+    def partition(self) -> int: ...  # noqa: D102
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...  # noqa: D102
+
+
 class DeadLetter(NamedTuple):
     """A message for the topic `dead-letters`."""
 
@@ -69,7 +86,7 @@ def as_read(topic: str, partition: int, key: bytes | None, value: bytes | None, 
     return Record(topic, partition, -1, -1, 0, key, value, None, 0, 0, headers)
 
 
-def dead_letter(record: Record, reason: str, detail: str, max_message_bytes: int) -> DeadLetter:
+def dead_letter(record: Raw, reason: str, detail: str, max_message_bytes: int) -> DeadLetter:
     """Wraps an unusable record: its raw bytes, its key, and where it came from.
 
     The result always fits the topic, which takes twice `max_message_bytes`: a larger record loses the end of

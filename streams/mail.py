@@ -20,7 +20,8 @@ from models.state import NO_VALUE, Entry, PatientState, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, PATIENT_TOPICS, SESSIONS_ACTIVE
 from streams.dead_letters import as_read, dead_letter
 from streams.engine.change import Change
-from streams.engine.sessions import over_since
+from streams.engine.partition import Partition
+from streams.engine.sessions import over_since, tell_session
 from streams.health import Health
 from streams.outgoing import Outgoing
 from streams.telemetry import Metrics
@@ -159,6 +160,11 @@ class Mail:
         self._metrics.topic(record.topic).dead_letters[reason].inc()
         self.counts(record.topic).unusable += 1
 
+    def not_filed(self, record: Any, event: object) -> None:
+        """An event whose filing raised, to be called while that is handled: into the log, and a dead letter."""
+        log.exception("filing a %s failed", type(event).__name__)
+        self.dead_letter(record, FaultReason.INTERNAL_ERROR, "filing it failed: see the worker's log")
+
     def unsent(self, messages: Iterable[Outgoing]) -> list[Outgoing]:
         """Dead letters of messages of ours that their topic refused; of dead letters themselves there are none."""
         topic, limit = self._settings.topic(DEAD_LETTERS), self._settings.max_message_bytes
@@ -275,9 +281,16 @@ class Mail:
         value = next(bytes(state.alerts[alert_id].value) for state in states if alert_id in state.alerts)
         return self.shown_again(alert_id, value)
 
-    def session(self, session_id: str, value: bytes) -> Outgoing:
-        """A message for `sessions.active`, on the patient's partition number."""
-        return Outgoing(self._settings.topic(SESSIONS_ACTIVE), session_id.encode(), value, (), self._partition)
+    def running_sessions(self, states: Iterable[SubjectState | None], subjects: Partition[Any]) -> list[Outgoing]:
+        """What `sessions.active` is to be told of changed subjects, on the patient's partition number."""
+        topic = self._settings.topic(SESSIONS_ACTIVE)
+        messages = []
+        for state in states:
+            if isinstance(state, PatientState) and state.sessions and (told := tell_session(state, subjects.now)):
+                session_id, value = told
+                messages.append(Outgoing(topic, session_id.encode(), value, (), self._partition))
+                subjects.rearm(state)
+        return messages
 
     def _follow(self, alert_id: str, rule: str, priority: Priority, *, is_open: bool, value: bytes = b"") -> None:
         before = self._open.pop(alert_id, None)

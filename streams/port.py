@@ -15,8 +15,10 @@ from streams.outgoing import Outgoing
 from streams.rules.base import StateT
 from streams.transport.api import TP
 
-#: The changelog key of a task's clock. No subject can have it: `#` is in no id of the contract.
-CLOCK_KEY: Final = b"#clock"
+#: The changelog key of a task's clock. No subject can have it: it is no UTF-8, as the key of every subject is.
+CLOCK_KEY: Final = b"\xffclock"
+#: The key that earlier versions gave the clock. A water loop may have this name, too.
+OLD_CLOCK_KEY: Final = b"#clock"
 
 
 class Claimed(msgspec.Struct):

@@ -17,20 +17,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic
 
-from models.parsing import FaultReason, Rejected, RejectReason
+from models.parsing import Rejected, RejectReason
 from models.settings import Settings
 from models.state import PatientState
 from streams.collector import collector_rests
 from streams.correct import Corrector
 from streams.engine.change import NOT_FILED
 from streams.engine.partition import BEGINNING, Told
-from streams.engine.sessions import tell_session
 from streams.health import Health
 from streams.inbox import Inbox
 from streams.mail import Mail
@@ -38,7 +36,8 @@ from streams.outgoing import Outgoing
 from streams.port import CLOCK_KEY, Kind, Port, Word
 from streams.rules.base import StateT
 from streams.set_aside import SetAside
-from streams.task_clock import END_CONFIRMED_S, TaskClock
+from streams.stored import Stored, was_made_anew
+from streams.task_clock import END_CONFIRMED_S, Mark, TaskClock
 from streams.telemetry import Metrics
 from streams.transport.api import TP, Batch, Oversized, Recovered
 
@@ -52,8 +51,6 @@ REST_SHARE: Final = 0.25
 TICK_S: Final = 0.1
 #: How often a task looks for subjects to retire, by its clock.
 RETIRE_EVERY: Final = timedelta(days=1)
-#: How many subjects are taken over without a pause for others.
-ADOPT_AT_ONCE: Final = 200
 #: Part of the largest message that the unsent transitions of one subject may take.
 OUTBOX_SHARE: Final = 8
 #: An event that took longer than this from its own time to its record counts as late.
@@ -98,6 +95,8 @@ class PartitionTask(Generic[StateT]):
         self._speaking: asyncio.Task[None] | None = None
         self._stopping = False
         self._failed = False
+        #: Whether nothing was ever stored here.
+        self._is_blank = False
         #: Records handled so far; that it grows is a sign of life.
         self.handled = 0
 
@@ -105,15 +104,15 @@ class PartitionTask(Generic[StateT]):
 
     async def adopt(self, recovered: Recovered) -> None:
         """Take over what the changelog holds, and send again what may not have left, and what is open."""
-        clock = recovered.pop(CLOCK_KEY, None)
-        values = iter(recovered.values())
+        found = Stored(self.kind.table, self.kind.codec, self.number, self._settings, recovered)
         with collector_rests():
-            while some := list(islice(values, ADOPT_AT_ONCE)):
-                states = [self.kind.codec.decode(value) for value in some]
+            async for states in found.all_states(recovered):
                 self._by_key |= {state.id.encode(): state for state in states}
                 self._note(self.subjects.adopt(states))
-                await asyncio.sleep(0)  # whoever asks how we are is answered
-        self._clock.adopt(clock)
+        await found.set_aside(self._port)
+        self._metrics.state_set_aside.labels(self.kind.table).inc(len(found.bad))
+        self._is_blank = found.is_blank
+        self._clock.adopt(found.clock)
         self._write_again(recovered.shadowed)
         for key, state in self._by_key.items():
             self._mail.adopt(state, self.subjects.now)
@@ -274,16 +273,14 @@ class PartitionTask(Generic[StateT]):
     # -- input --------------------------------------------------------------------------------------------------------
 
     def _check_topic(self, batch: Batch) -> None:
-        """A topic whose end lies before what was applied was made anew: its offsets mean nothing any more."""
+        """The offsets of a topic that was made anew mean nothing any more."""
         if batch.topic in self._checked:
             return
         self._checked.add(batch.topic)
-        name, end = self._short[batch.topic], self._port.end_offset(batch.tp)
+        name = self._short[batch.topic]
         applied = max((state.offsets.get(name, -1) for state in self._by_key.values()), default=-1)
-        if end is not None and applied >= end:
-            log.warning(
-                "%s[%d] ends at %d, before offset %d that was applied: it was made anew", *batch.tp, end, applied
-            )
+        if was_made_anew(batch, self._port.end_offset(batch.tp), applied, self._clock.marks.get(name)):
+            self._clock.marks.pop(name, None)
             for key, state in self._by_key.items():
                 if state.offsets.pop(name, None) is not None:
                     self._touch(key, state)
@@ -306,9 +303,11 @@ class PartitionTask(Generic[StateT]):
             return False
         batch, records, finished = found
         if self.handled == 0:
-            self._clock.go_back_to(records[0].timestamp)
+            self._clock.go_back_to(records[0])
         count = self._handle(batch.topic, records)
         self.handled += count
+        if self._clock.ahead:
+            self._metrics.records_ahead.labels(self.kind.table).inc(self._clock.take_ahead())
         self._rest = (batch, records[count:], finished) if count < len(records) else None
         if finished and self._rest is None:
             self._done.append(batch.ack)
@@ -334,7 +333,7 @@ class PartitionTask(Generic[StateT]):
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
                 counts.duplicates += 1
-                clock.reach(record.timestamp)
+                clock.reach(record)
                 continue
             parsed = parse(record.value)
             if isinstance(parsed, Rejected):
@@ -347,7 +346,7 @@ class PartitionTask(Generic[StateT]):
                 continue
             if record.timestamp != instant_ms:
                 instant_ms = record.timestamp
-                instant = clock.instant(record.timestamp)
+                instant = clock.instant(record)
                 if instant > subjects.now:
                     clock.advance(instant)
             way = parsed.merged_from
@@ -355,9 +354,8 @@ class PartitionTask(Generic[StateT]):
             arrived = min(parsed.received_at or instant, instant) if way else instant
             try:
                 state, change, told = subjects.take(subject, event, arrived, way)
-            except Exception:  # a fault of ours: it costs this event, not the partition
-                log.exception("filing a %s failed", type(event).__name__)
-                self._mail.dead_letter(record, FaultReason.INTERNAL_ERROR, "filing it failed: see the worker's log")
+            except Exception:  # noqa: BLE001 (logged there; a fault of ours costs this event, not the partition)
+                self._mail.not_filed(record, event)
                 # What it changed until then is kept.
                 state, change, told = subjects.state_of(subject), NOT_FILED, []
             by_key[key] = dirty[key] = state
@@ -369,6 +367,8 @@ class PartitionTask(Generic[StateT]):
                 if (told or state.closed) and self._has_much_to_say(state):
                     count = next(number for number, one in enumerate(records, 1) if one is record)
                     break
+        newest = records[count - 1]
+        clock.marks[name] = Mark(newest.offset, newest.timestamp)
         clock.handled()
         self._handled_at = time.monotonic()
         self._dirty_since = self._dirty_since or (self._handled_at if dirty else None)
@@ -445,10 +445,12 @@ class PartitionTask(Generic[StateT]):
         done, self._done = self._done, []
         dirty, self._dirty = self._dirty, {}
         self._dirty_since = None
-        shown = self._running_sessions(dirty)
+        shown = self._mail.running_sessions(dirty.values(), self.subjects)
         entries = self._set_aside.encode(dirty)
-        if (clock := self._clock.store()) is not None:
+        if (clock := self._clock.store(always=bool(done) and self._is_blank)) is not None:
+            # Also where no subject is known: a changelog that is empty though input was read was lost.
             entries[CLOCK_KEY] = clock
+            self._is_blank = False
         self._write_again(await self._set_aside.store(self._port, entries, dirty))
         self._set_aside.count()
         await self._send(shown)
@@ -479,11 +481,3 @@ class PartitionTask(Generic[StateT]):
                 self._clock.store_again()
             else:
                 self._touch(key, self._by_key.get(key))
-
-    def _running_sessions(self, dirty: Mapping[bytes, StateT | None]) -> list[Outgoing]:
-        messages = []
-        for state in dirty.values():
-            if isinstance(state, PatientState) and state.sessions and (told := tell_session(state, self.subjects.now)):
-                messages.append(self._mail.session(*told))
-                self.subjects.rearm(state)
-        return messages

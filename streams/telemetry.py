@@ -150,6 +150,14 @@ class Metrics:
         self.state_recovery_seconds = Gauge(
             "dialysis_state_recovery_seconds", "Duration of the last recovery", registry=registry
         )
+        # Count: records of a changelog that could not be read and went to dead-letters.
+        self.state_set_aside = Counter(
+            "dialysis_state_set_aside", "Changelog records that could not be read", ["table"], registry=registry
+        )
+        # Count: records whose timestamp lay ahead of the wall clock; they moved no clock beyond it.
+        self.records_ahead = Counter(
+            "dialysis_records_ahead", "Records with a timestamp ahead of the wall clock", ["table"], registry=registry
+        )
         # Count: what a size limit pushed out of a patient's state, by the name of the limit in `models/`.
         self.cap_drops = Counter(
             "dialysis_cap_drops", "Items pushed out of state by a size limit", ["cap"], registry=registry

@@ -135,7 +135,7 @@ async def ensure_topics(settings: Settings, *, producer_time: bool = False) -> O
             outcome.created = await _create(admin, missing, settings.replication)
             present = await _wait_until_known(admin, {topic.name for topic in wanted})
         outcome.existing = [topic.name for topic in wanted if topic.name not in outcome.created]
-        configs = await _configs(admin, outcome.existing)
+        configs = await topic_settings(admin, outcome.existing)
     for topic in wanted:
         if topic.name in configs:
             _compare(topic, present[topic.name], configs[topic.name], outcome)
@@ -201,7 +201,8 @@ async def _wait_until_known(admin: AIOKafkaAdminClient, names: set[str]) -> dict
     return present
 
 
-async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str | None]]:
+async def topic_settings(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str | None]]:
+    """The settings of topics, by name."""
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]

@@ -33,8 +33,10 @@ from streams.outgoing import Outgoing, Sender
 from streams.picture import Picture
 from streams.port import Kind
 from streams.rules.catalogue import RuleSettings, RuleSettingsError, load_settings
+from streams.start_checks import LostStateError, check_state
+from streams.stored import BadStateError
 from streams.telemetry import Metrics
-from streams.transport import App, PartitionCountError, check_partitions, create_app
+from streams.transport import App, PartitionCountError, TopicMadeAnewError, TopicWatch, check_partitions, create_app
 from streams.transport import run as run_app
 
 log = logging.getLogger(__name__)
@@ -108,25 +110,29 @@ class Worker:
             ]
             status = asyncio.create_task(self._tell_status(app), name="status")
             picture = asyncio.create_task(Picture(app, self._settings, self._desks).watch(), name="picture")
-            for task in (status, picture):
+            watch = asyncio.create_task(
+                TopicWatch(self._settings, self._wanted(), self._health.topics).watch(), name="topics"
+            )
+            for task in (status, picture, watch):
                 task.add_done_callback(self._ended)
             try:
                 await run_app(app, self._stop)
             finally:
                 status.cancel()
                 picture.cancel()
-        except PartitionCountError as error:
+                watch.cancel()
+        except (PartitionCountError, LostStateError) as error:
             print(error, file=sys.stderr)
             return WRONG_USE
-        except NewerSchemaError as error:
-            print(error, file=sys.stderr)
-            return FAILED
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the worker, logged below)
             self._error = self._error or error
         finally:
             timer.cancel()
         if self._error is not None:
-            log.error("the worker ends: %s", self._error, exc_info=self._error)
+            if isinstance(self._error, NewerSchemaError | BadStateError | TopicMadeAnewError):
+                print(self._error, file=sys.stderr)
+            else:
+                log.error("the worker ends: %s", self._error, exc_info=self._error)
             return FAILED
         log.info("the worker ended; everything handled is stored")
         return DONE
@@ -167,7 +173,7 @@ class Worker:
 
     async def _broker_is_ready(self) -> bool:
         """Wait until the broker answers and the topics are as they must be; False if told to stop meanwhile."""
-        checking = asyncio.create_task(check_partitions(self._settings, self._wanted(), self._needs()))
+        checking = asyncio.create_task(self._check())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({checking, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -176,6 +182,10 @@ class Worker:
             return False
         checking.result()
         return True
+
+    async def _check(self) -> None:
+        await check_partitions(self._settings, self._wanted(), self._needs())
+        await check_state(self._settings)
 
     def _wanted(self) -> dict[str, int | None]:
         """Every topic that the worker reads or writes, with its number of partitions where that matters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
@@ -169,9 +170,11 @@ class Recovered(dict[bytes, bytes]):
     Attributes:
         shadowed: keys whose last record is not the one that holds, because a worker that had lost the partition
             wrote after its successor. To be written again: compaction keeps the last record, not the one that holds.
+        offsets: where in the log the record of each key lies.
     """
 
     shadowed: frozenset[bytes] = frozenset()
+    offsets: Mapping[bytes, int] = MappingProxyType({})
 
 
 class Listener(Protocol):

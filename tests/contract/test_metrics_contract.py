@@ -17,6 +17,8 @@ CONTRACT = {
     "dialysis_batch_size": ("histogram", set()),
     "dialysis_checkpoint_seconds": ("histogram", set()),
     "dialysis_checkpointed_keys_total": ("counter", set()),
+    "dialysis_state_set_aside_total": ("counter", {"table"}),
+    "dialysis_records_ahead_total": ("counter", {"table"}),
     "dialysis_consumer_lag": ("gauge", {"topic", "partition"}),
     "dialysis_clock_timestamp_seconds": ("gauge", {"partition"}),
     "dialysis_state_recovery_seconds": ("gauge", set()),
@@ -55,6 +57,8 @@ def families() -> dict[str, Metric]:
     metrics.accepted_risks.labels("low_magnesium").set(1)
     metrics.records_refused.labels("reduced").inc()
     metrics.subjects_set_aside.labels("patients", "0").set(1)
+    metrics.state_set_aside.labels("patients").inc()
+    metrics.records_ahead.labels("patients").inc()
     text = generate_latest(metrics.registry).decode()
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family

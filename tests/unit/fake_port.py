@@ -151,14 +151,24 @@ class FakeKafka:
     # -- what tests do
 
     def put(
-        self, topic: str, key: bytes | None, value: Any, at: float, headers: Sequence[tuple[str, bytes]] = ()
+        self,
+        topic: str,
+        key: bytes | None,
+        value: Any,
+        at: float,
+        headers: Sequence[tuple[str, bytes]] = (),
+        *,
+        type_: int = 1,
     ) -> int:
-        """Append a record to an input topic, `at` seconds after `EPOCH`; returns its offset."""
+        """Append a record to an input topic, `at` seconds after `EPOCH`; returns its offset.
+
+        The timestamp is the broker's; with `type_` 0 it is the producer's.
+        """
         raw = value if isinstance(value, bytes | None) else msgspec.json.encode(value)
         log = self.logs[PREFIX + topic]
         stamp = int((EPOCH.timestamp() + at) * 1000)
         log.append(
-            ConsumerRecord(PREFIX + topic, self.partition, len(log), stamp, 0, key, raw, None, 0, 0, tuple(headers))
+            ConsumerRecord(PREFIX + topic, self.partition, len(log), stamp, type_, key, raw, None, 0, 0, tuple(headers))
         )
         return len(log) - 1
 

@@ -162,7 +162,8 @@ async def test_many_changed_patients_force_a_checkpoint(kafka: FakeKafka) -> Non
 async def test_a_dead_letter_is_sent_before_its_input_is_acknowledged(kafka: FakeKafka) -> None:
     kafka.put("lab-results", P1.encode(), b"\xff\x00", 1)
     await Host(kafka).settle()
-    assert [call[0] for call in kafka.calls] == ["send", "ack"]
+    assert [call[0] for call in kafka.calls] == ["send", "write", "ack"]
+    assert kafka.calls[1] == ("write", (CLOCK_KEY,)), "a group that has read something has a changelog that says so"
     (letter,) = kafka.topic("dead-letters")
     assert (letter.key, letter.value) == (P1.encode(), b"\xff\x00")
     assert dict(letter.headers)["dl_reason"] == b"invalid_json"
