@@ -7,6 +7,7 @@ Guarantees:
       left is stored. What a crash interrupts is delivered, and sent, again.
     - While transitions are stored and sent, later records are handled, until the next checkpoint, which waits for that.
     - The clock follows the records; while every topic is read to a confirmed end it follows the wall clock.
+    - No turn holds the event loop much longer than `TURN_S`, however dear the records of one subject are.
 
 Nothing else touches the subjects: one lock holds off the timer while a batch is handled.
 """
@@ -49,6 +50,10 @@ SEEN_LAG: Final = timedelta(seconds=30)
 REST_SHARE: Final = 0.25
 #: The timer of a task.
 TICK_S: Final = 0.1
+#: How long, in seconds, a task goes on handling records before others have their turn; one record may take longer.
+TURN_S: Final = 0.025
+#: The time is looked at after so many records.
+LOOK_EVERY: Final = 4
 #: How often a task looks for subjects to retire, by its clock.
 RETIRE_EVERY: Final = timedelta(days=1)
 #: Part of the largest message that the unsent transitions of one subject may take.
@@ -86,6 +91,8 @@ class PartitionTask(Generic[StateT]):
         self._rest: tuple[Batch, Sequence[Any], bool] | None = None
         # An outbox is stored with its subject, in one message.
         self._outbox_max = settings.max_message_bytes // OUTBOX_SHARE
+        self._must_speak = False
+        self._turn_ends = 0.0
         self._dirty_since: float | None = None
         self._handled_at = 0.0
         self._retired_at = BEGINNING
@@ -230,8 +237,9 @@ class PartitionTask(Generic[StateT]):
         if not busy:
             self._clock.follow(self._inbox.is_drained)
         self._start_speaking()
-        if self._rest is not None or self._mail.much_waits:
+        if self._must_speak or self._mail.much_waits:
             await self._say_everything()
+            self._must_speak = False
         if self._unseen and not self._clock.is_recovering and self.lag() < SEEN_LAG:
             self._mark_seen()
         if self._checkpoint_due():
@@ -291,10 +299,14 @@ class PartitionTask(Generic[StateT]):
         Slices are short where several topics interleave: stored and spoken is once for all of them.
         """
         goal = self.handled + self._settings.batch_max
+        self._turn_ends = time.monotonic() + TURN_S
         busy = self._take_slice()
-        while busy and self._rest is None and self.handled < goal and not self._mail.much_waits and self._take_slice():
+        while busy and not self._is_turn_over() and self.handled < goal and self._take_slice():
             pass
         return busy
+
+    def _is_turn_over(self) -> bool:
+        return self._rest is not None or self._mail.much_waits or time.monotonic() > self._turn_ends
 
     def _take_slice(self) -> bool:
         """Handle the oldest records that may be handled now; False if there are none."""
@@ -315,11 +327,12 @@ class PartitionTask(Generic[StateT]):
                 self._dirty_since = time.monotonic()
         return True
 
-    def _handle(self, topic: str, records: Sequence[Any]) -> int:
+    def _handle(self, topic: str, records: Sequence[Any]) -> int:  # noqa: C901, PLR0915 (a call costs more)
         """File records and collect the transitions. The hot path: no await, no work twice.
 
         Returns:
-            How many it handled: fewer than all when a subject has so much to say that it must be stored first.
+            How many it handled, at least one: fewer than all when a subject has so much to say that it must be stored
+            first, or when the turn has lasted long enough.
         """
         count = len(records)
         name, subject_of = self._short[topic], attrgetter(self.kind.subject)
@@ -328,7 +341,10 @@ class PartitionTask(Generic[StateT]):
         counts = self._mail.counts(topic)
         instant_ms: int | None = None
         instant = subjects.now
-        for record in records:
+        for number, record in enumerate(records):
+            if number and not number % LOOK_EVERY and time.monotonic() > self._turn_ends:
+                count = number
+                break
             key = record.key
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
@@ -365,7 +381,8 @@ class PartitionTask(Generic[StateT]):
                 self._mail.all_told(told, instant)
                 self._talking[key] = state
                 if (told or state.closed) and self._has_much_to_say(state):
-                    count = next(number for number, one in enumerate(records, 1) if one is record)
+                    self._must_speak = True
+                    count = number + 1
                     break
         newest = records[count - 1]
         clock.marks[name] = Mark(newest.offset, newest.timestamp)

@@ -34,6 +34,7 @@ EVENT_TYPES: Final = frozenset(
 _REASONS: Final = frozenset[str]((*RejectReason, *FaultReason))
 _ALERT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _CHECKPOINT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PAUSE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 
 # The `_created` series would double the counters and nothing reads them. This holds for the whole process.
@@ -202,6 +203,17 @@ class Metrics:
         # One for each table of the site's rule settings that silences a critical band, accepted in it.
         self.accepted_risks = Gauge(
             "dialysis_accepted_risks", "Rule settings that silence a critical band", ["rule"], registry=registry
+        )
+        # Time: how much later than asked for the event loop ran a timer. Nobody is served meanwhile.
+        self.event_loop_pause_seconds = Histogram(
+            "dialysis_event_loop_pause_seconds",
+            "How long the event loop was held",
+            buckets=_PAUSE_BUCKETS,
+            registry=registry,
+        )
+        # Time: the longest of those of the last minute.
+        self.event_loop_pause_worst_seconds = Gauge(
+            "dialysis_event_loop_pause_worst_seconds", "Longest hold of the last minute", registry=registry
         )
         # One, always: which version runs.
         self.build_info = Gauge("dialysis_build_info", "Version", ["version"], registry=registry)

@@ -28,7 +28,9 @@ from models.topics import (
 from streams.agents import Desk
 from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
-from streams.http_server import AddressError, HttpServer
+from streams.http_server import AddressError, HttpServer, raise_descriptor_limit
+from streams.log_limit import LogLimit, limit_logs
+from streams.loop_watch import LoopWatch
 from streams.outgoing import Outgoing, Sender
 from streams.picture import Picture
 from streams.port import Kind
@@ -56,6 +58,8 @@ def run(settings: Settings) -> int:
     )
     for chatty in ("aiokafka", "faust", "mode", "aiohttp.access"):
         logging.getLogger(chatty).setLevel("DEBUG" if settings.log_level == "debug" else "WARNING")
+    limit = limit_logs()
+    raise_descriptor_limit()
     try:
         rules = load_settings(settings.rules)
     except RuleSettingsError as error:
@@ -66,14 +70,14 @@ def run(settings: Settings) -> int:
         log.warning("risk accepted in [%s]: %s; accepted: %s", risk.name, "; ".join(risk.silenced), risk.accepted)
     # What was imported stays: without it the collector's longest pause is a tenth.
     gc.freeze()
-    return asyncio.run(Worker(settings, rules).run())
+    return asyncio.run(Worker(settings, rules, limit).run())
 
 
 class Worker:
     """One worker process."""
 
-    def __init__(self, settings: Settings, rules: RuleSettings) -> None:
-        self._settings, self._rules = settings, rules
+    def __init__(self, settings: Settings, rules: RuleSettings, limit: LogLimit | None = None) -> None:
+        self._settings, self._rules, self._limit = settings, rules, limit or LogLimit()
         self._metrics, self._health = Metrics(), Health()
         for risk in rules.risks:
             self._metrics.accepted_risks.labels(risk.name).set(1)
@@ -100,6 +104,7 @@ class Worker:
 
     async def _serve(self) -> int:
         timer = asyncio.create_task(self._timer(), name="timer")
+        pauses = asyncio.create_task(LoopWatch(self._metrics).run(), name="loop watch")
         try:
             if not await self._broker_is_ready():
                 return DONE
@@ -128,6 +133,7 @@ class Worker:
             self._error = self._error or error
         finally:
             timer.cancel()
+            pauses.cancel()
         if self._error is not None:
             if isinstance(self._error, NewerSchemaError | BadStateError | TopicMadeAnewError):
                 print(self._error, file=sys.stderr)
@@ -213,6 +219,7 @@ class Worker:
     async def _timer(self) -> None:
         while True:
             self._health.ticked()
+            self._limit.tell()
             self._metrics.last_tick_timestamp_seconds.set(time.time())
             await asyncio.sleep(TIMER_S)
 

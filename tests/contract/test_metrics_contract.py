@@ -36,6 +36,8 @@ EXTRA = {
     "dialysis_accepted_risks": ("gauge", {"rule"}),
     "dialysis_records_refused_total": ("counter", {"how"}),
     "dialysis_subjects_set_aside": ("gauge", {"table", "partition"}),
+    "dialysis_event_loop_pause_seconds": ("histogram", set()),
+    "dialysis_event_loop_pause_worst_seconds": ("gauge", set()),
 }
 
 
