@@ -12,6 +12,9 @@ from typing import Final
 
 import msgspec
 
+from models.identity import symptom_key, value_ref, version_key
+from models.records import LabResult, Symptom
+
 #: A stored state: its fields, each as the JSON that was stored.
 Fields = dict[str, msgspec.Raw]
 
@@ -45,8 +48,30 @@ def _from_1(fields: Fields) -> None:
     fields["heard_at"] = _raw(max((moment for moment in moments if moment is not None), default=NEVER))
 
 
+def _from_2(fields: Fields) -> None:
+    """Version 3 keeps every version of a result, every start and end of a session, and symptoms by their day."""
+    arrivals = msgspec.json.decode(fields.get("arrivals", _raw({})), type=dict[str, datetime])
+    labs = msgspec.json.decode(fields.get("labs", _raw({})), type=dict[str, LabResult])
+    for record in labs.values():
+        if (known := arrivals.get(f"lab_result:{record.result_id}")) is not None:
+            arrivals[value_ref(record)] = known
+    fields["labs"] = _raw({version_key(record): record for record in labs.values()})
+    symptoms = msgspec.json.decode(fields.get("symptoms", _raw({})), type=dict[str, Symptom])
+    for symptom in symptoms.values():
+        if (known := arrivals.get(f"symptom:{symptom.symptom_id}")) is not None:
+            arrivals[f"symptom:{symptom_key(symptom)}"] = known
+    fields["symptoms"] = _raw({symptom_key(symptom): symptom for symptom in symptoms.values()})
+    fields["arrivals"] = _raw(arrivals)
+    sessions = msgspec.json.decode(fields.get("sessions", _raw({})), type=dict[str, Fields])
+    for session in sessions.values():
+        for old, new in (("started", "starts"), ("ended", "ends")):
+            if old in session:
+                session[new] = _raw([session.pop(old)])
+    fields["sessions"] = _raw(sessions)
+
+
 #: What brings a state from this version to the next.
-_STEPS: Final[dict[int, Callable[[Fields], None]]] = {1: _from_1}
+_STEPS: Final[dict[int, Callable[[Fields], None]]] = {1: _from_1, 2: _from_2}
 
 
 def migrate(raw: bytes, to: int) -> bytes:

@@ -31,7 +31,7 @@ from models.records import (
 )
 
 #: Version of the stored form. An older one is migrated (models.migrations), a newer one refuses to start.
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 #: The longest window of any rule (a month of cramps, aluminium on a loop) with five days for late messages.
 #: An event older than this when it arrives raises nothing.
@@ -43,6 +43,12 @@ RETIRE_AFTER: Final = timedelta(days=400)
 
 #: How many records of a kind are kept of one patient; the oldest go first and are counted.
 MAX_LABS: Final = 200
+#: Versions of results that no longer stand; and of a single result, those that stand and those that do not.
+MAX_VERSIONS: Final = 100
+MAX_VERSIONS_OF_RESULT: Final = 10
+#: Start and end messages of one session id, and the stretches in which its blood flowed.
+MAX_SESSION_MESSAGES: Final = 20
+MAX_FLOWS: Final = 10
 MAX_SYMPTOMS: Final = 200
 MAX_SESSIONS: Final = 40
 MAX_RESPONSES: Final = 100
@@ -111,29 +117,30 @@ class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: float
 
 
+class Flow(msgspec.Struct, array_like=True, gc=False):
+    """A stretch of time in which blood flowed, from the first to the last sample that said so."""
+
+    since: datetime
+    until: datetime
+
+
 class Session(msgspec.Struct, omit_defaults=True, gc=False):
-    """A treatment, pieced together from whatever arrived of it."""
+    """Everything that arrived under one session id; `streams.rules.treatments` pieces treatments together from it.
+
+    Senders use an id again: after an end, on another day, or on another machine.
+    """
 
     session_id: str
     machine_id: str
     #: The earliest time that any message of it told of.
     first_at: datetime
-    started: SessionStarted | None = None
-    ended: SessionEnded | None = None
+    starts: list[SessionStarted] = []
+    ends: list[SessionEnded] = []
+    flows: list[Flow] = []
     systolic: Reading | None = None
     uf_rate: Reading | None = None
     #: When `sessions.active` last told of it.
     told_at: datetime | None = None
-
-    @property
-    def start(self) -> datetime:
-        """When it began: as its start message says, else the first that was heard of it."""
-        return self.started.at if self.started else self.first_at
-
-    @property
-    def over_at(self) -> datetime:
-        """When it ended, or is taken to have ended where no end is known."""
-        return self.ended.at if self.ended else self.start + LONGEST_SESSION
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):
@@ -182,7 +189,9 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     unit_id: str | None = None
     unit_id_at: datetime | None = None
     profile: PatientProfile | None = None
+    #: The versions of results that stand, and those that were replaced (see `streams.engine.results`).
     labs: dict[str, LabResult] = {}
+    versions: dict[str, LabResult] = {}
     symptoms: dict[str, Symptom] = {}
     sessions: dict[str, Session] = {}
     rhythms: dict[str, Rhythm] = {}
@@ -193,9 +202,11 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     responses: dict[str, AlertResponse] = {}
     #: Sources whose newest message came from the future, and the newest believable arrival of each source.
     problems: dict[str, Problem] = {}
-    #: When each result and symptom (`kind:id`) arrived: it could not be known before.
+    #: When each input (`kind:id`), and each value of a result, first arrived: it could not be known before.
     arrivals: dict[str, datetime] = {}
     heard: dict[str, datetime] = {}
+    #: The newest messages of each source whose clock may be behind: arrival, and by how many seconds.
+    behind: dict[str, list[Reading]] = {}
     #: What was last told to a water loop about each alert.
     signals: dict[str, UnitSignal] = {}
     signal_sequence: int = 0

@@ -87,6 +87,10 @@ class Counts:
         self.unknown += unknown_fields
         self.late += late
         self.duplicates += not change.filed
+        if change.unmatched:
+            self._metrics.unmatched_responses.inc()
+        if change.unread:
+            self._metrics.unread_results.inc()
         if change.dropped:
             self._metrics.cap_drops.labels(kind.__name__).inc(change.dropped)
 

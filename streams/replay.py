@@ -1,7 +1,7 @@
 """`replay`: the engine over a file of events, without a broker (contract, Command line).
 
-The clock of a line is its `received_at`, else the time it tells of: `at`, or a symptom's `ended_at` (nobody can
-report an end before it came). Signals to water loops are handled at once, so unit alerts appear as well.
+The clock of a line is its `received_at`, else the latest time it tells of: `at`, `reported_at` or `ended_at` (nobody
+can report what has not happened). Signals to water loops are handled at once, so unit alerts appear as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 from models.alerts import AlertRecord, Priority, Transition
 from models.parsing import Parsed, Rejected, parse_loop_event, parse_patient_event
-from models.records import LoopRecord, PatientRecord, Symptom, UnitAlertResponse, UnitSignal
+from models.records import LabResult, LoopRecord, PatientRecord, Symptom, UnitAlertResponse, UnitSignal
 from models.state import LONGEST_WINDOW, Entry
 from models.text import printable
 from models.topics import PATIENT_TOPICS, UNIT_SIGNALS
@@ -104,8 +104,11 @@ class Replay:
 
 
 def _tells_of(event: PatientRecord | LoopRecord) -> datetime:
-    if isinstance(event, Symptom) and event.ended_at is not None:
-        return max(event.at, event.ended_at)
+    """The latest time that a line tells of: nobody can report what has not happened."""
+    if isinstance(event, Symptom):
+        return max(event.at, event.ended_at or event.at)
+    if isinstance(event, LabResult):
+        return max(event.at, event.reported_at or event.at)
     return event.at
 
 

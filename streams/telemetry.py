@@ -167,6 +167,12 @@ class Metrics:
             "dialysis_records_ahead", "Records with a timestamp ahead of the wall clock", ["table"], registry=registry
         )
         # Count: what a size limit pushed out of a patient's state, by the name of the limit in `models/`.
+        self.unmatched_responses = Counter(
+            "dialysis_unmatched_responses", "Answers that fit no alert of their patient or loop", registry=registry
+        )
+        self.unread_results = Counter(
+            "dialysis_unread_results", "Results of an analyte that no rule reads", registry=registry
+        )
         self.cap_drops = Counter(
             "dialysis_cap_drops", "Items pushed out of state by a size limit", ["cap"], registry=registry
         )

@@ -12,7 +12,6 @@ from models.events import ResponseAction
 from models.records import AlertResponse, UnitAlertResponse
 from models.state import MAX_RESPONSES, MAX_TEXT, LoopState, PatientState
 from streams.engine.change import NOT_FILED, Change, identity, wins
-from streams.engine.clocks import AHEAD, SKEW
 from streams.engine.windows import prune
 
 
@@ -22,23 +21,37 @@ def file_response(
     received_at: datetime,
     horizon: datetime,
 ) -> Change:
-    """File what a person said of an alert; words on open alerts are not pushed out by others.
+    """File what a person said of an alert; the cap never drops answers to open alerts.
 
-    Nobody answers for what is yet to come: where the device's clock was ahead, it was said when it arrived.
+    An answer covers what was known when it arrived, whatever the clock of the device said, so it is kept with the time
+    of its first arrival. Alert ids are UUIDs and compared without case.
     """
-    # Alert ids are UUIDs: their case means nothing.
-    event = msgspec.structs.replace(event, alert_id=event.alert_id.lower())  # type: ignore[type-var]
+    event = msgspec.structs.replace(  # type: ignore[type-var]
+        event,
+        alert_id=event.alert_id.lower(),
+        reason=event.reason[:MAX_TEXT] if event.reason else event.reason,
+    )
     key = f"{event.alert_id}|{event.action}|{identity(event)}"
-    if event.at - received_at > AHEAD or abs(event.at - received_at) <= SKEW:
-        event = msgspec.structs.replace(event, at=received_at)  # type: ignore[type-var]
-    if event.reason and len(event.reason) > MAX_TEXT:
-        event = msgspec.structs.replace(event, reason=event.reason[:MAX_TEXT])  # type: ignore[type-var]
+    event = msgspec.structs.replace(event, at=received_at)  # type: ignore[type-var]
     window: dict[str, Any] = state.responses
-    if key in window and not wins(event, window[key]):
-        return NOT_FILED
+    known = window.get(key)
+    if known is not None:
+        as_known = msgspec.structs.replace(event, at=known.at)  # type: ignore[type-var]
+        if as_known == known:
+            if event.at >= known.at:
+                return NOT_FILED
+        elif not wins(as_known, known):
+            return NOT_FILED
     window[key] = event
     dropped = prune(window, MAX_RESPONSES, horizon, lambda response: response.at, _newest_words(state) | {key})
-    return Change(frozenset({"alert_response"}), dropped=dropped)
+    return Change(frozenset({"alert_response"}), dropped=dropped, unmatched=not _fits(state, event.alert_id))
+
+
+def _fits(state: PatientState | LoopState, name: str) -> bool:
+    """Whether an answer names an alert that the subject has or had."""
+    return name in state.alerts or any(
+        name == alert_id(alert.rule, state.id, anchor) for alert in state.alerts.values() for anchor in alert.anchors
+    )
 
 
 def _newest_words(state: PatientState | LoopState) -> set[str]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from models.alerts import Reason
-from models.events import ResultStatus
 from models.events import Symptom as SymptomModel
+from models.identity import symptom_key
 from models.records import (
     AlertResponse,
     LabResult,
@@ -37,11 +37,13 @@ from models.records import (
 from models.state import (
     LONGEST_SESSION,
     LONGEST_WINDOW,
-    MAX_LABS,
+    MAX_FLOWS,
     MAX_OTHERS,
+    MAX_SESSION_MESSAGES,
     MAX_SESSIONS,
     MAX_SYMPTOMS,
     MAX_TEXT,
+    Flow,
     PatientState,
     Reading,
     Session,
@@ -50,9 +52,13 @@ from streams.engine import merge
 from streams.engine.answers import file_response
 from streams.engine.change import NOT_FILED, UNCHANGED, Change, canonical, identity, wins
 from streams.engine.clocks import AHEAD, arrived, check_clock, source_of, tamed
+from streams.engine.results import file_result, forget_arrivals
 from streams.engine.windows import prune
 from streams.rules.base import MERGE
-from streams.rules.labs import analyte_of
+from streams.rules.bedside import rhythm_ref
+from streams.rules.treatments import GOES_ON
+
+MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 
 
 def apply(
@@ -75,14 +81,19 @@ def apply(
     horizon = now - LONGEST_WINDOW
     if isinstance(event, Telemetry):
         return _telemetry(state, event, received_at, horizon)
-    if event.at < horizon and not isinstance(event, _TIMELESS):
+    if event.at < horizon and not isinstance(event, _TIMELESS) and _latest(event) < horizon:
         return NOT_FILED
     change = _FILERS[type(event)](state, event, received_at, horizon)
     # By the clock, not by the next symptom: what the rules see must not depend on which events came.
-    prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used(state, "symptom"))
+    prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used_symptoms(state))
     _unit(state, event)
     clock = check_clock(state, source_of(event), event, received_at)
     return replace(change, facets=change.facets | clock) if clock else change
+
+
+def _latest(event: PatientRecord) -> datetime:
+    """The latest moment that an event is about: a treatment planned long ago is ahead."""
+    return max(event.at, event.planned_start) if isinstance(event, Schedule) else event.at
 
 
 def _unit(state: PatientState, event: PatientRecord) -> None:
@@ -99,6 +110,7 @@ def _unit(state: PatientState, event: PatientRecord) -> None:
 
 # -- telemetry: nearly all of the traffic, so this path is kept short ------------------------------------------------
 
+_MINUTE: Final = timedelta(minutes=1)
 _SESSION: Final = frozenset({"session"})
 _SESSION_CHANGED: Final = Change(_SESSION)
 
@@ -112,6 +124,8 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, ho
             return NOT_FILED  # a clock that went back, or a tale of long ago: no word on when the session began
         session = _session(state, sample.session_id, sample.machine_id, at, horizon)
         change = _SESSION_CHANGED
+    if sample.blood_flow_ml_min is not None and sample.blood_flow_ml_min > 0:
+        change = _flow(session, at) or change
     if sample.systolic_mmhg is not None:
         session.systolic = _newer(session.systolic, at, sample.systolic_mmhg)
     if sample.uf_rate_ml_h is not None:
@@ -120,6 +134,33 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, ho
         _unit(state, sample)
     clock = check_clock(state, sample.machine_id, sample, received_at)
     return replace(change, facets=change.facets | clock) if clock else change
+
+
+def _flow(session: Session, at: datetime) -> Change | None:
+    """Note that blood flowed; a change for the rules where a stretch begins, or moves a boundary of the treatment."""
+    flows = session.flows
+    if flows and (newest := flows[-1]).since <= at <= newest.until + GOES_ON:
+        if at <= newest.until:
+            return None
+        # Once a minute is enough for a treatment of which an end was told.
+        news = bool(session.ends) and (at - newest.until >= _MINUTE or at.minute != newest.until.minute)
+        newest.until = at
+        return _SESSION_CHANGED if news else None
+    if any(flow.since <= at <= flow.until for flow in flows):
+        return None
+    session.flows = _merged([*flows, Flow(at, at)])
+    return _SESSION_CHANGED
+
+
+def _merged(flows: list[Flow]) -> list[Flow]:
+    """Stretches of blood flow, those less than `GOES_ON` apart joined; the newest `MAX_FLOWS`."""
+    merged: list[Flow] = []
+    for flow in sorted(flows, key=lambda flow: (flow.since, flow.until)):
+        if merged and flow.since <= merged[-1].until + GOES_ON:
+            merged[-1] = Flow(merged[-1].since, max(merged[-1].until, flow.until))
+        else:
+            merged.append(flow)
+    return merged[-MAX_FLOWS:]
 
 
 def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
@@ -143,93 +184,74 @@ def _session(state: PatientState, session_id: str, machine_id: str, at: datetime
 
 def _session_started(state: PatientState, event: SessionStarted, received_at: datetime, horizon: datetime) -> Change:
     known = state.sessions.get(event.session_id)
-    event = tamed(event, known.started if known else None, received_at)
+    same = next((one for one in known.starts if _said_alike(one, event)), None) if known else None
+    event = tamed(event, same, received_at)
     moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, event.machine_id, event.at, horizon)
-    if session.started is not None and not wins(event, session.started):
+    starts = _with_message(session.starts, event)
+    if starts is None:
         return _SESSION_CHANGED if moved else NOT_FILED
-    session.started, session.machine_id = event, event.machine_id
+    session.starts = starts
+    session.machine_id = starts[-1].machine_id
     return _SESSION_CHANGED
 
 
 def _session_ended(state: PatientState, event: SessionEnded, received_at: datetime, horizon: datetime) -> Change:
     known = state.sessions.get(event.session_id)
-    event = tamed(event, known.ended if known else None, received_at)
+    same = next((one for one in known.ends if _said_alike(one, event)), None) if known else None
+    event = tamed(event, same, received_at)
     moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, "", event.at, horizon)
-    if session.ended is not None and not wins(event, session.ended):
+    ends = _with_message(session.ends, event)
+    if ends is None:
         return _SESSION_CHANGED if moved else NOT_FILED
-    session.ended = event
+    session.ends = ends
     return _SESSION_CHANGED
+
+
+def _said_alike(one: Any, other: Any) -> bool:
+    """Whether two messages differ in their time alone."""
+    return bool(msgspec.structs.replace(one, at=other.at) == other)
+
+
+def _with_message(held: list[MessageT], event: MessageT) -> list[MessageT] | None:
+    """The start or end messages of a session with another one, in order; None for a repeat.
+
+    Of two messages of one moment the greater canonical bytes win; the newest `MAX_SESSION_MESSAGES` are kept.
+    """
+    same = next((known for known in held if known.at == event.at), None)
+    if same is not None and not wins(event, same):
+        return None
+    merged = [known for known in held if known is not same]
+    merged.append(event)
+    merged.sort(key=lambda message: message.at)
+    del merged[:-MAX_SESSION_MESSAGES]
+    return merged if event in merged else None
 
 
 # -- results, symptoms and what people said ---------------------------------------------------------------------------
 
-_RANK: Final = {status: rank for rank, status in enumerate(ResultStatus)}
 _SYMPTOM_FIELDS: Final = sorted(
     set(SymptomModel.model_fields) - {"type", "received_at", "merged_from", "patient_id", "symptom_id", "status"}
 )
-_LAB: Final = frozenset({"lab_result"})
 _SYMPTOM: Final = frozenset({"symptom"})
-_REASONS: Final = {
-    ResultStatus.CANCELLED: Reason.RESULT_CANCELLED,
-    ResultStatus.ENTERED_IN_ERROR: Reason.ENTERED_IN_ERROR,
-}
 
 
 def _lab_result(state: PatientState, event: LabResult, received_at: datetime, horizon: datetime) -> Change:
-    """The later report of a result stands; at equal times the more final status, then the greater bytes."""
-    key, ref = event.result_id, f"lab_result:{event.result_id}"
-    known = state.labs.get(key)
-    event = tamed(event, known, received_at)
-    if known is None:
-        state.labs[key] = event
-        arrived(state, ref, received_at, anew=True)
-        kept = _used(state, "lab_result") | _newest_results(state) | {key}
-        dropped = prune(state.labs, MAX_LABS, horizon, lambda r: r.at, kept)
-        _forget_arrivals(state)
-        return Change(_LAB, dropped=dropped)
-    if event == known:
-        return Change(_LAB, filed=False) if arrived(state, ref, received_at, anew=False) else NOT_FILED
-    if _precedence(event) <= _precedence(known):
-        return NOT_FILED
-    state.labs[key] = event
-    arrived(state, ref, received_at, anew=True)
-    return Change(_LAB, ref, _REASONS.get(event.status, Reason.RESULT_CORRECTED))
-
-
-def _forget_arrivals(state: PatientState) -> None:
-    """Arrivals of inputs that have left their window go once they are many."""
-    if len(state.arrivals) > 2 * (len(state.labs) + len(state.symptoms)):
-        held = {f"lab_result:{name}" for name in state.labs} | {f"symptom:{name}" for name in state.symptoms}
-        state.arrivals = {ref: at for ref, at in state.arrivals.items() if ref in held}
-
-
-def _precedence(result: LabResult) -> tuple[datetime, int, bytes]:
-    return result.reported_at or result.at, _RANK[result.status], canonical(result)
-
-
-def _newest_results(state: PatientState) -> set[str]:
-    """The newest results of each analyte: they speak for the patient however old they get."""
-    newest: dict[object, list[LabResult]] = {}
-    for record in state.labs.values():
-        if (analyte := analyte_of(record)) is not None:
-            newest.setdefault(analyte, []).append(record)
-    kept = (sorted(group, key=lambda r: (r.at, r.result_id))[-3:] for group in newest.values())
-    return {record.result_id for group in kept for record in group}
+    return file_result(state, event, received_at, horizon, _used(state, "lab_result"))
 
 
 def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon: datetime) -> Change:
     """Messages of one symptom merge: an end and an `entered_in_error` are never lost to an older message."""
-    key, ref = event.symptom_id, f"symptom:{event.symptom_id}"
+    event = tamed(event, None, received_at)
+    key, ref = symptom_key(event), f"symptom:{event.symptom_id}"
     known = state.symptoms.get(key)
-    event = tamed(event, known, received_at)
-    sooner = arrived(state, ref, received_at, anew=known is None)
+    arrived(state, ref, received_at, anew=False)
+    sooner = arrived(state, f"symptom:{key}", received_at, anew=False)
     if known is None:
         state.symptoms[key] = event
-        kept = _used(state, "symptom") | {key}
-        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, kept)
-        _forget_arrivals(state)
+        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used_symptoms(state) | {key})
+        forget_arrivals(state)
         return Change(_SYMPTOM, dropped=dropped)
     merged = _merge(known, event)
     if merged == known:
@@ -238,6 +260,12 @@ def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon
     if merged.status == known.status:
         return Change(_SYMPTOM)
     return Change(_SYMPTOM, ref, Reason.ENTERED_IN_ERROR)
+
+
+def _used_symptoms(state: PatientState) -> set[str]:
+    """Keys of the symptoms that an open alert rests on."""
+    used = _used(state, "symptom")
+    return {key for key, symptom in state.symptoms.items() if symptom.symptom_id in used} if used else used
 
 
 def _merge(one: Symptom, other: Symptom) -> Symptom:
@@ -274,6 +302,46 @@ def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, da
     return filer
 
 
+def _rhythm(state: PatientState, event: Rhythm, received_at: datetime, horizon: datetime) -> Change:
+    """File a finding on the electrocardiogram, and when it arrived: a late one calls again."""
+    change = _file_rhythm(state, event, received_at, horizon)
+    event = tamed(event, None, received_at)
+    sooner = arrived(state, rhythm_ref(event), received_at, anew=False)
+    return Change(frozenset({"rhythm"}), filed=False) if sooner and not change.filed else change
+
+
+_file_rhythm: Final = _window("rhythms", "kind")
+_ENDS_ORDER: Final = frozenset({"stopped", "cancelled"})
+
+
+def _medication(state: PatientState, event: Medication, received_at: datetime, horizon: datetime) -> Change:
+    """File a step of an order. An order stands until it is stopped, however old it is and whenever it was told of."""
+    key = f"{event.order_id}|{event.action}|{identity(event)}"
+    event = tamed(event, state.medications.get(key), received_at)
+    if key in state.medications and not wins(event, state.medications[key]):
+        return NOT_FILED
+    state.medications[key] = event
+    dropped = prune(state.medications, MAX_OTHERS, horizon, lambda step: step.at, _standing_orders(state))
+    if key not in state.medications:
+        return NOT_FILED
+    return Change(frozenset({"medication"}), dropped=dropped)
+
+
+def _standing_orders(state: PatientState) -> set[str]:
+    """Keys of the newest order or change, and of the newest step of all, of each order that nobody stopped."""
+    orders: dict[str, list[tuple[datetime, str]]] = {}
+    for key, step in state.medications.items():
+        orders.setdefault(step.order_id, []).append((step.at, key))
+    kept: set[str] = set()
+    for steps in orders.values():
+        steps.sort()
+        if state.medications[steps[-1][1]].action in _ENDS_ORDER:
+            continue
+        told = [key for _, key in steps if state.medications[key].action in ("ordered", "changed")]
+        kept |= {steps[-1][1], *told[-1:]}
+    return kept
+
+
 def _machine_alarm(state: PatientState, event: MachineAlarm, received_at: datetime, horizon: datetime) -> Change:
     if event.text and len(event.text) > MAX_TEXT:
         event = msgspec.structs.replace(event, text=event.text[:MAX_TEXT])  # type: ignore[type-var]
@@ -296,7 +364,7 @@ def _used(state: PatientState, kind: str) -> set[str]:
 
 
 #: What counts however long ago it happened.
-_TIMELESS: Final = (PatientProfile, *merge.STATEMENTS)
+_TIMELESS: Final = (PatientProfile, Medication, *merge.STATEMENTS)
 
 _FILERS: Final[dict[type, Callable[[PatientState, Any, datetime, datetime], Change]]] = {
     LabResult: _lab_result,
@@ -307,9 +375,9 @@ _FILERS: Final[dict[type, Callable[[PatientState, Any, datetime, datetime], Chan
     PatientMerged: merge.file_merge,
     RecordGivenUp: merge.file_given_up,
     RecordMoved: merge.file_moved,
-    Rhythm: _window("rhythms", "kind"),
+    Rhythm: _rhythm,
     Weight: _window("weights", "moment"),
-    Medication: _window("medications", "order_id", "action"),
+    Medication: _medication,
     Schedule: _window("schedules", "session_id"),
     MachineAlarm: _machine_alarm,
     AlertResponse: file_response,

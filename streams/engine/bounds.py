@@ -24,8 +24,11 @@ from models.bounds import (
     MAX_OVER_BYTES,
     Drops,
 )
+from models.identity import value_ref
+from models.records import LabResult, Symptom
 from models.state import AlertState, PatientState, Session, SubjectState
 from streams.engine.change import Change
+from streams.engine.results import sweep_arrivals
 from streams.rules.base import DROPPED, Finding
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -37,6 +40,7 @@ _AROUND: Final = 512
 
 #: Windows, the least needed first. Within one the oldest go first, but the newest word on something after the rest.
 _ORDER: Final = (
+    "versions",
     "machine_alarms",
     "schedules",
     "weights",
@@ -49,7 +53,7 @@ _ORDER: Final = (
     "signals",
 )
 #: Held with the windows, and bounded in number; not dropped here.
-_BESIDE: Final = ("arrivals", "heard", "problems", "profile", "merges", "contradictions")
+_BESIDE: Final = ("arrivals", "heard", "behind", "problems", "profile", "merges", "contradictions")
 _FACETS: Final = {
     "machine_alarms": "machine_alarm",
     "schedules": "schedule",
@@ -59,6 +63,7 @@ _FACETS: Final = {
     "symptoms": "symptom",
     "sessions": "session",
     "labs": "lab_result",
+    "versions": "lab_result",
     "medications": "medication",
     "signals": "unit_signal",
 }
@@ -127,6 +132,8 @@ def trim(state: SubjectState, limit: int, now: datetime) -> list[str]:
         surplus -= one.size + _forget(state, one)
         dropped.append(one.window)
     if dropped:
+        if isinstance(state, PatientState):
+            sweep_arrivals(state)
         note(state, Counter(dropped), now)
     return dropped
 
@@ -213,16 +220,21 @@ _ABOUT: Final[dict[str, Callable[[Any], object]]] = {
     "labs": lambda item: item.analyte or item.loinc,
     "medications": lambda item: item.order_id,
     "weights": lambda item: item.moment,
-    "sessions": lambda item: item.ended is None,
+    "sessions": lambda item: not item.ends,
 }
 
 
 def _forget(state: SubjectState, one: _Candidate) -> int:
     """Drop a candidate and the note of its arrival; returns the bytes of that note."""
-    getattr(state, one.window).pop(one.key)
-    if not isinstance(state, PatientState) or one.window not in ("labs", "symptoms"):
+    item = getattr(state, one.window).pop(one.key)
+    if not isinstance(state, PatientState):
         return 0
-    ref = f"{_FACETS[one.window]}:{one.key}"
+    if isinstance(item, LabResult):
+        ref = value_ref(item)
+    elif isinstance(item, Symptom):
+        ref = f"symptom:{one.key}"
+    else:
+        return 0
     return 0 if state.arrivals.pop(ref, None) is None else len(_encode(ref)) + 30
 
 

@@ -23,6 +23,8 @@ class Change:
         corrected: `kind:id` of an input that this event changed after the fact, and the reason to give.
         dropped: records that a cap pushed out.
         filed: False for a repeat, or for an event older than the longest window.
+        unmatched: an answer that fits no alert that the subject has.
+        unread: a result of an analyte that no rule reads; it is not kept.
     """
 
     facets: frozenset[str] = frozenset()
@@ -30,6 +32,8 @@ class Change:
     reason: Reason | None = None
     dropped: int = 0
     filed: bool = True
+    unmatched: bool = False
+    unread: bool = False
 
 
 UNCHANGED: Final = Change()
@@ -42,5 +46,8 @@ def wins(event: object, known: object) -> bool:
 
 
 def identity(event: PatientRecord | UnitAlertResponse) -> str:
-    """The id of an event that has none of its own: the one given, else when it happened."""
-    return event.event_id or event.at.isoformat()
+    """The id of an event that has none of its own: the one given with its day (UTC), else when it happened.
+
+    Senders count from 1 again on another day.
+    """
+    return f"{event.event_id}|{event.at.date().isoformat()}" if event.event_id else event.at.isoformat()

@@ -12,17 +12,15 @@ import msgspec
 
 from models.events import Event
 from models.records import LabResult, PatientRecord, Symptom
-from models.state import LONGEST_WINDOW, MAX_SOURCES, PatientState, Problem
+from models.state import LONGEST_WINDOW, MAX_SOURCES, PatientState, Problem, Reading
 from streams.engine.windows import prune
 from streams.rules.base import CLOCK
+from streams.rules.clocks import BEHIND_STEADY, BEHIND_STEP, is_behind
 
 #: How far `at` may lie ahead of the record's timestamp before the sender's clock is called wrong.
 AHEAD: Final = timedelta(minutes=5)
 #: A clock that was wrong is right again when it is at most this far ahead.
 BELIEVABLE: Final = timedelta(minutes=1)
-#: What a device says within this time of its arrival was said when it arrived: clocks differ by so much.
-SKEW: Final = timedelta(seconds=5)
-
 EventT = TypeVar("EventT", bound=Event)
 _CLOCK: Final = frozenset({CLOCK})
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -35,6 +33,8 @@ def check_clock(state: PatientState, source: str, event: PatientRecord, received
     """
     heard = state.heard.get(source)
     ahead = tells_of(event) - received_at
+    if ahead < _BEHIND and not (isinstance(event, LabResult) and event.reported_at is None):
+        return _check_behind(state, source, ahead, received_at)
     if BELIEVABLE < ahead <= AHEAD:
         return _NOTHING
     if ahead <= AHEAD:
@@ -42,11 +42,13 @@ def check_clock(state: PatientState, source: str, event: PatientRecord, received
             state.heard[source] = received_at
             if heard is None:
                 prune(state.heard, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda moment: moment, frozenset())
+        lags = state.behind.get(source, ()) if state.behind else ()
+        changed = is_behind(lags, heard) and not is_behind(lags, state.heard[source])
         known = state.problems.get(source) if state.problems else None
-        if known is None or known.received_at > received_at:
-            return _NOTHING
-        del state.problems[source]
-        return _CLOCK
+        if known is not None and known.received_at <= received_at:
+            del state.problems[source]
+            changed = True
+        return _CLOCK if changed else _NOTHING
     known = state.problems.get(source)
     told = (received_at, tells_of(event))
     if (heard is not None and heard >= received_at) or (known and (known.received_at, known.at) >= told):
@@ -60,6 +62,24 @@ def check_clock(state: PatientState, source: str, event: PatientRecord, received
     )
     prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset())
     return _NOTHING if known else _CLOCK
+
+
+#: A message that is later than this may come from a clock that is behind. A result that does not say when it was
+#: reported tells nothing of that: it is told of long after the collection.
+_BEHIND: Final = BEHIND_STEADY - BEHIND_STEP
+
+
+def _check_behind(state: PatientState, source: str, ahead: timedelta, received_at: datetime) -> frozenset[str]:
+    """Keep the lags of a source's newest two late messages."""
+    known, heard = state.behind.get(source, []), state.heard.get(source)
+    before = is_behind(known, heard)
+    lag = Reading(received_at, -ahead.total_seconds())
+    if lag in known:
+        return _NOTHING
+    newest = sorted((*known, lag), key=lambda reading: (reading.at, reading.value))[-2:]
+    state.behind[source] = newest
+    prune(state.behind, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda lags: lags[-1].at, {source})
+    return _CLOCK if is_behind(newest, heard) != before else _NOTHING
 
 
 def tells_of(event: PatientRecord) -> datetime:

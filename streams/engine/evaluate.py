@@ -208,7 +208,5 @@ def _is_anchored(state: PatientState | LoopState, alert: AlertState) -> bool:
     """Whether an input that may open the alert again is still held."""
     if isinstance(state, LoopState):
         return any(anchor.removeprefix("alert:") in state.signals for anchor in alert.anchors)
-    return any(
-        anchor.removeprefix("lab_result:") in state.labs or anchor.removeprefix("symptom:") in state.symptoms
-        for anchor in anchors_of(alert)
-    )
+    # `arrivals` holds the ids of the inputs that are held, among others.
+    return any(anchor in state.arrivals for anchor in anchors_of(alert))

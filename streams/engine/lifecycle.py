@@ -145,7 +145,7 @@ def _raise(state: State, rule: str, finding: Finding, now: datetime) -> Step | N
     settled = settled_at(state, rule, finding.key, _names(state, rule, finding.key, finding.anchors))
     if settled is not None and settled >= finding.known_at:
         return None
-    ids = [alert_id(rule, state.id, anchor) for anchor in finding.anchors]
+    ids = _free_ids(state, rule, finding)
     alert = next((state.alerts[name] for name in ids if name in state.alerts), None)
     if alert is None:
         alert = state.alerts[ids[0]] = AlertState(
@@ -169,6 +169,17 @@ def _raise(state: State, rule: str, finding: Finding, now: datetime) -> Step | N
     _call_again(alert)
     alert.status = Status.ACTIVE
     return _step(alert, Transition.RAISED, finding.reason, now, finding)
+
+
+def _free_ids(state: State, rule: str, finding: Finding) -> list[str]:
+    """The ids that the anchors give, without those of alerts that are open about another condition of the rule.
+
+    Senders use ids again: the second symptom "1" of a day is another condition than the first.
+    """
+    ids = [alert_id(rule, state.id, anchor) for anchor in finding.anchors]
+    taken = {name for name in ids if (alert := state.alerts.get(name)) and alert.over_at is None}
+    free = [name for name in ids if name not in taken]
+    return free or [alert_id(rule, state.id, f"{finding.anchors[0]}@{finding.key}")]
 
 
 def _follow(state: State, alert: AlertState, finding: Finding, now: datetime, cause: Cause) -> list[Step]:
@@ -273,8 +284,8 @@ _ANSWERS: Final = {
 def _answer(state: State, alert: AlertState, status: Status, now: datetime) -> Step:
     transition, reason = _ANSWERS[status]
     if status is Status.ACTIVE:
-        answers = _responses(state, alert)
-        if answers and answers[-1].action is ResponseAction.UNACKNOWLEDGE:
+        said = _responses(state, alert)
+        if said and said[-1].action is ResponseAction.UNACKNOWLEDGE:
             transition, reason = Transition.UPDATED, Reason.UNACKNOWLEDGED_BY_PERSON
         elif alert.status is not Status.SNOOZED:
             transition, reason = Transition.UPDATED, Reason.EVIDENCE_CHANGED

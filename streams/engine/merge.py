@@ -27,18 +27,20 @@ from models.records import (
     PatientRecord,
     RecordGivenUp,
     RecordMoved,
+    Rhythm,
     SessionEnded,
     SessionStarted,
     Symptom,
     Telemetry,
 )
-from models.state import MAX_OTHERS, Entry, PatientState, Session
+from models.state import MAX_OTHERS, Entry, Flow, PatientState, Session
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, SESSIONS_ACTIVE
 from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.clocks import tamed
 from streams.engine.windows import prune
 from streams.rules import bedside, labs
 from streams.rules.base import MERGE
+from streams.rules.treatments import GOES_ON
 
 #: How many bytes of events a record puts into its outbox at a time; the outbox is stored with the record.
 MOST_AT_ONCE: Final = 64 * 1024
@@ -54,7 +56,19 @@ _TOPICS: Final[dict[type, str]] = {
     SessionEnded: MACHINE_EVENTS,
     MachineAlarm: MACHINE_EVENTS,
 }
-_WINDOWS: Final = ("labs", "symptoms", "sessions", "rhythms", "weights", "medications", "schedules", "machine_alarms")
+_WINDOWS: Final = (
+    "labs",
+    "versions",
+    "symptoms",
+    "sessions",
+    "rhythms",
+    "weights",
+    "medications",
+    "schedules",
+    "machine_alarms",
+)
+#: Of a past blood flow only that it was above 0 is kept (mL/min).
+_FLOWED: Final = 1.0
 _encode: Final = msgspec.json.Encoder().encode
 #: Statements about a record as such: they stay where they are.
 STATEMENTS: Final = (PatientMerged, RecordGivenUp)
@@ -164,7 +178,7 @@ def _take_one(state: PatientState) -> list[tuple[Any, datetime]] | None:
             if isinstance(item, Session):
                 return list(_of_session(state, item))
             return [(item, _arrival(state, item))]
-    state.arrivals, state.responses, state.problems, state.heard = {}, {}, {}, {}
+    state.arrivals, state.responses, state.problems, state.heard, state.behind = {}, {}, {}, {}, {}
     return None
 
 
@@ -172,6 +186,8 @@ def _arrival(state: PatientState, event: Any) -> datetime:
     """When an event arrived; of those whose arrival is not kept, when it happened."""
     if isinstance(event, LabResult):
         return labs.known_at(state, event)
+    if isinstance(event, Rhythm):
+        return bedside.rhythm_known_at(state, event)
     return bedside.known_at(state, event) if isinstance(event, Symptom) else event.at
 
 
@@ -179,19 +195,30 @@ def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, da
     """The messages that a session was pieced together from, as far as it still tells; its picture ends here."""
     if session.told_at is not None:
         state.outbox.append(Entry(topic=SESSIONS_ACTIVE, key=session.session_id))
-    for event in (session.started, session.ended):
-        if event is not None:
-            yield event, event.at
+    for event in (*session.starts, *session.ends):
+        yield event, event.at
     told: dict[datetime, dict[str, float]] = {}
     # A session that is known by its start or end alone never named a machine otherwise.
-    if not any(event and event.at == session.first_at for event in (session.started, session.ended)):
+    if not any(event.at == session.first_at for event in (*session.starts, *session.ends)):
         told[session.first_at] = {}
+    for flow in session.flows:
+        for at in _moments(flow):
+            told[at] = {"blood_flow_ml_min": _FLOWED}
     for name, reading in (("systolic_mmhg", session.systolic), ("uf_rate_ml_h", session.uf_rate)):
         if reading is not None:
             told.setdefault(reading.at, {})[name] = reading.value
     names = {"patient_id": state.id, "session_id": session.session_id}
     for at, values in told.items():
         yield Telemetry(at=at, machine_id=session.machine_id or "unknown", **names, **values), at  # type: ignore[arg-type]
+
+
+def _moments(flow: Flow) -> Iterator[datetime]:
+    """Moments of a stretch of blood flow so close to each other that they are one stretch again."""
+    at = flow.since
+    while at < flow.until:
+        yield at
+        at += GOES_ON
+    yield flow.until
 
 
 # -- closed records ---------------------------------------------------------------------------------------------------
@@ -204,6 +231,11 @@ def closed(state: PatientState) -> Reason | None:
     profile = state.profile
     if profile is None or profile.status == "active":
         return None
-    if any(session.start > profile.at for session in state.sessions.values()):
+    if any(_begun_at(session) > profile.at for session in state.sessions.values()):
         return None
     return Reason.PATIENT_LEFT
+
+
+def _begun_at(session: Session) -> datetime:
+    """When a session last began, as its start messages say, else the first that was heard of it."""
+    return session.starts[-1].at if session.starts else session.first_at

@@ -14,6 +14,7 @@ from models.topics import ALERTS_ACTIVE, ALERTS_UNIT
 from streams.engine.lifecycle import Step
 from streams.rules import bedside
 from streams.rules.base import Rule
+from streams.rules.treatments import treatment_at, treatments
 
 _encode = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(AlertRecord)
@@ -96,7 +97,9 @@ def _place(state: PatientState | LoopState, step: Step, session_id: str | None) 
     """The session of the condition, else the one that runs now; null where unknown."""
     if isinstance(state, LoopState):
         return Place(None, None, None, None, state.id)
-    session = state.sessions.get(session_id) if session_id else bedside.session_at(state, step.alert.at)
+    found = treatments(state)
+    of_condition = [one for one in found if one.session_id == session_id]
+    session = of_condition[-1] if of_condition else None if session_id else treatment_at(found, step.alert.at)
     chair = session.started.chair if session and session.started else None
     return Place(
         patient_id=state.id,

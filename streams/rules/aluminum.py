@@ -115,11 +115,8 @@ def _overdue(found: Suspicion, priority: Priority, due: datetime, what: str) -> 
 def _symptom_evidence(found: Suspicion) -> tuple[EvidenceRecord, ...]:
     symptoms = (bedside.symptom_evidence(symptom) for symptom in (*found.symptoms, *found.seizures))
     sessions = (
-        EvidenceRecord(
-            kind="session_ended", id=s.session_id, name="session_ended", value=None, unit=None, at=s.ended.at
-        )
+        EvidenceRecord(kind="session_ended", id=s.session_id, name="session_ended", value=None, unit=None, at=s.over_at)
         for s in found.sessions
-        if s.ended
     )
     return (*symptoms, *sessions)
 

@@ -109,7 +109,7 @@ def _latched(view: PatientView, levels: list[labs.Result], limits: AluminumLevel
     acute += _with_picture(view, [level for level in levels if level not in acute], limits)
     if not acute:
         return []
-    acute.sort(key=lambda level: (level.at, level.known_at, level.record.result_id))
+    acute.sort(key=lambda level: labs.order_of(view.state, level.record))
     settled = settled_at(view.state, NAME, "level", labs.every_ref(view.state))
     return [level for level in acute if settled is None or level.known_at > settled]
 

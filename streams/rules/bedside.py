@@ -8,8 +8,10 @@ from typing import Final
 
 from models.alerts import EvidenceRecord
 from models.events import SymptomKind
+from models.identity import symptom_key
 from models.records import Rhythm, Symptom
-from models.state import PatientState, Session
+from models.state import PatientState
+from streams.rules.treatments import treatments
 
 K = SymptomKind
 #: Signs of nerve and muscle irritability that make a low magnesium urgent (contract, ruling on R01).
@@ -29,8 +31,23 @@ def symptom_ref(symptom: Symptom) -> str:
 
 
 def known_at(state: PatientState, symptom: Symptom) -> datetime:
-    """When a symptom could be known: when it was first told of."""
-    return state.arrivals.get(symptom_ref(symptom), symptom.at)
+    """When a symptom could be known: when it first arrived."""
+    return state.arrivals.get(f"symptom:{symptom_key(symptom)}", symptom.at)
+
+
+def end_of(symptom: Symptom) -> datetime | None:
+    """When a symptom ended; an end before its onset is disbelieved."""
+    return symptom.ended_at if symptom.ended_at is not None and symptom.ended_at >= symptom.at else None
+
+
+def rhythm_known_at(state: PatientState, rhythm: Rhythm) -> datetime:
+    """When a finding on the electrocardiogram could be known: when it first arrived."""
+    return state.arrivals.get(rhythm_ref(rhythm), rhythm.at)
+
+
+def rhythm_ref(rhythm: Rhythm) -> str:
+    """The name of a finding on the electrocardiogram among the arrivals."""
+    return f"rhythm:{rhythm.kind}|{rhythm.event_id or ''}|{rhythm.at.isoformat()}|{rhythm.qtc_ms}"
 
 
 def every_symptom(state: PatientState, _key: str = "") -> list[str]:
@@ -59,33 +76,9 @@ def rhythm_evidence(rhythm: Rhythm) -> EvidenceRecord:
     return EvidenceRecord(kind="rhythm", id=ref, name=rhythm.kind, value=rhythm.qtc_ms, unit="ms", at=rhythm.at)
 
 
-def in_order(state: PatientState) -> list[Session]:
-    """The patient's sessions by their start."""
-    return sorted(state.sessions.values(), key=lambda session: (session.start, session.session_id))
-
-
-def session_at(state: PatientState, moment: datetime) -> Session | None:
-    """The session that ran at a moment; of several (two machines) the one that started last.
-
-    Without an end message a session lasts until the next one starts, at most `LONGEST_SESSION`.
-    """
-    started = [session for session in in_order(state) if session.start <= moment]
-    for session in reversed(started):
-        if session.ended is None and session is not started[-1]:
-            continue
-        if moment <= session.over_at:
-            return session
-    return None
-
-
-def latest_session(state: PatientState) -> Session | None:
-    """The session that started last."""
-    return max(state.sessions.values(), key=lambda s: (s.start, s.session_id), default=None)
-
-
 def water_loop(state: PatientState) -> str | None:
     """The water loop the patient was last dialysed on."""
-    for session in reversed(in_order(state)):
-        if session.started and session.started.water_loop_id:
-            return session.started.water_loop_id
+    for treatment in reversed(treatments(state)):
+        if treatment.started and treatment.started.water_loop_id:
+            return treatment.started.water_loop_id
     return None

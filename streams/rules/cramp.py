@@ -12,10 +12,11 @@ from models.alerts import Priority, Reason, Status
 from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.events import SymptomKind
 from models.records import Symptom
-from models.state import PatientState, Session
+from models.state import PatientState
 from streams.rules import bedside, labs
 from streams.rules.base import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.bounds import Minutes
+from streams.rules.treatments import Treatment, treatment_at, treatments
 
 CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
 
@@ -51,64 +52,79 @@ def find(view: PatientView) -> Iterator[Outcome]:
     limits = view.settings.limits(CrampLimits)
     silence = timedelta(minutes=limits.silence_minutes)
     groups: dict[str, list[Symptom]] = {}
-    sessions: dict[str, Session] = {}
-    for cramp in bedside.present(view.state, CRAMPS):
-        session = bedside.session_at(view.state, cramp.at)
+    sessions: dict[str, Treatment] = {}
+    cramps = bedside.present(view.state, CRAMPS)
+    found = treatments(view.state) if cramps else []
+    for cramp in cramps:
+        session = treatment_at(found, cramp.at)
         if session is None or cramp.at > view.now:
             if session is not None:
                 view.look_at(cramp.at)
             continue
-        sessions[session.session_id] = session
-        group = groups.get(session.session_id)
-        if group and cramp.at <= _over_at(group, silence):
+        sessions[session.key] = session
+        group = groups.get(session.key)
+        if group and cramp.at <= _over_at(view.state, group, silence):
             group.append(cramp)
         else:
-            groups[session.session_id] = [cramp]
+            groups[session.key] = [cramp]
     for key, group in groups.items():
-        over = _over_at(group, silence)
+        over = _over_at(view.state, group, silence)
         view.look_at(over)
         if view.now < over:
             yield _finding(view, limits, group, sessions[key])
-        elif any(cramp.ended_at is None for cramp in group):
+        elif any(bedside.end_of(cramp) is None for cramp in group):
             yield Ending(key, Status.EXPIRED, Reason.UNCONFIRMED_END)
 
 
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
     """Symptoms that belong to no other session: before a correction they may have been a cramp of this one."""
+    found = treatments(state)
     for symptom in state.symptoms.values():
-        session = bedside.session_at(state, symptom.at)
-        if session is None or session.session_id == key:
+        session = treatment_at(found, symptom.at)
+        if session is None or session.key == key:
             yield bedside.symptom_ref(symptom)
 
 
-def _over_at(group: list[Symptom], silence: timedelta) -> datetime:
-    """When a group of overlapping cramps is over: all ended, or `silence` after the last word of one."""
-    words = [moment for cramp in group for moment in (cramp.at, cramp.ended_at) if moment]
-    if all(cramp.ended_at for cramp in group):
+def _over_at(state: PatientState, group: list[Symptom], silence: timedelta) -> datetime:
+    """When a group of overlapping cramps is over: all ended, or `silence` after the last word of one.
+
+    A cramp that was charted late, and of which no end is known, may go on: the silence counts from its arrival.
+    """
+    words = [moment for cramp in group for moment in (cramp.at, bedside.end_of(cramp)) if moment]
+    open_ones = [cramp for cramp in group if bedside.end_of(cramp) is None]
+    if not open_ones:
         return max(words)
-    return max(words) + silence
+    return max(*words, *(bedside.known_at(state, cramp) for cramp in open_ones)) + silence
 
 
-def _finding(view: PatientView, limits: CrampLimits, group: list[Symptom], session: Session) -> Finding:
-    running = [cramp for cramp in group if cramp.ended_at is None or cramp.ended_at > view.now]
+def _charted_late(state: PatientState, group: list[Symptom], silence: timedelta) -> str:
+    """Words for a cramp that was told of when it might long have been over."""
+    delays = [bedside.known_at(state, cramp) - cramp.at for cramp in group if bedside.end_of(cramp) is None]
+    late = min(delays, default=timedelta(0))
+    return f", charted {late.total_seconds() / 60:.0f} min late" if late >= silence else ""
+
+
+def _finding(view: PatientView, limits: CrampLimits, group: list[Symptom], session: Treatment) -> Finding:
+    running = [cramp for cramp in group if (end := bedside.end_of(cramp)) is None or end > view.now]
+    late = _charted_late(view.state, group, timedelta(minutes=limits.silence_minutes))
     kinds = ", ".join(dict.fromkeys(str(cramp.kind) for cramp in running or group))
     score = max((cramp.score for cramp in group if cramp.score is not None), default=None)
     known = [bedside.known_at(view.state, cramp) for cramp in group]
     return Finding(
-        key=session.session_id,
+        key=session.key,
         anchors=tuple(bedside.symptom_ref(cramp) for cramp in group),
         priority=Priority.MEDIUM,
         onset_at=group[0].at,
         known_at=max(known),
         level_known_at=min(known),
-        summary=f"Muscle {kinds} during dialysis" + ("" if score is None else f", score {score} of 10"),
+        summary=f"Muscle {kinds} during dialysis" + ("" if score is None else f", score {score} of 10") + late,
         guidance=tuple_of(_ACUTE, _CHECK if _needs_check(view, limits, session) else None),
         evidence=tuple(bedside.symptom_evidence(cramp) for cramp in group),
         session_id=session.session_id,
     )
 
 
-def _needs_check(view: PatientView, limits: CrampLimits, session: Session) -> bool:
+def _needs_check(view: PatientView, limits: CrampLimits, session: Treatment) -> bool:
     started = session.started
     if started and started.pre_systolic_mmhg is not None and started.pre_systolic_mmhg >= limits.pre_systolic_mmhg:
         return True

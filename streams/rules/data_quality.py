@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from models.alerts import EvidenceRecord, Priority
 from models.analytes import Analyte
+from models.identity import analyte_of, symptom_key
 from models.records import LabResult
 from models.state import LONGEST_WINDOW, PatientState
-from streams.rules import aluminum_level, labs, magnesium
+from streams.rules import aluminum_level, bedside, labs, magnesium
 from streams.rules.base import (
     CLOCK,
     DROPPED,
@@ -27,9 +28,14 @@ from streams.rules.base import (
     View,
     guidance,
 )
+from streams.rules.clocks import is_behind
 from streams.rules.drops import dropped
+from streams.rules.treatments import GOES_ON, may_contradict, treatments
 
 log = logging.getLogger(__name__)
+
+#: How long a contradiction in a symptom's times is shown.
+_SAID_FOR: Final = timedelta(hours=24)
 
 _HIGH_FLAGS: Final = frozenset({"HH", ">"})
 _LOW_FLAGS: Final = frozenset({"LL", "<"})
@@ -50,7 +56,9 @@ def find(view: PatientView) -> Iterator[Outcome]:
     Only the newest result of an analyte counts: a usable one after it closes the alert.
     """
     yield from _results(view)
+    yield from _contradictory(view)
     yield from _clocks(view)
+    yield from _behind(view)
     yield from _rules(view)
     yield from _risks(view)
     yield from dropped(view)
@@ -64,20 +72,20 @@ def _results(view: PatientView) -> Iterator[Finding]:
             continue
         name = _name(record)
         # Of the codes that nobody knows the first stays: a feed full of them is one condition, not many.
-        newer = name not in newest or (_order(view, record) > _order(view, newest[name])) != (name == _UNKNOWN)
-        if newer:
+        known = newest.get(name)
+        if known is None or _is_later(view, record, known) != (name == _UNKNOWN):
             newest[name] = record
     for name, record in sorted(newest.items()):
         problem = labs.trouble(record) or _contradiction(view, record)
         if problem:
-            known = labs.known_at(view.state, record)
+            arrived = labs.known_at(view.state, record)
             yield _finding(
                 key=f"lab_result:{name}",
-                anchor=f"lab_result:{record.result_id}",
+                anchor=f"lab_result:{record.result_id}|{name}",
                 moment=record.at,
-                known=known,
+                known=arrived,
                 summary=f"Result of {name} not evaluated: {problem}",
-                evidence=labs.evidence(record, labs.analyte_of(record)),
+                evidence=labs.evidence(record, analyte_of(record)),
                 advice="Check the result with the laboratory; a usable result or a correction closes this.",
             )
 
@@ -85,11 +93,12 @@ def _results(view: PatientView) -> Iterator[Finding]:
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
     """Every result of the analyte that the key names; of an accepted risk every input."""
     if key.startswith(_RISK):
-        yield from (f"{key}:lab_result:{name}" for name in state.labs)
-        yield from (f"{key}:symptom:{name}" for name in state.symptoms)
+        yield from (f"{key}:{ref}" for ref in labs.every_ref(state))
+        yield from (f"{key}:{ref}" for ref in bedside.every_symptom(state))
         return
-    for record in state.labs.values():
+    for record in (*state.labs.values(), *state.versions.values()):
         if key == _key(record):
+            yield f"lab_result:{record.result_id}|{_name(record)}"
             yield f"lab_result:{record.result_id}"
 
 
@@ -98,11 +107,14 @@ def _key(record: LabResult) -> str:
 
 
 def _name(record: LabResult) -> str:
-    return str(labs.analyte_of(record) or _UNKNOWN)
+    return str(analyte_of(record) or _UNKNOWN)
 
 
-def _order(view: PatientView, record: LabResult) -> tuple[datetime, datetime, str]:
-    return record.at, labs.known_at(view.state, record), record.result_id
+def _is_later(view: PatientView, one: LabResult, other: LabResult) -> bool:
+    """Whether one result comes after another: by collection, then by report."""
+    if one.at != other.at:
+        return one.at > other.at
+    return labs.order_of(view.state, one) > labs.order_of(view.state, other)
 
 
 def _contradiction(view: PatientView, record: LabResult) -> str | None:
@@ -149,6 +161,66 @@ def _clocks(view: PatientView) -> Iterator[Finding]:
                 at=problem.since,
             ),
             advice="Check the clock of the sending device: its samples are filed at a time that has not come.",
+        )
+
+
+def _contradictory(view: PatientView) -> Iterator[Finding]:
+    """Treatments and symptoms whose messages contradict each other; the safest reading is used meanwhile."""
+    doubtful = any(may_contradict(session) for session in view.state.sessions.values())
+    for treatment in treatments(view.state) if doubtful else ():
+        # Blood that stood for a while may flow on: one contradiction is said once.
+        until = treatment.over_at + GOES_ON
+        if not treatment.contradictions or view.now >= until:
+            continue
+        view.look_at(until)
+        yield _finding(
+            key=f"session:{treatment.key}",
+            anchor=f"session:{treatment.key}",
+            moment=treatment.start,
+            known=treatment.start,
+            summary=f"Session {treatment.session_id}: {treatment.contradictions[0]}; it is watched on",
+            evidence=EvidenceRecord(
+                kind="session",
+                id=treatment.session_id,
+                name="contradiction",
+                value=treatment.contradictions[0],
+                unit=None,
+                at=treatment.start,
+            ),
+            advice="Check the session's start and end on the machine and in the record.",
+        )
+    for symptom in view.state.symptoms.values():
+        known = bedside.known_at(view.state, symptom)
+        if symptom.ended_at is None or bedside.end_of(symptom) is not None or symptom.status != "present":
+            continue
+        if view.now >= known + _SAID_FOR:
+            continue
+        view.look_at(known + _SAID_FOR)
+        yield _finding(
+            key=f"symptom:{symptom_key(symptom)}",
+            anchor=f"symptom:{symptom_key(symptom)}",
+            moment=symptom.at,
+            known=known,
+            summary=f"A {symptom.kind} is said to have ended before it began; its end is disbelieved",
+            evidence=bedside.symptom_evidence(symptom),
+            advice="Check the times of the symptom, and the clocks of the devices that sent them.",
+        )
+
+
+def _behind(view: PatientView) -> Iterator[Finding]:
+    """Senders whose clock is behind."""
+    for source, lags in sorted(view.state.behind.items()):
+        if not is_behind(lags, view.state.heard.get(source)):
+            continue
+        newest = lags[-1]
+        yield _finding(
+            key=f"behind:{source}",
+            anchor=f"behind:{source}",
+            moment=newest.at,
+            known=newest.at,
+            summary=f"Clock of {source} is {newest.value / 60:.0f} min behind",
+            evidence=EvidenceRecord(kind="clock", id=source, name="behind", value=newest.value, unit="s", at=newest.at),
+            advice="Check the clock and the time zone of the sending device: its events are filed too early.",
         )
 
 
@@ -251,7 +323,7 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E07",
     title="Input that cannot be evaluated",
-    reads=frozenset({"lab_result", CLOCK, DROPPED, FAILING, MERGE}),
+    reads=frozenset({"lab_result", "symptom", "session", CLOCK, DROPPED, FAILING, MERGE}),
     limits=DataQualityLimits,
     find=find,
     named_by=_named_by,

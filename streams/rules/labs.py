@@ -7,8 +7,11 @@ normal value (clinical.md, section 0). Nothing is compared after conversion.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
+from itertools import pairwise
+from operator import attrgetter
 from typing import Annotated, Final
 
 from models.alerts import EvidenceRecord
@@ -22,6 +25,7 @@ from models.analytes import (
     units_of,
 )
 from models.events import Comparator, ResultStatus
+from models.identity import analyte_of, value_ref
 from models.records import LabResult
 from models.state import PatientState
 from streams.rules.bounds import UnitsOf
@@ -45,8 +49,12 @@ class Result:
     analyte: Analyte
     unit: str
     value: float
-    #: When it arrived, and so could be known.
-    known_at: datetime
+    state: PatientState = field(repr=False, compare=False)
+
+    @property
+    def known_at(self) -> datetime:
+        """When it arrived, and so could be known."""
+        return known_at(self.state, self.record)
 
     @property
     def at(self) -> datetime:
@@ -86,16 +94,17 @@ class Result:
 
 
 def known_at(state: PatientState, record: LabResult) -> datetime:
-    """When a result could be known: when it arrived here, however early it was drawn or reported."""
-    return state.arrivals.get(f"lab_result:{record.result_id}", record.reported_at or record.at)
+    """When a result's value could be known: when it first arrived here, however early it was drawn or reported.
+
+    A corrected value is another value, known from its own arrival: an answer covers the value that was seen.
+    """
+    return state.arrivals.get(value_ref(record), record.reported_at or record.at)
 
 
-def analyte_of(record: LabResult) -> Analyte | None:
-    """The analyte, by name or by LOINC code; None where the code is unknown."""
-    if record.analyte is not None:
-        return record.analyte
-    known = LOINC.get(record.loinc or "")
-    return known.analyte if known else None
+@lru_cache(maxsize=4096)
+def as_compared(value: float) -> float:
+    """A value to six significant digits, as summaries show it: noise of single precision lies beyond them."""
+    return float(f"{value:.6g}")
 
 
 def specimen_of(record: LabResult) -> Specimen | None:
@@ -122,10 +131,13 @@ def trouble(record: LabResult) -> str | None:
     analyte = analyte_of(record)
     if analyte is None:
         return f"LOINC {record.loinc} is not one of ours"
-    coded = LOINC.get(record.loinc or "")
+    return _trouble(record, analyte, canonical_unit(analyte, record.unit))
+
+
+def _trouble(record: LabResult, analyte: Analyte, unit: str | None) -> str | None:
+    coded = LOINC.get(record.loinc) if record.loinc else None
     if coded and coded.analyte is not analyte:
         return f"its LOINC code says {coded.analyte}"
-    unit = canonical_unit(analyte, record.unit)
     if unit is None:
         return f"unit {record.unit!r} is not one of {', '.join(units_of(analyte))}"
     if record.value is not None and not is_plausible(analyte, record.value, unit, record.comparator):
@@ -135,11 +147,13 @@ def trouble(record: LabResult) -> str | None:
 
 def read(state: PatientState, record: LabResult) -> Result | None:
     """The result ready to compare, or None when it is withdrawn, not the patient's or in trouble."""
-    if not is_live(record) or record.value is None or not is_of_patient(record) or trouble(record):
-        return None
     analyte = analyte_of(record)
-    unit = canonical_unit(analyte, record.unit) if analyte else None
-    return Result(record, analyte, unit, record.value, known_at(state, record)) if analyte and unit else None
+    if analyte is None or not is_live(record) or record.value is None or not is_of_patient(record):
+        return None
+    unit = canonical_unit(analyte, record.unit)
+    if unit is None or _trouble(record, analyte, unit):
+        return None
+    return Result(record, analyte, unit, as_compared(record.value), state)
 
 
 def results(state: PatientState, analyte: Analyte) -> list[Result]:
@@ -149,7 +163,18 @@ def results(state: PatientState, analyte: Analyte) -> list[Result]:
         for record in state.labs.values()
         if analyte_of(record) is analyte and (result := read(state, record)) is not None
     )
-    return sorted(found, key=lambda result: (result.at, result.known_at, result.record.result_id))
+    ordered = sorted(found, key=_COLLECTED)
+    if any(one.record.at == other.record.at for one, other in pairwise(ordered)):
+        ordered.sort(key=lambda result: order_of(state, result.record))
+    return ordered
+
+
+_COLLECTED: Final = attrgetter("record.at")
+
+
+def order_of(state: PatientState, record: LabResult) -> tuple[datetime, datetime, str]:
+    """Results come in the order of collection; of one collection time the later report comes last."""
+    return record.at, record.reported_at or known_at(state, record), record.result_id
 
 
 def of_analyte(state: PatientState, analyte: Analyte) -> Iterator[LabResult]:
@@ -163,7 +188,8 @@ def of_analyte(state: PatientState, analyte: Analyte) -> Iterator[LabResult]:
 
 def every_ref(state: PatientState, _key: str = "") -> list[str]:
     """Every result as an anchor, also those that no longer count: before a correction they may have."""
-    return [f"lab_result:{name}" for name in state.labs]
+    held = (*state.labs.values(), *state.versions.values())
+    return [f"lab_result:{name}" for name in dict.fromkeys(record.result_id for record in held)]
 
 
 def evidence(record: LabResult, analyte: Analyte | None) -> EvidenceRecord:

@@ -73,7 +73,9 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
     first_known = min(result.known_at for result in run)
     high_since = [result.known_at for result in _trailing(usable, limits.severe)]
-    signs_known = [bedside.known_at(view.state, symptom) for symptom in symptoms] + ([qtc.at] if qtc else [])
+    signs_known = [bedside.known_at(view.state, symptom) for symptom in symptoms] + (
+        [bedside.rhythm_known_at(view.state, qtc)] if qtc else []
+    )
     if signs_known:
         high_since.append(max(first_known, min(signs_known)))
     severe = newest.below(limits.severe) is True

@@ -40,7 +40,9 @@ def responses_to(state: PatientState | LoopState, rule: str, key: str, anchors: 
         if alert.rule == rule and alert.key == key and alert.over_at is None
     }
     arrivals = state.arrivals if isinstance(state, PatientState) else {}
-    known.update((alert_id(rule, state.id, anchor), arrivals.get(anchor)) for anchor in anchors)
+    for anchor in anchors:
+        for name in (anchor, f"{anchor}@{key}"):
+            known[alert_id(rule, state.id, name)] = arrivals.get(anchor)
     found = []
     for response in state.responses.values():
         if response.alert_id in known:

@@ -13,10 +13,11 @@ from pydantic import Field
 from models.analytes import NMOL_L, UG_L, UMOL_L, Analyte
 from models.events import SymptomKind
 from models.records import Symptom
-from models.state import PatientState, Session
+from models.state import PatientState
 from streams.rules import bedside, labs
 from streams.rules.base import Limits
 from streams.rules.bounds import Days, Hours, Silences
+from streams.rules.treatments import Treatment, treatments
 
 K = SymptomKind
 JERKS: Final = frozenset({K.JERK, K.MYOCLONUS, K.TWITCH})
@@ -46,7 +47,7 @@ class _Sign:
 
     jerk: Symptom
     companion: Symptom | None = None
-    session: Session | None = None
+    session: Treatment | None = None
 
     @property
     def complete_at(self) -> datetime:
@@ -63,7 +64,7 @@ class Suspicion:
 
     symptoms: tuple[Symptom, ...]
     seizures: tuple[Symptom, ...]
-    sessions: tuple[Session, ...]
+    sessions: tuple[Treatment, ...]
     completed_by: Symptom
     complete_at: datetime
 
@@ -127,7 +128,7 @@ def suspicion(
         for seizure in bedside.present(state, [K.SEIZURE])
         if counts(seizure) and any(abs(seizure.at - sign.jerk.at) <= together for sign in signs)
     ]
-    sessions = {sign.session.session_id: sign.session for sign in signs if sign.session}
+    sessions = {sign.session.key: sign.session for sign in signs if sign.session}
     return Suspicion(tuple(ordered), tuple(seizures), tuple(sessions.values()), first.completed_by, first.complete_at)
 
 
@@ -145,12 +146,12 @@ def _signs(
 ) -> Iterator[_Sign]:
     together = timedelta(days=limits.together_days)
     after = timedelta(hours=limits.after_session_hours)
-    ended = [session for session in bedside.in_order(state) if session.ended]
+    ended = [treatment for treatment in treatments(state) if treatment.ended_at]
     for jerk in jerks:
         for companion in companions:
             if abs(companion.at - jerk.at) <= together:
                 yield _Sign(jerk, companion)
-        followed = [s for s in ended if s.ended and timedelta(0) <= jerk.at - s.ended.at < after]
+        followed = [one for one in ended if timedelta(0) <= jerk.at - one.over_at < after]
         if followed:
             yield _Sign(jerk, session=followed[-1])
         elif jerk.worse_after_dialysis:

@@ -31,6 +31,8 @@ EXTRA = {
     "dialysis_misplaced_records_total": ("counter", {"topic"}),
     "dialysis_events_moved_total": ("counter", {"topic"}),
     "dialysis_cap_drops_total": ("counter", {"cap"}),
+    "dialysis_unread_results_total": ("counter", set()),
+    "dialysis_unmatched_responses_total": ("counter", set()),
     "dialysis_loop_clock_timestamp_seconds": ("gauge", {"partition"}),
     "dialysis_assignments_total": ("counter", set()),
     "dialysis_rule_errors_total": ("counter", {"rule"}),

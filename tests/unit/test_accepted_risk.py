@@ -62,7 +62,7 @@ def test_a_correction_withdraws_it() -> None:
     ward.lab("magnesium", 0.5, at="08:00", name="r1")
     ward.expect("08:00", "raised")
     ward.lab("magnesium", 2.0, at="08:00", name="r1", status="corrected", reported="08:30")
-    ward.expect("08:00", "withdrawn", reason="result_corrected")
+    ward.expect("08:30", "withdrawn", reason="result_corrected")
     ward.expect_nothing_more()
 
 

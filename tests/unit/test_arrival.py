@@ -138,6 +138,6 @@ def test_a_session_that_ends_ahead_of_its_record_ends(ended: str) -> None:
 def test_unknown_codes_are_one_condition() -> None:
     ward = Unit(watch=QUALITY)
     for number in range(300):
-        ward.lab(None, 1.0, "x", at="08:00", name=f"r{number}", loinc=f"{number}-9")
+        ward.lab(None, 1.0, "x", at="08:00", name=f"r{number}", loinc=f"local-{number}")
     ward.expect("08:00", "raised", priority="low")
     ward.expect_nothing_more()

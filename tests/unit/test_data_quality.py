@@ -40,8 +40,16 @@ def test_an_unknown_or_missing_unit_is_said_and_not_evaluated(analyte: str, unit
 
 def test_an_unknown_code_is_said() -> None:
     ward = Unit()
-    ward.lab(None, 1.0, loinc="99999-9", at="08:00")
+    ward.lab(None, 1.0, loinc="MG-SERUM", at="08:00")
     ward.expect("08:00", "raised", rule=RULE, priority="low")
+    ward.expect_nothing_more()
+
+
+def test_an_ordinary_result_that_no_rule_reads_is_no_trouble() -> None:
+    """A haemoglobin and a glucose are in every panel: well-formed codes of other analytes are counted, not said."""
+    ward = Unit()
+    ward.lab(None, 11.2, "g/dL", loinc="718-7", at="08:00")
+    ward.lab(None, 99, "mg/dL", loinc="2345-7", at="08:00")
     ward.expect_nothing_more()
 
 

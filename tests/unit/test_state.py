@@ -85,7 +85,7 @@ def test_a_broken_record_is_an_error_and_not_an_empty_patient(raw: bytes) -> Non
 
 def test_a_new_subject_is_of_the_present_form() -> None:
     assert PATIENTS.new("p1") == PatientState(id="p1", schema_version=SCHEMA_VERSION, heard_at=NEVER)
-    assert b'"schema_version":2' in PATIENTS.encode(PATIENTS.new("p1"))
+    assert b'"schema_version":%d' % SCHEMA_VERSION in PATIENTS.encode(PATIENTS.new("p1"))
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------
@@ -149,7 +149,8 @@ def test_what_an_open_alert_rests_on_is_not_pushed_out() -> None:
     ward.lab("magnesium", 1.2, at="d1 08:00", name="ground")
     for number in range(bounds.MAX_LABS + 20):
         ward.lab("sodium", 140, "mmol/L", at=f"d2 {number // 60:02}:{number % 60:02}", name=f"na{number}")
-    assert "ground" in ward.replay._patients.states["p1"].labs
+    held = ward.replay._patients.states["p1"].labs.values()
+    assert "ground" in {result.result_id for result in held}
     assert ("low_magnesium", "p1/magnesium", "active", "medium") in ward.open
 
 

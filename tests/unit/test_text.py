@@ -88,8 +88,7 @@ def test_a_summary_is_one_line_whatever_the_state_of_an_older_version_holds() ->
     ward.session(at="08:00", chair="7")
     state = ward.replay._patients.states["p1"]
     session = state.sessions["s1"]
-    assert session.started is not None
-    session.started = msgspec.structs.replace(cast("Any", session.started), chair="7\x1b[2K\r\u202e")
+    session.starts = [msgspec.structs.replace(cast("Any", session.starts[0]), chair="7\x1b[2K\r\u202e")]
     ward.symptom("cramp", at="08:10")
     told = ward.told[-1]
     assert (told.rule, told.chair) == ("intradialytic_cramp", "7\ufffd[2K")

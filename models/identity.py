@@ -1,0 +1,53 @@
+"""Under which keys results and symptoms are held, and how the value of a result is named among the arrivals."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from models.analytes import LOINC, Analyte
+from models.records import LabResult, Symptom
+
+_encode = msgspec.json.Encoder().encode
+
+
+def analyte_of(record: LabResult) -> Analyte | None:
+    """The analyte, by name or by LOINC code; None where the code is unknown."""
+    if record.analyte is not None:
+        return record.analyte
+    known = LOINC.get(record.loinc or "")
+    return known.analyte if known else None
+
+
+def group_of(record: LabResult) -> str:
+    """What the keys of all versions of a result begin with: a result is identified by (`result_id`, analyte)."""
+    return f"{record.result_id}|{analyte_of(record) or record.loinc}|"
+
+
+def version_key(record: LabResult) -> str:
+    """The key under which a version of a result is held: repeats that differ in descriptions alone are one version."""
+    content = (
+        record.at,
+        record.reported_at,
+        record.status,
+        record.value,
+        record.comparator,
+        record.unit,
+        record.specimen,
+        record.haemolysed,
+        record.replaces,
+        record.flags,
+    )
+    return group_of(record) + hashlib.blake2s(_encode(content), digest_size=6).hexdigest()
+
+
+def value_ref(record: LabResult) -> str:
+    """The name of a result's value among the arrivals."""
+    value = f"{record.comparator or ''}{record.value}{record.unit}"
+    return f"value:{record.result_id}|{record.analyte or record.loinc}|{value}"
+
+
+def symptom_key(symptom: Symptom) -> str:
+    """Identity of a symptom: its id and the day of its onset (UTC), because devices count from 1 each session."""
+    return f"{symptom.symptom_id}|{symptom.at.date().isoformat()}"

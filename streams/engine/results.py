@@ -1,0 +1,253 @@
+"""Filing of laboratory results: which messages are versions of one result, and which version stands.
+
+A result is identified by (`result_id`, analyte): laboratories number the report, not the result. Every version is kept;
+what stands is a function of the versions, so no order of arrival changes it.
+
+- Messages of one collection time are versions of one result. A message that says that it corrects (corrected,
+  cancelled, entered in error) and has another collection time replaces the version nearest in time. Two final
+  messages of different times are two results: tubes before and after a session.
+- The later `reported_at` stands, as the laboratory sent it. Where a version has none, or one more than a day after its
+  arrival, the status decides, then the arrival; never the time of collection.
+- A result that another names in `replaces` does not stand. Results that replace each other in a circle all stand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from models.alerts import Reason
+from models.analytes import LOINC
+from models.events import ResultStatus
+from models.identity import analyte_of, group_of, value_ref, version_key
+from models.migrations import NEVER
+from models.records import LabResult
+from models.state import MAX_LABS, MAX_VERSIONS, MAX_VERSIONS_OF_RESULT, PatientState
+from streams.engine.change import NOT_FILED, Change, canonical
+from streams.engine.clocks import AHEAD, arrived
+from streams.engine.windows import prune
+from streams.rules.bedside import rhythm_ref
+
+#: A laboratory's clock may be ahead by so much; a report that lies further ahead tells no order.
+REPORT_AHEAD: Final = timedelta(days=1)
+
+_LAB: Final = frozenset({"lab_result"})
+_RANK: Final = {status: rank for rank, status in enumerate(ResultStatus)}
+_CORRECTS: Final = frozenset({ResultStatus.CORRECTED, ResultStatus.CANCELLED, ResultStatus.ENTERED_IN_ERROR})
+_REASONS: Final = {
+    ResultStatus.CANCELLED: Reason.RESULT_CANCELLED,
+    ResultStatus.ENTERED_IN_ERROR: Reason.ENTERED_IN_ERROR,
+}
+
+
+def file_result(
+    state: PatientState, event: LabResult, received_at: datetime, horizon: datetime, used: set[str]
+) -> Change:
+    """File a version of a result; `used` holds the ids of results that open alerts rest on."""
+    event = _believed(event, received_at)
+    if _is_unread(event):
+        return Change(unread=True)
+    group = group_of(event)
+    key = version_key(event)
+    ref = f"lab_result:{event.result_id}"
+    arrived(state, ref, received_at, anew=False)
+    sooner = arrived(state, value_ref(event), received_at, anew=False)
+    known = key in state.labs or key in state.versions
+    if known and not sooner:
+        return NOT_FILED
+    before = {name for name in state.labs if name.startswith(group)}
+    if not known:
+        state.versions[key] = event
+    _settle(state, event)
+    dropped = _prune(state, horizon, used | {event.result_id}, key)
+    if known:
+        return Change(_LAB, filed=False, dropped=dropped)
+    if event.replaces:
+        return Change(_LAB, f"lab_result:{event.replaces}", Reason.RESULT_REPLACED, dropped)
+    after = {name for name in state.labs if name.startswith(group)}
+    if before - after:
+        return Change(_LAB, ref, _REASONS.get(event.status, Reason.RESULT_CORRECTED), dropped)
+    return Change(_LAB, dropped=dropped) if after - before else NOT_FILED
+
+
+_LOINC: Final = re.compile(r"\d{1,7}-\d\Z", re.ASCII)
+
+
+def _is_unread(record: LabResult) -> bool:
+    """Whether no rule can read the analyte: an ordinary result such as a haemoglobin, by its well-formed code."""
+    return record.analyte is None and record.loinc not in LOINC and bool(_LOINC.match(record.loinc or ""))
+
+
+def _believed(event: LabResult, received_at: datetime) -> LabResult:
+    """A result without the times that it cannot know: a specimen has been drawn when its result is told."""
+    at = received_at if event.at - received_at > AHEAD else event.at
+    reported = event.reported_at
+    if reported is not None and reported - received_at > REPORT_AHEAD:
+        reported = None
+    if at == event.at and reported == event.reported_at:
+        return event
+    return msgspec.structs.replace(event, at=at, reported_at=reported)  # type: ignore[type-var]
+
+
+def _settle(state: PatientState, event: LabResult) -> None:
+    """Decide anew which versions of the result stand, and of those that it replaces or that replace it."""
+    analyte = analyte_of(event) or event.loinc
+    links = _links(state, analyte)
+    names = {event.result_id} | _connected(event.result_id, links) if links else {event.result_id}
+    replaced = _replaced(links)
+    for name in names:
+        group = f"{name}|{analyte}|"
+        held = {
+            key: record
+            for window in (state.labs, state.versions)
+            for key, record in window.items()
+            if key.startswith(group)
+        }
+        standing = set() if name in replaced else _standing(state, held)
+        for key, record in held.items():
+            window, other = (state.labs, state.versions) if key in standing else (state.versions, state.labs)
+            other.pop(key, None)
+            window[key] = record
+
+
+def _standing(state: PatientState, held: dict[str, LabResult]) -> set[str]:
+    """The keys of the versions of one result that stand; several where they are tubes of different times."""
+    if len(held) == 1:
+        return set(held)
+    reported = all(record.reported_at is not None for record in held.values())
+
+    def order(key: str) -> tuple[datetime, int, datetime, bytes]:
+        record = held[key]
+        first = record.reported_at if reported and record.reported_at else NEVER
+        return first, _RANK[record.status], state.arrivals.get(value_ref(record), NEVER), canonical(record)
+
+    standing: dict[datetime, str] = {}
+    for key in sorted(held, key=order):
+        record = held[key]
+        if record.status in _CORRECTS and record.at not in standing and standing:
+            del standing[min(standing, key=lambda at: (abs(at - record.at), at))]
+        standing[record.at] = key
+    return set(standing.values())
+
+
+# -- results that replace others -----------------------------------------------------------------------------------
+
+
+def _links(state: PatientState, analyte: object) -> dict[str, set[str]]:
+    """Which results each result of an analyte replaces."""
+    links: dict[str, set[str]] = {}
+    for window in (state.labs, state.versions):
+        for record in window.values():
+            if (
+                record.replaces
+                and record.replaces != record.result_id
+                and (analyte_of(record) or record.loinc) == analyte
+            ):
+                links.setdefault(record.result_id, set()).add(record.replaces)
+    return links
+
+
+def _connected(name: str, links: dict[str, set[str]]) -> set[str]:
+    """Every result that a chain of corrections connects with one."""
+    found, waiting = {name}, [name]
+    while waiting:
+        one = waiting.pop()
+        near = set(links.get(one, ())) | {other for other, targets in links.items() if one in targets}
+        waiting += near - found
+        found |= near
+    return found
+
+
+def _reaches(start: str, goal: str, links: dict[str, set[str]]) -> bool:
+    seen, waiting = set(), list(links.get(start, ()))
+    while waiting:
+        one = waiting.pop()
+        if one == goal:
+            return True
+        if one not in seen:
+            seen.add(one)
+            waiting += links.get(one, ())
+    return False
+
+
+def _replaced(links: dict[str, set[str]]) -> set[str]:
+    """The results that another replaces; a circle is a contradiction and replaces nothing."""
+    return {old for new, targets in links.items() for old in targets if not _reaches(old, new, links)}
+
+
+def circles(records: Iterable[LabResult]) -> list[LabResult]:
+    """The results that replace each other in a circle."""
+    held = list(records)
+    links: dict[str, dict[str, set[str]]] = {}
+    for record in held:
+        if record.replaces and record.replaces != record.result_id:
+            of_analyte = links.setdefault(str(analyte_of(record) or record.loinc), {})
+            of_analyte.setdefault(record.result_id, set()).add(record.replaces)
+    return [
+        record
+        for record in held
+        if record.replaces
+        and _reaches(record.result_id, record.result_id, links.get(str(analyte_of(record) or record.loinc), {}))
+    ]
+
+
+# -- bounds ---------------------------------------------------------------------------------------------------------
+
+
+def _prune(state: PatientState, horizon: datetime, used: set[str], newest: str) -> int:
+    """Keep the windows of results and of replaced versions within their bounds."""
+    group = newest[: newest.rindex("|") + 1]
+    # A sender that gives all its results one id must not fill the window with results that an open alert keeps.
+    dropped = _keep_newest(state.labs, group, lambda key: state.labs[key].at)
+    dropped += _keep_newest(state.versions, group, lambda key: _age(state, key))
+    kept = {key for key, record in state.labs.items() if record.result_id in used} | _newest(state) | {newest}
+    dropped += prune(state.labs, MAX_LABS, horizon, lambda record: record.at, kept)
+    dropped += prune(state.versions, MAX_VERSIONS, horizon, lambda record: record.at, frozenset())
+    forget_arrivals(state)
+    return dropped
+
+
+def _keep_newest(window: dict[str, LabResult], group: str, age: Callable[[str], datetime]) -> int:
+    """Drop the oldest of one result's versions above their number; returns how many."""
+    held = [key for key in window if key.startswith(group)]
+    surplus = len(held) - MAX_VERSIONS_OF_RESULT
+    if surplus <= 0:
+        return 0
+    for key in sorted(held, key=lambda key: (age(key), key))[:surplus]:
+        del window[key]
+    return surplus
+
+
+def _age(state: PatientState, key: str) -> datetime:
+    record = state.versions[key]
+    return record.reported_at or state.arrivals.get(value_ref(record), NEVER)
+
+
+def _newest(state: PatientState) -> set[str]:
+    """The newest results of each analyte: they speak for the patient however old they get."""
+    newest: dict[object, list[tuple[datetime, str, str]]] = {}
+    for key, record in state.labs.items():
+        if (analyte := analyte_of(record)) is not None:
+            newest.setdefault(analyte, []).append((record.at, record.result_id, key))
+    return {key for group in newest.values() for _, _, key in sorted(group)[-3:]}
+
+
+def forget_arrivals(state: PatientState) -> None:
+    """Arrivals of inputs that have left their window go once they are many."""
+    held = len(state.labs) + len(state.versions) + len(state.symptoms) + len(state.rhythms)
+    if len(state.arrivals) > 4 * held + 8:
+        sweep_arrivals(state)
+
+
+def sweep_arrivals(state: PatientState) -> None:
+    """Forget when inputs arrived that have left their window."""
+    held = [*state.labs.values(), *state.versions.values()]
+    if state.arrivals:
+        refs = {f"lab_result:{record.result_id}" for record in held} | {value_ref(record) for record in held}
+        refs |= {f"symptom:{name}" for name in state.symptoms} | {rhythm_ref(found) for found in state.rhythms.values()}
+        refs |= {f"symptom:{symptom.symptom_id}" for symptom in state.symptoms.values()}
+        state.arrivals = {ref: at for ref, at in state.arrivals.items() if ref in refs}

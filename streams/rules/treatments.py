@@ -1,0 +1,192 @@
+"""What a treatment is, from messages that contradict each other.
+
+Machines use a session id again: after an end, on another day, on another machine. A treatment runs while its blood
+flows, whatever was said of its end. What follows is a function of the messages held, whatever their order was:
+
+- A start within `GOES_ON` of an end under the same id continues the treatment; a later one begins another.
+- Blood that flows more than `SKEW` after an end disproves the end: the treatment lasts until `READING_LASTS` after the
+  last such sample.
+- An end that lies before the newest start of its treatment is no end.
+- Without an end a treatment lasts until the next one starts, at most `LONGEST_SESSION`; one that was started and ended
+  within `GOES_ON` without blood flow was a mistake and ends no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from models.records import SessionStarted
+from models.state import LONGEST_SESSION, Flow, PatientState, Session
+
+#: How far clocks of devices differ: a moment so close to a boundary counts as inside.
+SKEW: Final = timedelta(minutes=5)
+#: Blood may stand so long within one treatment (contract, rulings).
+GOES_ON: Final = timedelta(minutes=30)
+#: A sample speaks for so long (contract, R32).
+READING_LASTS: Final = timedelta(minutes=10)
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Treatment:
+    """One treatment of a patient.
+
+    Attributes:
+        key: tells the treatments of a patient apart; the session id where that was used once.
+        ended_at: when it ended, None where no end is known or believed.
+        over_at: when it ended or is taken to have ended.
+        contradictions: what its messages say against each other, in words.
+    """
+
+    session: Session
+    start: datetime
+    key: str = ""
+    started: SessionStarted | None = None
+    ended_at: datetime | None = None
+    over_at: datetime = _NEVER
+    flows: list[Flow] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
+
+    @property
+    def session_id(self) -> str:
+        """The id that its messages carry."""
+        return self.session.session_id
+
+    @property
+    def machine_id(self) -> str:
+        """The machine it is on, the newest where it moved; empty where unknown."""
+        return self.started.machine_id if self.started else self.session.machine_id
+
+    @property
+    def flowed_until(self) -> datetime | None:
+        """When blood was last seen to flow."""
+        return self.flows[-1].until if self.flows else None
+
+    def flows_at(self, moment: datetime) -> bool:
+        """Whether blood flowed at a moment, as far as samples tell."""
+        return any(flow.since - SKEW <= moment <= flow.until + READING_LASTS for flow in self.flows)
+
+    def contains(self, moment: datetime, skew: timedelta = timedelta(0)) -> bool:
+        """Whether a moment lies within it."""
+        return self.start - skew <= moment <= self.over_at + skew
+
+    @property
+    def is_mistake(self) -> bool:
+        """Whether it was started and soon ended without any blood flow."""
+        return self.ended_at is not None and not self.flows and self.ended_at - self.start <= GOES_ON
+
+
+def treatments(state: PatientState) -> list[Treatment]:
+    """The patient's treatments by their start."""
+    found = [piece for session in state.sessions.values() for piece in _pieces(session)]
+    found.sort(key=lambda piece: (piece.start, piece.session_id))
+    for number, piece in enumerate(found):
+        if piece.ended_at is not None:
+            continue
+        for later in found[number + 1 :]:
+            if later.session is piece.session or later.is_mistake or later.start >= piece.over_at:
+                continue
+            until = piece.flowed_until
+            piece.over_at = max(later.start, until + READING_LASTS if until else later.start)
+            break
+    return found
+
+
+def may_contradict(session: Session) -> bool:
+    """Whether the messages of a session id could contradict each other: those of an ordinary one do not."""
+    if len(session.starts) > 1 or len(session.ends) > 1 or len(session.flows) > 1:
+        return True
+    if not session.ends:
+        return False
+    (ended,) = session.ends
+    return (
+        not session.starts
+        or session.first_at != session.starts[0].at
+        or not (session.flows[-1].until if session.flows else session.first_at) <= ended.at
+        or ended.at > session.first_at + LONGEST_SESSION
+    )
+
+
+def _pieces(session: Session) -> list[Treatment]:
+    """The treatments of one session id."""
+    if session.starts and session.ends and not may_contradict(session):
+        (started,), (ended,) = session.starts, session.ends
+        return [Treatment(session, started.at, session.session_id, started, ended.at, ended.at, session.flows)]
+    if len(session.starts) == 1 and not session.flows and not session.ends:
+        (started,) = session.starts
+        return [Treatment(session, started.at, session.session_id, started, over_at=started.at + LONGEST_SESSION)]
+    found: list[Treatment] = []
+    for at, _, said in sorted(_timeline(session), key=lambda item: item[:2]):
+        piece = found[-1] if found else None
+        if piece is None or at > _closed_at(piece):
+            piece = Treatment(session, at)
+            found.append(piece)
+        _add(piece, at, said)
+    if not found:
+        found = [Treatment(session, session.first_at)]
+    first = found[0]
+    if first.started is None and timedelta(0) < first.start - session.first_at <= LONGEST_SESSION:
+        first.start = session.first_at
+    for piece in found:
+        piece.key = session.session_id if len(found) == 1 else f"{session.session_id}@{piece.start.isoformat()}"
+        _conclude(piece)
+    return found
+
+
+def _timeline(session: Session) -> Iterator[tuple[datetime, int, SessionStarted | Flow | None]]:
+    """Starts, stretches of blood flow and ends (None), each with its moment and its place among those of one moment."""
+    yield from ((started.at, 0, started) for started in session.starts)
+    yield from ((flow.since, 1, flow) for flow in session.flows)
+    yield from ((ended.at, 2, None) for ended in session.ends)
+
+
+def _closed_at(piece: Treatment) -> datetime:
+    """From when on a message of the same id belongs to another treatment."""
+    until = piece.flowed_until
+    if piece.ended_at is not None:
+        return max(piece.ended_at, until or piece.ended_at) + GOES_ON
+    return max(piece.start, until or piece.start) + LONGEST_SESSION
+
+
+def _add(piece: Treatment, at: datetime, said: SessionStarted | Flow | None) -> None:
+    if isinstance(said, SessionStarted):
+        if piece.ended_at is not None:
+            before = piece.started is None and not piece.flows
+            piece.contradictions.append(
+                "its end lies before its start" if before else "it was started again after its end"
+            )
+            piece.ended_at = None
+            if before:
+                piece.start = at
+        elif piece.started is None and piece.flows and at - piece.start <= SKEW:
+            piece.start = min(piece.start, at)
+        piece.started = said
+    elif said is None:
+        piece.ended_at = at
+    else:
+        piece.flows.append(said)
+
+
+def _conclude(piece: Treatment) -> None:
+    """When a treatment is over, by its own messages."""
+    until = piece.flowed_until
+    if piece.ended_at is None:
+        piece.over_at = max(piece.start + LONGEST_SESSION, until + READING_LASTS if until else piece.start)
+        return
+    piece.over_at = piece.ended_at
+    if until is not None and until > piece.ended_at + SKEW:
+        piece.contradictions.append("its blood flows after its end")
+        piece.over_at = until + READING_LASTS
+
+
+def treatment_at(found: Iterable[Treatment], moment: datetime, skew: timedelta = SKEW) -> Treatment | None:
+    """The treatment that ran at a moment; of several the one whose blood flowed, then the one that started last."""
+    return max(
+        (piece for piece in found if piece.contains(moment, skew)),
+        key=lambda piece: (piece.contains(moment), piece.flows_at(moment), piece.start, piece.session_id),
+        default=None,
+    )
