@@ -54,10 +54,11 @@ def file_result(
     group = group_of(event)
     key = version_key(event)
     ref = f"lab_result:{event.result_id}"
-    arrived(state, ref, received_at, anew=False)
+    # Who answered knew of the id: when that first arrived decides which answers count, whatever version stands.
+    moved = arrived(state, ref, received_at, anew=False)
     sooner = arrived(state, value_ref(event), received_at, anew=False)
     known = key in state.labs or key in state.versions
-    if known and not sooner:
+    if known and not sooner and not moved:
         return NOT_FILED
     before = {name for name in state.labs if name.startswith(group)}
     if not known:
@@ -71,7 +72,7 @@ def file_result(
     after = {name for name in state.labs if name.startswith(group)}
     if before - after:
         return Change(_LAB, ref, _REASONS.get(event.status, Reason.RESULT_CORRECTED), dropped)
-    return Change(_LAB, dropped=dropped) if after - before else NOT_FILED
+    return Change(_LAB, dropped=dropped) if moved or after - before else Change(dropped=dropped)
 
 
 _LOINC: Final = re.compile(r"\d{1,7}-\d\Z", re.ASCII)

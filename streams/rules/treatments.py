@@ -36,7 +36,7 @@ class Treatment:
     """One treatment of a patient.
 
     Attributes:
-        key: tells the treatments of a patient apart; the session id where that was used once.
+        key: tells the treatments of a patient apart; the session id; of one that was used again the newest has it.
         ended_at: when it ended, None where no end is known or believed.
         over_at: when it ended or is taken to have ended.
         contradictions: what its messages say against each other, in words.
@@ -132,7 +132,7 @@ def _pieces(session: Session) -> list[Treatment]:
     if first.started is None and timedelta(0) < first.start - session.first_at <= LONGEST_SESSION:
         first.start = session.first_at
     for piece in found:
-        piece.key = session.session_id if len(found) == 1 else f"{session.session_id}@{piece.start.isoformat()}"
+        piece.key = session.session_id if piece is found[-1] else f"{session.session_id}@{piece.start.isoformat()}"
         _conclude(piece)
     return found
 
