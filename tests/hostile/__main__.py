@@ -63,6 +63,7 @@ def hostile(
     outcomes = asyncio.run(_play([BY_NAME[name] for name in case] if case else CASES))
     # Without what happens: `--list` says it, and a terminal is narrow.
     table = Table(*(name for name in COLUMNS if name != DOES))
+    table.columns[0].no_wrap = True
     for outcome in outcomes:
         table.add_row(*(cell for name, cell in zip(COLUMNS, cells(outcome), strict=True) if name != DOES))
     _out.print(table)

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from tests.hostile import subjects
+from tests.hostile import http, kafka, places, subjects
 from tests.hostile.stage import Case
 
-CASES: Final[tuple[Case, ...]] = subjects.CASES
+CASES: Final[tuple[Case, ...]] = (*subjects.CASES, *kafka.CASES, *places.CASES, *http.CASES)
 BY_NAME: Final = {case.name: case for case in CASES}

@@ -64,6 +64,7 @@ class Case:
     growth_mb: float | None = None
     command: Sequence[str | Path] = (COMMAND, "worker")
     own_time: bool = False
+    partitions: int = 2
 
 
 @dataclass
@@ -342,7 +343,7 @@ def peak_mb(worker: WorkerProcess) -> float:
 async def run(case: Case, bootstrap: str) -> Outcome:
     """Play a case on topics of its own."""
     outcome = Outcome(case)
-    async with UnitUnderTest(bootstrap, own_time=case.own_time, rules=SILENT) as unit:
+    async with UnitUnderTest(bootstrap, case.partitions, case.own_time, SILENT) as unit:
         await unit.configure({topic: {"message.timestamp.type": "LogAppendTime"} for topic in _MEASURED})
         scene = Scene(unit, random.Random(case.name), case.command)
         stage = Stage(unit, scene, outcome)
