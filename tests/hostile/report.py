@@ -83,7 +83,9 @@ def section(outcomes: Sequence[Outcome], took_s: float) -> str:
 
 
 def with_section(text: str, written: str) -> str:
-    """A document with the part renewed, or put at its end."""
+    """A document with the part renewed, or put at its end; as it is where nothing was written."""
+    if not written:
+        return text
     if _SECTION.search(text):
         return _SECTION.sub(lambda _: written, text)
     return text.rstrip("\n") + "\n\n" + written
