@@ -64,7 +64,10 @@ class Transition(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a transition was made. `result_cancelled` is ours: the laboratory gave no result after all."""
+    """Why a transition was made. `result_cancelled` is ours: the laboratory gave no result after all.
+
+    So is `contradicted`: somebody else has published a later revision; the alert is as it was.
+    """
 
     CONDITION_MET = "condition_met"
     CONDITION_CLEARED = "condition_cleared"
@@ -87,6 +90,7 @@ class Reason(StrEnum):
     PATIENT_LEFT = "patient_left"
     PATIENT_MERGED = "patient_merged"
     UNACKNOWLEDGED_BY_PERSON = "unacknowledged_by_person"
+    CONTRADICTED = "contradicted"
 
 
 class Guidance(BaseModel):

@@ -144,6 +144,14 @@ def units_of(analyte: Analyte) -> list[str]:
     return list(_FACTORS[analyte])
 
 
+def per_fence_unit(analyte: Analyte, unit: str) -> float:
+    """How much of the analyte's fence unit one of a canonical unit is: for comparing bounds with one another.
+
+    Results are never compared through it.
+    """
+    return _FACTORS[analyte][unit]
+
+
 def is_plausible(analyte: Analyte, value: float, unit: str, comparator: str | None = None) -> bool:
     """Whether a value in a canonical unit lies inside the analyte's fence.
 

@@ -50,6 +50,9 @@ def _in_utc(value: datetime) -> datetime:
 
 PATIENT_ID = r"^[A-Za-z0-9._:-]{1,64}$"
 
+#: Over how many merged records an event is sent on.
+MAX_HOPS = 64
+
 PatientId = Annotated[str, Field(pattern=PATIENT_ID)]
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 #: Free text: kept with the patient, so it has a bound.
@@ -136,6 +139,9 @@ class Event(Message):
     """An event about one patient."""
 
     patient_id: PatientId
+    #: Internal: the records from which the event was moved here, in order (`patient_merged`). Only with it does
+    #: `received_at` count in a worker.
+    merged_from: Annotated[list[PatientId], Field(max_length=MAX_HOPS)] | None = None
 
 
 class LabResult(Event):
@@ -255,6 +261,26 @@ class PatientProfile(Event):
     status: Literal["active", "transferred", "deceased"] = "active"
 
 
+class PatientMerged(Event):
+    """Two records are of one person: `patient_id` stays, `merged_id` is given up."""
+
+    type: Literal["patient_merged"] = "patient_merged"
+    merged_id: PatientId
+
+
+class RecordGivenUp(Event):
+    """Told to the record that a merge gives up: `into` stays; internal to the product."""
+
+    type: Literal["record_given_up"] = "record_given_up"
+    into: PatientId
+
+
+class RecordMoved(Event):
+    """Sent on like the events of a record that was given up, so that a circle of merges shows; internal."""
+
+    type: Literal["record_moved"] = "record_moved"
+
+
 class Symptom(Event):
     """A symptom from its onset (`at`) to `ended_at`, open while that is unknown; `score` is 1 to 10."""
 
@@ -359,6 +385,9 @@ PatientEvent = Annotated[
     | MachineAlarm
     | SessionEnded
     | PatientProfile
+    | PatientMerged
+    | RecordGivenUp
+    | RecordMoved
     | Symptom
     | Weight
     | Medication

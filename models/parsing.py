@@ -34,10 +34,24 @@ class RejectReason(StrEnum):
     NAIVE_TIMESTAMP = "naive_timestamp"
     NOT_FINITE = "not_finite"
     KEY_MISMATCH = "key_mismatch"
+    TOO_LARGE = "too_large"
+
+
+class FaultReason(StrEnum):
+    """Why a dead letter is none of a sender's making: like `RejectReason`, but nothing is wrong with a value."""
+
+    #: Filing the event raised.
+    INTERNAL_ERROR = "internal_error"
+    #: The changelog refuses the record of the subject.
+    STATE_TOO_LARGE = "state_too_large"
+    #: Its topic refuses a message of ours.
+    MESSAGE_TOO_LARGE = "message_too_large"
 
 
 class Parsed(msgspec.Struct, Generic[RecordT], frozen=True, gc=False):
     """A usable message: the record, when its line says it was received, and how many fields were unknown.
+
+    `merged_from` names the records from which a merge moved it here, in order.
 
     A struct, because one is made for every event: it takes a tenth of a frozen dataclass's time.
     """
@@ -45,6 +59,7 @@ class Parsed(msgspec.Struct, Generic[RecordT], frozen=True, gc=False):
     record: RecordT
     received_at: datetime | None = None
     unknown_fields: int = 0
+    merged_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +129,8 @@ def _parse(raw: bytes | None, adapter: TypeAdapter[RecordT]) -> Parsed[RecordT] 
         return _rejected(error)
     assert isinstance(model, events.Message)  # noqa: S101 (for the type checker)
     unknown = len(model.model_extra or ())
-    return Parsed(to_record(model), model.received_at, unknown)
+    way = tuple(getattr(model, "merged_from", None) or ())
+    return Parsed(to_record(model), model.received_at, unknown, way)
 
 
 def _rejected(error: ValidationError) -> Rejected:

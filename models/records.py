@@ -2,8 +2,8 @@
 
 A record is a `msgspec.Struct` built from its pydantic model, field by field, so there is one definition. It
 decodes eight times faster than the model and a tenth of it in memory. To the type checker a record *is* its
-model; at run time it has the same attributes and none of the methods. `received_at` is left out: when a message
-arrived is no part of what it says, so repeats stay equal.
+model; at run time it has the same attributes and none of the methods. `received_at` and `merged_from` are left
+out: when and which way a message arrived is no part of what it says, so repeats stay equal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from models import events
 
 _BUILT: dict[type[BaseModel], type[msgspec.Struct]] = {}
-_LEFT_OUT = {"type", "received_at"}
+_LEFT_OUT = {"type", "received_at", "merged_from"}
 
 
 def record_type(model: type[BaseModel]) -> type[msgspec.Struct]:
@@ -116,7 +116,10 @@ if TYPE_CHECKING:
         LabResult,
         MachineAlarm,
         Medication,
+        PatientMerged,
         PatientProfile,
+        RecordGivenUp,
+        RecordMoved,
         Rhythm,
         Schedule,
         SessionEnded,
@@ -134,6 +137,9 @@ else:
     MachineAlarm = record_type(events.MachineAlarm)
     SessionEnded = record_type(events.SessionEnded)
     PatientProfile = record_type(events.PatientProfile)
+    PatientMerged = record_type(events.PatientMerged)
+    RecordGivenUp = record_type(events.RecordGivenUp)
+    RecordMoved = record_type(events.RecordMoved)
     Symptom = record_type(events.Symptom)
     Weight = record_type(events.Weight)
     Medication = record_type(events.Medication)
@@ -150,6 +156,9 @@ PatientRecord = (
     | MachineAlarm
     | SessionEnded
     | PatientProfile
+    | PatientMerged
+    | RecordGivenUp
+    | RecordMoved
     | Symptom
     | Weight
     | Medication
@@ -165,8 +174,11 @@ __all__ = [
     "LoopRecord",
     "MachineAlarm",
     "Medication",
+    "PatientMerged",
     "PatientProfile",
     "PatientRecord",
+    "RecordGivenUp",
+    "RecordMoved",
     "Rhythm",
     "Schedule",
     "SessionEnded",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+#: Longest path and address that a setting takes.
+_LONGEST: Final = 1000
+_PORT_DIGITS: Final = 5
 
 
 class Settings(BaseSettings):
@@ -28,14 +31,45 @@ class Settings(BaseSettings):
     http: str = Field("127.0.0.1:6066", description="Where /metrics, /healthz and /readyz answer, host:port")
     rules: Path | None = Field(None, description="A TOML file with this site's rule settings")
     data: Path | None = Field(None, description="Folder for the embedded Kafka's data")
-    resolved_retention: Seconds = Field(900, description="How long an alert that is over stays readable")
+    resolved_retention: Seconds = Field(
+        900, le=35 * 24 * 3600, description="How long an alert that is over stays readable; no window is longer"
+    )
     checkpoint_interval: Seconds = Field(1.0, le=60, description="Longest time changed state stays in memory")
-    checkpoint_patients: int = Field(5000, ge=1, description="Changed patients that force a checkpoint")
+    checkpoint_patients: int = Field(5000, ge=1, le=1_000_000, description="Changed patients that force a checkpoint")
     batch_max: int = Field(1000, ge=1, le=10_000, description="Most records of a partition handled at once")
-    session_timeout: Seconds = Field(6.0, ge=6, description="Kafka's; the broker's least is 6 s by default")
-    rebalance_timeout: Seconds = Field(10.0, ge=6)
-    max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024 * 1024, description="Largest input message")
+    session_timeout: Seconds = Field(6.0, ge=6, le=1800, description="Kafka's; brokers take 6 s to 30 min by default")
+    rebalance_timeout: Seconds = Field(10.0, ge=6, le=1800, description="How long a rebalance waits for a worker")
+    max_message_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024 * 1024, le=256 * 1024 * 1024, description="Largest input message"
+    )
+    max_batch_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=1024 * 1024 * 1024,
+        description="Most that a compressed batch of input messages may unpack to",
+    )
+    waiting_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=8 * 1024 * 1024,
+        le=16 * 1024 * 1024 * 1024,
+        description="Input that may wait in memory, of all partitions together",
+    )
+    on_bad_state: Literal["set_aside", "stop"] = Field(
+        "set_aside", description="What a stored record that cannot be read does: to dead-letters, or end the worker"
+    )
+    on_lost_state: Literal["stop", "continue"] = Field(
+        "stop", description="What an empty changelog of a group with committed offsets does"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("rules", "data", mode="before")
+    @classmethod
+    def _path(cls, value: Any) -> Any:
+        """An empty one would be the folder that the process happens to run in."""
+        text = str(value) if isinstance(value, str | Path) else "x"
+        if not text.strip() or len(text) > _LONGEST or "\0" in text:
+            raise ValueError(f"{text[:20]!r} is not a path; unset it where none is meant")
+        return value
 
     @field_validator("brokers")
     @classmethod
@@ -67,6 +101,11 @@ class Settings(BaseSettings):
 
 def _host_port(text: str, lowest: int = 1) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not lowest <= int(port) <= 65535:
+    is_port = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS and lowest <= int(port) <= 65535
+    if not colon or not _is_host(host) or not is_port:
         raise ValueError(f"{text!r} is not host:port with a port from {lowest} to 65535")
     return host, int(port)
+
+
+def _is_host(host: str) -> bool:
+    return 0 < len(host) <= _LONGEST and host.isprintable() and not any(letter.isspace() for letter in host)

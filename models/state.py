@@ -11,12 +11,14 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from models.alerts import Priority, Status
+from models.bounds import Drops
 from models.migrations import NEVER, migrate
 from models.records import (
     AlertResponse,
     LabResult,
     MachineAlarm,
     Medication,
+    PatientMerged,
     PatientProfile,
     Rhythm,
     Schedule,
@@ -168,6 +170,10 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     #: Rules that raised an exception at their last evaluation, and since when.
     failing: dict[str, datetime] = {}
     outbox: list[Entry] = []
+    #: What was dropped because too much was received (models.bounds).
+    drops: Drops | None = None
+    #: Whether the last evaluation found the record closed: its patient left, or it was given up in a merge.
+    closed: bool = False
 
 
 class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
@@ -193,6 +199,13 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     #: What was last told to a water loop about each alert.
     signals: dict[str, UnitSignal] = {}
     signal_sequence: int = 0
+    #: Records that were merged into this one, by their id.
+    merges: dict[str, PatientMerged] = {}
+    #: The record into which this one was merged, and when that happened: all of this one's events go there.
+    merged_into: str | None = None
+    merged_at: datetime | None = None
+    #: Records with which this one was merged in contradiction (itself, or a circle), and since when that is known.
+    contradictions: dict[str, datetime] = {}
 
 
 class LoopState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
@@ -208,6 +221,15 @@ _ENCODER = msgspec.json.Encoder()
 
 class NewerSchemaError(Exception):
     """The changelog was written by a newer version of the product, which this one cannot read."""
+
+
+class _Version(msgspec.Struct):
+    """Of a stored state nothing but its version."""
+
+    schema_version: int = 0
+
+
+_version: Final = msgspec.json.Decoder(_Version)
 
 
 class StateCodec(Generic[StateT]):
@@ -235,15 +257,14 @@ class StateCodec(Generic[StateT]):
         try:
             state = self._decoder.decode(raw)
         except msgspec.ValidationError:
-            self._check_version(msgspec.json.decode(raw))
+            self._check_version(_version.decode(raw).schema_version)
             state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
-        self._check_version({"schema_version": state.schema_version})
+        self._check_version(state.schema_version)
         if state.schema_version < SCHEMA_VERSION:
             state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
         return state
 
-    def _check_version(self, fields: dict[str, int]) -> None:
-        version = fields.get("schema_version", 0)
+    def _check_version(self, version: int) -> None:
         if version > SCHEMA_VERSION:
             raise NewerSchemaError(
                 f"the changelog holds schema version {version}, this program reads up to {SCHEMA_VERSION}: "

@@ -35,18 +35,30 @@ FAMILIES: Final = (
 #: Tables and so changelogs: of patients and of water loops.
 TABLES: Final = ("patients", "loops")
 
+#: Kafka's name for the largest message, or batch of messages, that a topic takes.
+MAX_MESSAGE: Final = "max.message.bytes"
+#: What an alert, a status or a signal takes at most, with room to spare; and a state record.
+ALERT_BYTES: Final = 128 * 1024
+STATE_BYTES: Final = 1024 * 1024
+#: What headers may add to a dead letter.
+_HEADROOM_BYTES: Final = 64 * 1024
+
 _DAY_MS: Final = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic: name without prefix, key, what it carries, and Kafka's topic settings."""
+    """A topic: name without prefix, key, what it carries, and Kafka's topic settings.
+
+    `needs` is the smallest `max.message.bytes` with which the worker can do its work; 0 for what it only reads.
+    """
 
     name: str
     key: str
     carries: str
     config: dict[str, str] = field(default_factory=dict)
     internal: bool = False
+    needs: int = 0
 
     @property
     def compacted(self) -> bool:
@@ -86,23 +98,39 @@ def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
         TopicSpec(
             CLINICAL_EVENTS,
             "patient_id",
-            "patient_profile, symptom, weight, medication, rhythm, schedule, alert_response",
+            "patient_profile, patient_merged, symptom, weight, medication, rhythm, schedule, alert_response",
             _deleted(35, **append_time),
         ),
     ]
-    topics += [TopicSpec(f"alerts.{family}", "patient_id", "alert transitions", _deleted(35)) for family in FAMILIES]
     topics += [
-        TopicSpec(ALERTS_UNIT, "water_loop_id or unit_id", "alerts about a water loop", _deleted(35)),
+        TopicSpec(f"alerts.{family}", "patient_id", "alert transitions", _deleted(35), needs=ALERT_BYTES)
+        for family in FAMILIES
+    ]
+    topics += [
+        TopicSpec(
+            ALERTS_UNIT, "water_loop_id or unit_id", "alerts about a water loop", _deleted(35), needs=ALERT_BYTES
+        ),
         TopicSpec(
             UNIT_SIGNALS,
             "water_loop_id",
             "what a patient's alerts mean for a loop; alert_response to unit alerts",
             _deleted(35, **append_time),
+            needs=ALERT_BYTES,
         ),
-        TopicSpec(ALERTS_ACTIVE, "alert_id", "newest transition of every alert", _compacted(**roomy)),
-        TopicSpec(SESSIONS_ACTIVE, "session_id", "who is on which chair", _compacted()),
-        TopicSpec(WORKER_STATUS, "partition", "clock, lag and health of each partition", _compacted()),
-        TopicSpec(DEAD_LETTERS, "original key", "raw bytes of what could not be used", _deleted(35, **roomy)),
+        TopicSpec(
+            ALERTS_ACTIVE, "alert_id", "newest transition of every alert", _compacted(**roomy), needs=ALERT_BYTES
+        ),
+        TopicSpec(SESSIONS_ACTIVE, "session_id", "who is on which chair", _compacted(), needs=ALERT_BYTES),
+        TopicSpec(
+            WORKER_STATUS, "partition", "clock, lag and health of each partition", _compacted(), needs=ALERT_BYTES
+        ),
+        TopicSpec(
+            DEAD_LETTERS,
+            "original key",
+            "raw bytes of what could not be used",
+            _deleted(35, **roomy),
+            needs=max_message_bytes + _HEADROOM_BYTES,
+        ),
         TopicSpec(INGEST, "any", "foreign messages to be normalised", _deleted(7, **append_time)),
     ]
     topics += [
@@ -112,10 +140,21 @@ def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
             f"state of {table}",
             _compacted(**roomy),
             internal=True,
+            needs=STATE_BYTES,
         )
         for table in TABLES
     ]
     return topics
+
+
+def too_small(name: str, found: str | None, needs: int) -> str | None:
+    """A sentence, with the fix, where a topic does not take messages of the size that it needs; else None."""
+    if found is None or not found.isdigit() or int(found) >= needs:
+        return None
+    return (
+        f"{name} takes messages of {found} bytes, {needs} are needed: `kafka-configs.sh --alter --topic {name}"
+        f" --add-config {MAX_MESSAGE}={needs}` mends it"
+    )
 
 
 def changelog(group: str, table: str) -> str:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic
 
 from models.settings import Settings
+from models.state import NewerSchemaError
 from streams.checkpoint import ChangelogWriter
 from streams.health import Health
 from streams.outgoing import Outgoing, Sender
 from streams.port import Kind
 from streams.rules.base import StateT
+from streams.stored import BadStateError
 from streams.task import PartitionTask
 from streams.telemetry import Metrics
 from streams.transport import TP, App, Batch, StaleGenerationError, TopicSet, batches
@@ -29,9 +31,14 @@ class KafkaPort:
     """
 
     def __init__(self, app: App, writer: ChangelogWriter, sender: Sender) -> None:
-        self._writer, self._sender, self._generation = writer, sender, app.generation
+        self._app, self._writer, self._sender, self._generation = app, writer, sender, app.generation
         self.pause, self.resume = app.pause, app.resume
         self.end_confirmed_at, self.end_offset = app.end_confirmed_at, app.end_offset
+
+    @property
+    def waiting_share(self) -> int:
+        """The bytes of one input partition that may wait."""
+        return self._app.waiting_share
 
     async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
         """Write the changelog; returns when the broker has acknowledged it."""
@@ -104,7 +111,13 @@ class Desk(Generic[StateT]):
             number: PartitionTask(self.kind, number, self._settings, port, self._metrics, self._health)
             for number in sorted(recovered)
         }
-        await asyncio.gather(*(task.adopt(recovered[number]) for number, task in tasks.items()))
+        try:
+            await asyncio.gather(*(task.adopt(recovered[number]) for number, task in tasks.items()))
+        except (NewerSchemaError, BadStateError) as error:
+            # Raised from here it would be a crash of Faust's, with its traceback; it is for the operator to decide.
+            self.tasks = {}
+            self._fail(error)
+            return
         self.tasks |= tasks
         for number, task in self.tasks.items():
             runner = self._runners[number] = asyncio.create_task(task.run(), name=f"{self.kind.table}[{number}]")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError
 
-from streams.outgoing import NeverSendsError, may_repeat
+from streams.outgoing import TOO_LARGE, NeverSendsError, may_repeat
 from streams.transport import TP, StaleGenerationError
 from streams.transport.app import HEARTBEAT_SHARE
 from streams.transport.changelog import foreign_keys
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FENCE_SECONDS = 0.05
+
+
+class UnstoredError(NeverSendsError):
+    """The entries of these keys are too large for the changelog; all others of the call were stored.
+
+    `foreign` is what `ChangelogWriter.write` returns otherwise.
+    """
+
+    def __init__(self, keys: Collection[bytes], foreign: Collection[bytes] = ()) -> None:
+        super().__init__(f"{len(keys)} records are too large for the changelog")
+        self.keys, self.foreign = keys, foreign
 
 
 class ChangelogWriter:
@@ -64,7 +75,8 @@ class ChangelogWriter:
 
         Raises:
             StaleGenerationError: The partition is not ours any more; some entries may have been stored.
-            NeverSendsError: An entry is larger than a message may be, or the topic refuses us.
+            UnstoredError: Entries are larger than a message may be; all others are stored.
+            NeverSendsError: The topic refuses us.
         """
         # Before waiting for the lock: while it waits, the partition may be lost and won again.
         claim = self._app.claim_of(self._table, partition)
@@ -74,31 +86,45 @@ class ChangelogWriter:
             return ()
         async with self._locks[partition]:
             producer = self._app.kafka_producer
-            unsent, gaps = self._build(producer, claim, entries), list[range]()
+            refused = {key for key, value in entries.items() if len(key) + len(value or b"") > self._limit}
+            headers = [claim.next_stamp().header()]
+            built = self._build(producer, headers, {k: v for k, v in entries.items() if k not in refused})
+            keys, unsent, gaps = dict(built), [batch for batch, _ in built], list[range]()
             while unsent:
                 await self._fence(partition, claim)
-                unsent, unknown, error = await self._send(producer, partition, claim, unsent)
+                unsent, large, unknown, error = await self._send(producer, partition, claim, unsent)
                 gaps += unknown
+                for batch in large:
+                    if len(keys[batch]) == 1:
+                        refused.update(keys[batch])
+                        continue
+                    for key in keys[batch]:  # one of them is too large, or all of them together
+                        single = self._build(producer, headers, {key: entries[key]})
+                        keys |= dict(single)
+                        unsent += [batch for batch, _ in single]
                 if error is not None:
                     await may_repeat(producer, self._topic, error)
-            return await self._foreign(partition, claim, gaps) if gaps else ()
+            foreign = await self._foreign(partition, claim, gaps) if gaps else ()
+            if refused:
+                raise UnstoredError(refused, foreign)
+            return foreign
 
-    def _build(self, producer: Any, claim: Claim, entries: Mapping[bytes, bytes | None]) -> list[Any]:
-        headers = [claim.next_stamp().header()]
-        batch = producer.create_batch()
-        full = []
+    @staticmethod
+    def _build(
+        producer: Any, headers: list[tuple[str, bytes]], entries: Mapping[bytes, bytes | None]
+    ) -> list[tuple[Any, list[bytes]]]:
+        """The entries in batches, each with its keys."""
+        built: list[tuple[Any, list[bytes]]] = []
         for key, value in entries.items():
-            size = len(key) + len(value or b"")
-            if size > self._limit:
-                raise NeverSendsError(f"{self._topic}: the state of {key!r} has {size} bytes, limit {self._limit}")
-            if batch.append(timestamp=None, key=key, value=value, headers=headers) is None:
-                full.append(batch)
+            if not built or built[-1][0].append(timestamp=None, key=key, value=value, headers=headers) is None:
                 batch = producer.create_batch()
                 # An empty batch takes any record, also one that is larger than a batch.
                 batch.append(timestamp=None, key=key, value=value, headers=headers)
-        for done in (*full, batch):
-            done.close()
-        return [*full, batch]
+                built.append((batch, []))
+            built[-1][1].append(key)
+        for batch, _ in built:
+            batch.close()
+        return built
 
     async def fence(self, generation: int) -> None:
         """Returns when what this generation sends is still ours to send, and will be for the time of an attempt.
@@ -156,8 +182,8 @@ class ChangelogWriter:
 
     async def _send(
         self, producer: Any, partition: int, claim: Claim, batches: list[Any]
-    ) -> tuple[list[Any], list[range], BaseException | None]:
-        """Sends batches; returns those that failed, offsets between them that we know nothing of, the first error.
+    ) -> tuple[list[Any], list[Any], list[range], BaseException | None]:
+        """Sends batches; returns those that failed, those that are too large, offsets unknown to us, the first error.
 
         Their order does not matter, a key is in one of them only. Each waits until the one before it has
         left.
@@ -171,12 +197,17 @@ class ChangelogWriter:
                 refused = error
                 break
         results = await asyncio.gather(*sent, return_exceptions=True)
-        errors = [result for result in results if isinstance(result, BaseException)]
+        errors = [
+            result for result in results if isinstance(result, BaseException) and not isinstance(result, TOO_LARGE)
+        ]
         failed: list[Any] = []
+        large: list[Any] = []
         gaps: list[range] = []
         for batch, result in zip(batches, results, strict=False):
-            if isinstance(result, BaseException):
+            if isinstance(result, TOO_LARGE):
+                large.append(batch)
+            elif isinstance(result, BaseException):
                 failed.append(batch)
             else:
                 gaps.append(claim.wrote(result.offset, batch.record_count()))
-        return [*failed, *batches[len(sent) :]], list(filter(None, gaps)), errors[0] if errors else refused
+        return [*failed, *batches[len(sent) :]], large, list(filter(None, gaps)), errors[0] if errors else refused

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
 import typer
 
+from streams.output import printed
+
 if TYPE_CHECKING:
     from models.settings import Settings
 
@@ -36,7 +38,8 @@ Topic = Annotated[str | None, typer.Option(help="Only those from this topic, wit
 
 def main() -> None:
     """Entry point of the script `dialysis-alerts`."""
-    app(prog_name=NAME)
+    with printed():
+        app(prog_name=NAME)
 
 
 def _moment(text: str) -> datetime:
@@ -117,7 +120,9 @@ def simulate(
     patients: Annotated[int, typer.Option(min=1, help="Patients of the unit; two take turns on a chair.")] = 48,
     rate: Annotated[float | None, typer.Option(help="About so many messages a second.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same unit and events.")] = 1,
-    speed: Annotated[float, typer.Option(min=0, help="Simulated seconds a second; 0 is as fast as possible.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Simulated seconds a second; 0 is as fast as possible.")
+    ] = 1.0,
     scenario: Annotated[Scenario, typer.Option(help="How much goes wrong.")] = "normal",
     start: Annotated[
         datetime | None, typer.Option(parser=_moment, metavar="TIME", help="When the unit goes live; else now.")

@@ -7,11 +7,14 @@ from pydantic import ValidationError
 from models.settings import Settings
 
 _PREFIX: Final = str(Settings.model_config["env_prefix"])
+_LONGEST: Final = 100
 _WANTS: Final = {
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
     "float_parsing": "a number",
     "finite_number": "a finite number",
+    "int_parsing_size": "a whole number of fewer digits",
+    "string_unicode": "text in UTF-8",
     "greater_than": "more than {gt}",
     "greater_than_equal": "{ge} or more",
     "less_than": "less than {lt}",
@@ -46,12 +49,18 @@ def _line(problem: Any) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     described = Settings.model_fields[name].description if name in Settings.model_fields else None
     about = f" ({described})" if described else ""
-    return f"{_PREFIX}{name.upper()} is {str(problem['input'])!r}, wants {_wants(problem)}{about}."
+    return f"{_PREFIX}{name.upper()} is {_shown(problem['input'])}, wants {_wants(problem)}{about}."
+
+
+def _shown(value: Any) -> str:
+    """The value in quotes, cut where it is long; bytes that are no UTF-8 are escaped."""
+    text = ascii(str(value)) if not str(value).isprintable() else repr(str(value))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _wants(problem: Any) -> str:
     if problem["type"] == "value_error":
         # Our own validators say "'what it got' is not what it wants".
-        return str(problem["ctx"]["error"]).partition(" is not ")[2]
+        return str(problem["ctx"]["error"]).rpartition(" is not ")[2]
     wording = _WANTS.get(problem["type"])
     return wording.format(**problem.get("ctx", {})) if wording else str(problem["msg"])

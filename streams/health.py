@@ -59,6 +59,7 @@ class Health:
         self._recovered_at: float | None = None
         self._polled_at: dict[tuple[str, int], float] = {}
         self._windows: dict[str, _Window] = {}
+        self._topics = ""
 
     def ticked(self) -> None:
         """The worker's timer ran."""
@@ -85,6 +86,10 @@ class Health:
         if self._broker_at is None or now - self._broker_at > self._limits.broker:
             self._broker_back_at = now
         self._broker_at = now
+
+    def topics(self, wrong: str) -> None:
+        """Topics were looked at; `wrong` says what is not as it must be, nothing where all is."""
+        self._topics = wrong
 
     def usable(self, topic: str, n: int = 1) -> None:
         """The next `n` messages of a topic were usable."""
@@ -113,6 +118,7 @@ class Health:
             self._recovery(),
             self._tick(self._limits.tick_ready),
             self._broker(),
+            Check("topics", not self._topics, self._topics or "as they must be"),
             self._dead_letters(),
         ]
 

@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 
 from streams.transport.api import TP, Batch
 
-#: Delivery of a topic is paused while this many times `batch_max` records of it wait.
+#: Delivery of a topic is paused while this many times `batch_max` records of it wait, or its share of the bytes that
+#: may wait in this worker. So none takes the room of another: who lags is waited for, and must be able to come.
 _HIGH: Final = 4
 _LOW: Final = 2
 
@@ -30,16 +31,21 @@ class Valve(Protocol):
     def end_confirmed_at(self, tp: TP) -> float | None:
         """When a fetch last confirmed that all of a partition was handed over."""
 
+    @property
+    def waiting_share(self) -> int:
+        """The bytes of one partition that may wait."""
+
 
 class _Queue:
     """The batches of one topic, with how far the first of them was read."""
 
-    __slots__ = ("batches", "position", "waiting")
+    __slots__ = ("batches", "nbytes", "position", "waiting")
 
     def __init__(self) -> None:
         self.batches: deque[Batch] = deque()
         self.position = 0
         self.waiting = 0
+        self.nbytes = 0
 
     @property
     def head(self) -> int:
@@ -69,7 +75,9 @@ class Inbox:
         queue = self._queues[batch.tp]
         queue.batches.append(batch)
         queue.waiting += len(batch)
-        if queue.waiting > _HIGH * self._slice_max and batch.tp not in self._paused:
+        queue.nbytes += batch.nbytes
+        is_full = queue.waiting > _HIGH * self._slice_max or queue.nbytes > self._valve.waiting_share
+        if is_full and batch.tp not in self._paused:
             self._paused.add(batch.tp)
             self._valve.pause({batch.tp})
 
@@ -112,9 +120,13 @@ class Inbox:
         queue.waiting -= end - queue.position
         queue.position = end
         if finished:
-            queue.batches.popleft()
+            queue.nbytes -= queue.batches.popleft().nbytes
             queue.position = 0
-        if tp in self._paused and queue.waiting < _LOW * self._slice_max:
+        if (
+            tp in self._paused
+            and queue.waiting < _LOW * self._slice_max
+            and queue.nbytes <= self._valve.waiting_share // _LOW
+        ):
             self._paused.discard(tp)
             self._valve.resume({tp})
 

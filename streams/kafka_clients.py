@@ -23,6 +23,11 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from models.settings import Settings
+from streams.transport.bootstrap import install as ask_the_next_server
+from streams.transport.records import install as read_any_header_name
+
+ask_the_next_server()
+read_any_header_name()
 
 Record = ConsumerRecord[bytes | None, bytes | None]
 

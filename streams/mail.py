@@ -14,13 +14,14 @@ import msgspec
 from aiokafka.partitioner import DefaultPartitioner
 
 from models.alerts import AlertRecord, Priority
-from models.parsing import RejectReason
+from models.parsing import FaultReason, RejectReason
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, PatientState, SubjectState
-from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, SESSIONS_ACTIVE
-from streams.dead_letters import dead_letter
+from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, PATIENT_TOPICS, SESSIONS_ACTIVE
+from streams.dead_letters import as_read, dead_letter
 from streams.engine.change import Change
-from streams.engine.sessions import over_since
+from streams.engine.partition import Partition
+from streams.engine.sessions import over_since, tell_session
 from streams.health import Health
 from streams.outgoing import Outgoing
 from streams.telemetry import Metrics
@@ -33,6 +34,8 @@ _SOURCE: Final = b"/dialysis-alerts"
 MOVED_FROM: Final = "dl_moved_from"
 #: What the header, and being in a batch of its own, add to a record.
 _MOVED_BYTES: Final = 256
+#: When so many bytes of dead letters and records to be sent on wait, they are sent before more is handled.
+MUCH_WAITS: Final = 4 * 1024 * 1024
 #: Who takes a partition says the last word again on alerts that ended no longer ago.
 LAST_WORD: Final = timedelta(days=1)
 _NO_VALUE: Final = bytes(NO_VALUE)
@@ -109,6 +112,7 @@ class Mail:
         self._active = settings.topic(ALERTS_ACTIVE)
         self._counts: dict[str, Counts] = {}
         self._extra: list[Outgoing] = []
+        self._extra_bytes = 0
         self._told: list[Noted] = []
         #: Open alerts: id to rule, priority and newest bytes.
         self._open: dict[str, tuple[str, Priority, bytes]] = {}
@@ -139,7 +143,7 @@ class Mail:
             return
         right = _partition_of(record.key, self._partitions, self._partitions)
         moved = (MOVED_FROM, f"{record.partition}:{record.offset}".encode())
-        self._extra.append(Outgoing(record.topic, record.key, record.value, (*record.headers, moved), right))
+        self._wait(Outgoing(record.topic, record.key, record.value, (*record.headers, moved), right))
         self._metrics.topic(record.topic).misplaced.inc()
         if record.topic not in self._moved_topics:
             self._moved_topics.add(record.topic)
@@ -152,9 +156,27 @@ class Mail:
     def dead_letter(self, record: Any, reason: str, detail: str) -> None:
         """Keep an unusable record for `dead-letters`."""
         letter = dead_letter(record, reason, detail, self._settings.max_message_bytes)
-        self._extra.append(Outgoing(self._settings.topic(DEAD_LETTERS), letter.key, letter.value, letter.headers))
+        self._wait(Outgoing(self._settings.topic(DEAD_LETTERS), letter.key, letter.value, letter.headers))
         self._metrics.topic(record.topic).dead_letters[reason].inc()
         self.counts(record.topic).unusable += 1
+
+    def not_filed(self, record: Any, event: object) -> None:
+        """An event whose filing raised, to be called while that is handled: into the log, and a dead letter."""
+        log.exception("filing a %s failed", type(event).__name__)
+        self.dead_letter(record, FaultReason.INTERNAL_ERROR, "filing it failed: see the worker's log")
+
+    def unsent(self, messages: Iterable[Outgoing]) -> list[Outgoing]:
+        """Dead letters of messages of ours that their topic refused; of dead letters themselves there are none."""
+        topic, limit = self._settings.topic(DEAD_LETTERS), self._settings.max_message_bytes
+        letters = []
+        for message in messages:
+            self._metrics.topic(message.topic).dead_letters[FaultReason.MESSAGE_TOO_LARGE].inc()
+            if message.topic == topic:
+                continue
+            record = as_read(message.topic, message.partition or 0, message.key, message.value, message.headers)
+            letter = dead_letter(record, FaultReason.MESSAGE_TOO_LARGE, "its topic refused it for its size", limit)
+            letters.append(Outgoing(topic, letter.key, letter.value, letter.headers))
+        return letters
 
     # -- output side
 
@@ -163,13 +185,26 @@ class Mail:
         """Whether something waits that is in no outbox."""
         return bool(self._extra)
 
+    @property
+    def much_waits(self) -> bool:
+        """Whether so much of it waits that it is to be sent before more is added."""
+        return self._extra_bytes >= MUCH_WAITS
+
+    def _wait(self, message: Outgoing) -> None:
+        self._extra.append(message)
+        self._extra_bytes += len(message.key or b"") + len(message.value or b"")
+
     def told(self, alert: AlertRecord, appended_at: datetime | None) -> None:
         """Note a transition; `appended_at` is the timestamp of the record that made it, None for a deadline."""
         self._told.append((alert, appended_at))
 
+    def all_told(self, alerts: Iterable[AlertRecord], appended_at: datetime) -> None:
+        """Note the transitions that one record made."""
+        self._told += [(alert, appended_at) for alert in alerts]
+
     def take_waiting(self) -> list[Outgoing]:
         """Dead letters and records to be sent on, to be sent now."""
-        waiting, self._extra = self._extra, []
+        waiting, self._extra, self._extra_bytes = self._extra, [], 0
         return waiting
 
     def of_outboxes(self, outboxes: Iterable[Iterable[Entry]], told: Iterable[Noted]) -> list[Outgoing]:
@@ -235,6 +270,10 @@ class Mail:
         headers = () if value is None else self._repeated_headers(alert_id, value)
         return Outgoing(self._active, alert_id.encode(), value, headers, self._partition)
 
+    def is_open(self, alert_id: str) -> bool:
+        """Whether it is an alert of ours that is open."""
+        return alert_id in self._open
+
     def open_again(self, alert_id: str, states: Iterable[SubjectState]) -> Outgoing | None:
         """An alert that a late tombstone hides, if it is open."""
         if alert_id not in self._open:
@@ -242,9 +281,16 @@ class Mail:
         value = next(bytes(state.alerts[alert_id].value) for state in states if alert_id in state.alerts)
         return self.shown_again(alert_id, value)
 
-    def session(self, session_id: str, value: bytes) -> Outgoing:
-        """A message for `sessions.active`, on the patient's partition number."""
-        return Outgoing(self._settings.topic(SESSIONS_ACTIVE), session_id.encode(), value, (), self._partition)
+    def running_sessions(self, states: Iterable[SubjectState | None], subjects: Partition[Any]) -> list[Outgoing]:
+        """What `sessions.active` is to be told of changed subjects, on the patient's partition number."""
+        topic = self._settings.topic(SESSIONS_ACTIVE)
+        messages = []
+        for state in states:
+            if isinstance(state, PatientState) and state.sessions and (told := tell_session(state, subjects.now)):
+                session_id, value = told
+                messages.append(Outgoing(topic, session_id.encode(), value, (), self._partition))
+                subjects.rearm(state)
+        return messages
 
     def _follow(self, alert_id: str, rule: str, priority: Priority, *, is_open: bool, value: bytes = b"") -> None:
         before = self._open.pop(alert_id, None)
@@ -256,6 +302,8 @@ class Mail:
         value = bytes(entry.value)
         topic, key = self._settings.topic(entry.topic), entry.key.encode()
         if not entry.ce_type:
+            if entry.topic in PATIENT_TOPICS:
+                self._metrics.events_moved.labels(topic).inc()
             keyed_elsewhere = entry.topic in (ALERTS_ACTIVE, SESSIONS_ACTIVE)
             partition = self._partition if keyed_elsewhere else None
             return [Outgoing(topic, key, None if value == _NO_VALUE else value, (), partition)]

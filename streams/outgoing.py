@@ -6,9 +6,17 @@ import asyncio
 import logging
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerClosed,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.partitioner import DefaultPartitioner
 
 if TYPE_CHECKING:
@@ -24,6 +32,19 @@ _partition_of = DefaultPartitioner()  # murmur2 of the key; any partition withou
 
 class NeverSendsError(Exception):
     """No repetition gets this message through: too large, not allowed, no such topic. Stops the worker."""
+
+
+#: What aiokafka, or a broker with a smaller `max.message.bytes` than ours, says of a message.
+TOO_LARGE: Final = (MessageSizeTooLargeError, RecordTooLargeError, RecordListTooLargeError)
+
+
+class UnsentError(NeverSendsError):
+    """These messages are too large for their topic; all others of the call were sent."""
+
+    def __init__(self, messages: Sequence[Outgoing]) -> None:
+        topics = ", ".join(sorted({message.topic for message in messages}))
+        super().__init__(f"{len(messages)} messages are too large: raise max.message.bytes of {topics}")
+        self.messages = messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +100,32 @@ class Sender:
             fence: Awaited before each attempt; what it raises ends the sending.
 
         Raises:
+            UnsentError: Some are too large; all others were sent.
             NeverSendsError: One can never succeed; others may have been sent.
         """
         producer = self._app.kafka_producer
         queues: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
         for message in messages:
             queues[message.topic, await self._place(producer, message)].append(message)
+        refused: list[Outgoing] = []
+        #: Where one of several is too large: one at a time, to find it.
+        alone: set[tuple[str, int]] = set()
         while queues:
             if fence is not None:
                 await fence()
-            failed = await self._attempt(producer, queues)
+            failed = await self._attempt(producer, queues, alone)
+            for place in [place for place, error in failed.items() if isinstance(error, TOO_LARGE)]:
+                del failed[place]
+                if place in alone or len(queues[place]) == 1:
+                    refused.append(queues[place].pop(0))
+                    alone.discard(place)
+                else:
+                    alone.add(place)
             for topic, error in {topic: error for (topic, _), error in failed.items()}.items():
                 await may_repeat(producer, topic, error)
-            queues = {place: queues[place] for place in failed}
+            queues = {place: queue for place, queue in queues.items() if queue}
+        if refused:
+            raise UnsentError(refused)
 
     async def _place(self, producer: Any, message: Outgoing) -> int:
         if message.partition is not None:
@@ -105,16 +139,23 @@ class Sender:
                 return int(_partition_of(message.key, numbers, numbers))
 
     async def _attempt(
-        self, producer: Any, queues: dict[tuple[str, int], list[Outgoing]]
+        self, producer: Any, queues: dict[tuple[str, int], list[Outgoing]], alone: set[tuple[str, int]]
     ) -> dict[tuple[str, int], BaseException]:
         """Sends every queue, cuts off what was acknowledged, and returns the error of each that is left."""
-        errors = await asyncio.gather(*(self._send(producer, *place, queue) for place, queue in queues.items()))
+        errors = await asyncio.gather(
+            *(
+                self._send(producer, *place, queue, 1 if place in alone else len(queue))
+                for place, queue in queues.items()
+            )
+        )
         return {place: error for place, error in zip(queues, errors, strict=True) if error is not None}
 
-    async def _send(self, producer: Any, topic: str, partition: int, queue: list[Outgoing]) -> BaseException | None:
+    async def _send(
+        self, producer: Any, topic: str, partition: int, queue: list[Outgoing], most: int
+    ) -> BaseException | None:
         futures: list[asyncio.Future[object]] = []
         refused: BaseException | None = None
-        for message in queue:
+        for message in queue[:most]:
             try:
                 futures.append(
                     await producer.send(topic, message.value, message.key, partition, headers=list(message.headers))

@@ -7,6 +7,7 @@
 A reader that holds on to the newest revision is not misled, but compaction keeps the last record of a key, and then a
 screen that starts sees an alert that nobody will ever close. So the owner reads the topic as a screen does, from where
 it stood before the takeover; what has been the last word on an alert for a while and is not its own is answered.
+So is what a stranger writes there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from aiokafka.errors import KafkaError
 
 from models.settings import Settings
 from models.topics import ALERTS_ACTIVE
-from streams.port import Shown, Word
+from streams.port import NO_REVISION, Claimed, Shown, Word
 from streams.transport import StaleGenerationError
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ SETTLED_S: Final = 5.0
 _FETCH_WAIT_MS: Final = 2000
 _FETCH_BYTES: Final = 512 * 1024
 _RETRY_S: Final = 1.0
+_REQUEST_MS: Final = 10_000
 #: A rebalance must be noticed before it is over.
 _POLL_MS: Final = 250
 _REBALANCE_S: Final = 0.25
-_decode: Final = msgspec.json.Decoder(Shown).decode
+_decode: Final = msgspec.json.Decoder(Claimed).decode
 
 
 class Picture:
@@ -69,6 +71,7 @@ class Picture:
             auto_offset_reset="latest",
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             fetch_min_bytes=_FETCH_BYTES,
+            request_timeout_ms=_REQUEST_MS,
         )
         try:
             await consumer.start()
@@ -123,27 +126,44 @@ class Picture:
         said: dict[int, list[Word]] = {}
         for (number, key), value in settled.items():
             try:
-                said.setdefault(number, []).append((key.decode(), None if value is None else _decode(value)))
-            except (UnicodeDecodeError, msgspec.DecodeError) as error:
-                # Not ours, so it is not ours to take away.
-                log.warning("%s[%d] holds what is no alert under %r: %s", self._topic, number, key, error)
-        left = {number for number, words in said.items() if not await self._correct(number, words)}
-        return {place for place in settled if place[0] not in left}
+                said.setdefault(number, []).append((key.decode(), None if value is None else _shown(value)))
+            except UnicodeDecodeError:
+                # No alert of ours has such an id, so it is not ours to take away.
+                log.warning("%s[%d] holds something under %r, which is no alert id", self._topic, number, key[:100])
+        left: set[tuple[int, bytes]] = set()
+        for number, words in said.items():
+            put_off = await self._correct(number, words)
+            names = [name for name, _ in words] if put_off is None else put_off
+            left |= {(number, name.encode()) for name in names}
+        return settled.keys() - left
 
-    async def _correct(self, number: int, words: Sequence[Word]) -> bool:
-        """Let the tasks of a partition answer; False if none could, or one lost the partition meanwhile."""
+    async def _correct(self, number: int, words: Sequence[Word]) -> set[str] | None:
+        """Let the tasks of a partition answer; returns the alerts of which it is too soon for that.
+
+        None if no task could answer, or one lost the partition meanwhile.
+        """
+        put_off: set[str] = set()
         tasks = [(desk, task) for desk in self._desks if (task := desk.tasks.get(number)) is not None]
         for desk, task in tasks:
             try:
-                await task.correct(words)
+                put_off |= await task.correct(words)
             except StaleGenerationError:
                 log.info("%s[%d] was lost meanwhile", desk.kind.table, number)
-                return False
+                return None
             except asyncio.CancelledError:
                 watching = asyncio.current_task()
                 if watching is None or watching.cancelling():
                     raise
                 # The task, whose words we waited for, was cancelled: by a revocation that ran out of time.
                 log.info("%s[%d] was given up meanwhile", desk.kind.table, number)
-                return False
-        return bool(tasks)
+                return None
+        return put_off if tasks else None
+
+
+def _shown(value: bytes) -> Shown:
+    """What a value says, whatever it is: one that is no alert hides an alert all the same."""
+    try:
+        said = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Shown(NO_REVISION, value=value)
+    return Shown(said.revision, said.patient_id, said.water_loop_id, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol
+from typing import Any, Final, Generic, NamedTuple, Protocol
 
 import msgspec
 
@@ -15,16 +15,31 @@ from streams.outgoing import Outgoing
 from streams.rules.base import StateT
 from streams.transport.api import TP
 
-#: The changelog key of a task's clock. No subject can have it: `#` is in no id of the contract.
-CLOCK_KEY: Final = b"#clock"
+#: The changelog key of a task's clock. No subject can have it: it is no UTF-8, as the key of every subject is.
+CLOCK_KEY: Final = b"\xffclock"
+#: The key that earlier versions gave the clock. A water loop may have this name, too.
+OLD_CLOCK_KEY: Final = b"#clock"
 
 
-class Shown(msgspec.Struct):
+class Claimed(msgspec.Struct):
     """As much of an alert on `alerts.active` as tells whose it is and whether it is the newest."""
 
     revision: int
     patient_id: str | None = None
     water_loop_id: str | None = None
+
+
+#: The revision of what is no alert.
+NO_REVISION: Final = -1
+
+
+class Shown(NamedTuple):
+    """A word on an alert, as anybody may have said it; the value is what was said, byte for byte."""
+
+    revision: int
+    patient_id: str | None = None
+    water_loop_id: str | None = None
+    value: bytes | None = None
 
 
 #: An alert's id, and what was said of it; None for a tombstone.
@@ -40,10 +55,17 @@ class Port(Protocol):
         Returns:
             Keys that somebody else, who had lost the partition already, has written meanwhile: to be written again,
             lest compaction keep that other's word alone.
+
+        Raises:
+            UnstoredError: Records are too large for the changelog; all others are stored.
         """
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; returns when the broker has acknowledged them."""
+        """Send messages; returns when the broker has acknowledged them.
+
+        Raises:
+            UnsentError: Some are too large for their topic; all others were sent.
+        """
 
     def pause(self, tps: set[TP]) -> None:
         """Stop delivery of partitions."""
@@ -53,6 +75,10 @@ class Port(Protocol):
 
     def end_confirmed_at(self, tp: TP) -> float | None:
         """When a fetch last confirmed that all of a partition was handed over."""
+
+    @property
+    def waiting_share(self) -> int:
+        """The bytes of one input partition that may wait."""
 
     def end_offset(self, tp: TP) -> int | None:
         """The end of a partition's log, as last heard."""

@@ -14,7 +14,6 @@ the offsets (`offsets.retention.minutes`); filing makes both safe.
 """
 
 import asyncio
-import re
 from asyncio import Future
 from collections import Counter
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from aiokafka.structs import TopicPartition
 
 from models.settings import Settings
 from models.topics import DEAD_LETTERS, INGEST, PATIENT_TOPICS, UNIT_SIGNALS
-from streams.dead_letters import DONE, FAILED, REDRIVEN, Origin, dead_letter_partitions
+from streams.dead_letters import DONE, FAILED, REASON, REDRIVEN, Origin, dead_letter_partitions
 from streams.kafka_clients import (
     KafkaFailedError,
     Record,
@@ -43,7 +42,10 @@ from streams.kafka_clients import (
 from streams.tables import complain, say
 
 WRONG_USE: Final = 2
-_REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
+
+
+#: How many of those that are passed over are named one by one.
+_NAMED: Final = 5
 
 
 class _Outcome(StrEnum):
@@ -72,8 +74,9 @@ def redrive(settings: Settings, reason: str | None = None, topic: str | None = N
     """Publishes dead letters again, to the topic and key they came from, once each.
 
     Everything up to the end of `dead-letters` at the start is looked at. The key chooses the partition; a message
-    without a key goes to the partition it was on. What was cut, or is too large for its topic now, is counted
-    and passed over for good.
+    without a key goes to the partition it was on. What is no dead letter of an input topic, whatever its headers say,
+    is passed over and never published; the first of them are named. What was cut, or is too large for its topic now,
+    is counted and passed over for good.
 
     Args:
         settings: Where the broker is.
@@ -85,7 +88,7 @@ def redrive(settings: Settings, reason: str | None = None, topic: str | None = N
         The exit status: 1 where something could not be sent, 2 where a filter cannot be right.
     """
     inputs = input_topics(settings)
-    if reason is not None and not _REASON.fullmatch(reason):
+    if reason is not None and not REASON.fullmatch(reason):
         complain(f"{reason!r} is no reason: `dialysis-alerts dead-letters` lists them.")
         return WRONG_USE
     if topic is not None and topic not in inputs:
@@ -123,6 +126,10 @@ async def _redrive(settings: Settings, wanted: _Filter, dry: bool, counts: Count
             starts = await run.done(wanted)
             async for records in read_to_end(consumer, run.source, partitions, starts):
                 await run.handle(records, None if dry else consumer)
+
+
+def _why(origin: Origin | None) -> str:
+    return "its headers are not those of a dead letter" if origin is None else f"{origin.topic} is no input topic"
 
 
 class _Run:
@@ -186,8 +193,10 @@ class _Run:
     async def _take(self, record: Record) -> Origin | None:
         """The origin of a record that is to be sent now; others are counted."""
         origin = Origin.of(record)
-        if origin is None or origin.topic not in self._inputs or not _REASON.fullmatch(origin.reason):
+        if origin is None or origin.topic not in self._inputs:
             self._counts[_Outcome.FOREIGN] += 1
+            if self._counts[_Outcome.FOREIGN] <= _NAMED:
+                complain(f"{record.topic}[{record.partition}] offset {record.offset} is passed over: {_why(origin)}.")
             return None
         if not origin.matches(self._wanted.reason, self._wanted.topic):
             return None

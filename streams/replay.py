@@ -19,7 +19,8 @@ import msgspec
 from models.alerts import AlertRecord, Priority, Transition
 from models.parsing import Parsed, Rejected, parse_loop_event, parse_patient_event
 from models.records import LoopRecord, PatientRecord, Symptom, UnitAlertResponse, UnitSignal
-from models.topics import UNIT_SIGNALS
+from models.state import LONGEST_WINDOW, Entry
+from models.topics import PATIENT_TOPICS, UNIT_SIGNALS
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
 from streams.rules.base import StateT
@@ -74,14 +75,29 @@ class Replay:
 
     def _sent(self, partition: Partition[StateT], state: StateT) -> Iterator[AlertRecord]:
         """Treat the outbox as acknowledged by a broker, and hand on what it holds for water loops."""
-        signals = [entry for entry in state.outbox if entry.topic == UNIT_SIGNALS]
+        entries = [entry for entry in state.outbox if entry.topic in (UNIT_SIGNALS, *PATIENT_TOPICS)]
         state.outbox.clear()
+        while partition.go_on(state):
+            entries += state.outbox
+            state.outbox.clear()
         partition.seen(state)
-        for entry in signals:
+        for entry in entries:
+            if entry.topic in PATIENT_TOPICS:
+                yield from self._moved(entry, partition.now)
+                continue
             parsed = parse_loop_event(bytes(entry.value))
             if isinstance(parsed, Parsed):
                 self._loops.now = max(self._loops.now, partition.now)
                 yield from self._file(self._loops, entry.key, parsed.record, partition.now)
+
+    def _moved(self, entry: Entry, now: datetime) -> Iterator[AlertRecord]:
+        """File what a merge sends to another patient."""
+        parsed = parse_patient_event(bytes(entry.value))
+        if isinstance(parsed, Parsed):
+            at = min(parsed.received_at or now, now)
+            state, _, told = self._patients.take(entry.key, parsed.record, at, parsed.merged_from)
+            yield from told
+            yield from self._sent(self._patients, state)
 
 
 def _tells_of(event: PatientRecord | LoopRecord) -> datetime:
@@ -151,13 +167,21 @@ def run(
         print(f"{file}: cannot be read: {error.strerror}", file=sys.stderr)
         return 2
     broken = Broken("<stdin>" if file == "-" else file)
-    with source:
-        if summary or compare:
-            lines = list(broken.usable(source))
-            print_loads([(load_of(each, lines, until)) for each in (settings, *others)], [rules, compare])
-        else:
-            _print_transitions(Replay(settings), broken.usable(source), until)
+    try:
+        with source:
+            if summary or compare:
+                lines = list(broken.usable(source))
+                print_loads([(load_of(each, lines, until)) for each in (settings, *others)], [rules, compare])
+            else:
+                _print_transitions(Replay(settings), broken.usable(source), until)
+    except UnreadableError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 1 if strict and broken.count else 0
+
+
+class UnreadableError(Exception):
+    """The file cannot be read to its end; one sentence."""
 
 
 @dataclass
@@ -166,10 +190,17 @@ class Broken:
 
     name: str
     count: int = 0
+    #: The line whose time is the latest so far, and that time.
+    _latest: tuple[int, datetime] | None = None
+    _told_ahead: bool = False
 
     def usable(self, source: Iterable[bytes]) -> Iterator[Line]:
-        """The usable lines; blank ones are passed over."""
-        for number, raw in enumerate(source, 1):
+        """The usable lines; blank ones are passed over.
+
+        Raises:
+            UnreadableError: reading failed; the lines before have been yielded.
+        """
+        for number, raw in enumerate(self._lines(source), 1):
             if not raw.strip():
                 continue
             parsed = parse_line(raw)
@@ -177,7 +208,29 @@ class Broken:
                 self.count += 1
                 print(f"{self.name}:{number}: {parsed.detail} ({parsed.reason})", file=sys.stderr)
             else:
+                self._compare(number, parsed.received_at or _tells_of(parsed.record))
                 yield parsed
+
+    def _lines(self, source: Iterable[bytes]) -> Iterator[bytes]:
+        try:
+            yield from source
+        except OSError as error:
+            raise UnreadableError(f"{self.name}: cannot be read on: {error.strerror or error}") from None
+
+    def _compare(self, number: int, moment: datetime) -> None:
+        """Say once where the clock ran so far ahead that a later line is too old to raise anything."""
+        if self._latest is None or moment > self._latest[1]:
+            self._latest = (number, moment)
+            return
+        line, latest = self._latest
+        if not self._told_ahead and latest - moment > LONGEST_WINDOW:
+            self._told_ahead = True
+            print(
+                f"{self.name}:{line}: its time, {latest.isoformat()}, lies {(latest - moment).days} days ahead of line "
+                f"{number}: since then the clock stands there, and what is more than {LONGEST_WINDOW.days} days older "
+                "raises nothing; correct the one that is wrong",
+                file=sys.stderr,
+            )
 
 
 def _print_transitions(replay: Replay, lines: Iterable[Line], until: datetime | None) -> None:

@@ -7,6 +7,7 @@ Guarantees:
       left is stored. What a crash interrupts is delivered, and sent, again.
     - While transitions are stored and sent, later records are handled, until the next checkpoint, which waits for that.
     - The clock follows the records; while every topic is read to a confirmed end it follows the wall clock.
+    - No turn holds the event loop much longer than `TURN_S`, however dear the records of one subject are.
 
 Nothing else touches the subjects: one lock holds off the timer while a batch is handled.
 """
@@ -17,9 +18,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic
 
@@ -27,17 +27,20 @@ from models.parsing import Rejected, RejectReason
 from models.settings import Settings
 from models.state import PatientState
 from streams.collector import collector_rests
+from streams.correct import Corrector
+from streams.engine.change import NOT_FILED
 from streams.engine.partition import BEGINNING, Told
-from streams.engine.sessions import tell_session
 from streams.health import Health
 from streams.inbox import Inbox
 from streams.mail import Mail
 from streams.outgoing import Outgoing
-from streams.port import CLOCK_KEY, Kind, Port, Shown, Word
+from streams.port import CLOCK_KEY, Kind, Port, Word
 from streams.rules.base import StateT
-from streams.task_clock import END_CONFIRMED_S, TaskClock
+from streams.set_aside import SetAside
+from streams.stored import Stored, was_made_anew
+from streams.task_clock import END_CONFIRMED_S, Mark, TaskClock
 from streams.telemetry import Metrics
-from streams.transport.api import TP, Batch, Recovered
+from streams.transport.api import TP, Batch, Oversized, Recovered
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +50,12 @@ SEEN_LAG: Final = timedelta(seconds=30)
 REST_SHARE: Final = 0.25
 #: The timer of a task.
 TICK_S: Final = 0.1
+#: How long, in seconds, a task goes on handling records before others have their turn; one record may take longer.
+TURN_S: Final = 0.025
+#: The time is looked at after so many records.
+LOOK_EVERY: Final = 4
 #: How often a task looks for subjects to retire, by its clock.
 RETIRE_EVERY: Final = timedelta(days=1)
-#: How many subjects are taken over without a pause for others.
-ADOPT_AT_ONCE: Final = 200
 #: Part of the largest message that the unsent transitions of one subject may take.
 OUTBOX_SHARE: Final = 8
 #: An event that took longer than this from its own time to its record counts as late.
@@ -73,7 +78,9 @@ class PartitionTask(Generic[StateT]):
         self._short = {settings.topic(name): name for name in kind.topics}
         self._inbox = Inbox([TP(topic, partition) for topic in self._short], settings.batch_max, port)
         self._mail = Mail(settings, partition, metrics, health, kind.table)
+        self._set_aside = SetAside(kind.codec, self.subjects, self._mail, metrics, (kind.table, partition))
         self._by_key: dict[bytes, StateT] = {}
+        self._corrector = Corrector(kind, self.subjects, self._mail, self._by_key)
         #: What the next checkpoint stores; None deletes.
         self._dirty: dict[bytes, StateT | None] = {}
         self._talking: dict[bytes, StateT] = {}
@@ -84,6 +91,8 @@ class PartitionTask(Generic[StateT]):
         self._rest: tuple[Batch, Sequence[Any], bool] | None = None
         # An outbox is stored with its subject, in one message.
         self._outbox_max = settings.max_message_bytes // OUTBOX_SHARE
+        self._must_speak = False
+        self._turn_ends = 0.0
         self._dirty_since: float | None = None
         self._handled_at = 0.0
         self._retired_at = BEGINNING
@@ -93,6 +102,8 @@ class PartitionTask(Generic[StateT]):
         self._speaking: asyncio.Task[None] | None = None
         self._stopping = False
         self._failed = False
+        #: Whether nothing was ever stored here.
+        self._is_blank = False
         #: Records handled so far; that it grows is a sign of life.
         self.handled = 0
 
@@ -100,19 +111,19 @@ class PartitionTask(Generic[StateT]):
 
     async def adopt(self, recovered: Recovered) -> None:
         """Take over what the changelog holds, and send again what may not have left, and what is open."""
-        clock = recovered.pop(CLOCK_KEY, None)
-        values = iter(recovered.values())
+        found = Stored(self.kind.table, self.kind.codec, self.number, self._settings, recovered)
         with collector_rests():
-            while some := list(islice(values, ADOPT_AT_ONCE)):
-                states = [self.kind.codec.decode(value) for value in some]
+            async for states in found.all_states(recovered):
                 self._by_key |= {state.id.encode(): state for state in states}
                 self._note(self.subjects.adopt(states))
-                await asyncio.sleep(0)  # whoever asks how we are is answered
-        self._clock.adopt(clock)
+        await found.set_aside(self._port)
+        self._metrics.state_set_aside.labels(self.kind.table).inc(len(found.bad))
+        self._is_blank = found.is_blank
+        self._clock.adopt(found.clock)
         self._write_again(recovered.shadowed)
         for key, state in self._by_key.items():
             self._mail.adopt(state, self.subjects.now)
-            if state.outbox:
+            if state.outbox or self.subjects.go_on(state):
                 self._talking[key] = state
             if any(alert.over_at is None and alert.seen_at is None for alert in state.alerts.values()):
                 self._unseen[key] = state
@@ -123,7 +134,7 @@ class PartitionTask(Generic[StateT]):
                         self._dirty[key] = state
         async with self._lock:
             await self._say_everything()
-            await self._port.send_all(self._mail.last_words())
+            await self._send(self._mail.last_words())
             await self._checkpoint()
 
     async def put(self, batch: Batch) -> None:
@@ -187,33 +198,25 @@ class PartitionTask(Generic[StateT]):
         self._mail.count_open()
         self._stopping = False
 
-    async def correct(self, words: Iterable[Word]) -> None:
-        """Answer what is the last word on an alert on `alerts.active`, and is older than ours: ours again.
+    async def correct(self, words: Iterable[Word]) -> set[str]:
+        """Answer last words on alerts on `alerts.active` that are not ours (see `Corrector`).
 
-        What is not known here is left alone: another consumer group may know it.
+        Returns:
+            The alerts of which it is too soon for an answer: to be asked again.
         """
         async with self._lock:
             await self._say_everything()
-            messages = [message for alert_id, shown in words if (message := self._correction(alert_id, shown))]
-            if messages:
-                log.warning("%d alerts on alerts.active were not as they are: said again", len(messages))
-                await self._port.send_all(messages)
-
-    def _correction(self, alert_id: str, shown: Shown | None) -> Outgoing | None:
-        if shown is None:
-            # Who lags may be about to end it, as whoever wrote the tombstone did.
-            return self._mail.open_again(alert_id, self._by_key.values()) if self.lag() < SEEN_LAG else None
-        # The alert of a patient is none of a loop's, and the other way round.
-        owner = shown.patient_id if self.kind.subject == "patient_id" else shown.water_loop_id
-        if owner is None or (shown.patient_id is None) == (self.kind.subject == "patient_id"):
-            return None
-        state = self._by_key.get(owner.encode())
-        alert = state.alerts.get(alert_id) if state else None
-        if alert is None:
-            return None
-        if alert.tombstoned:
-            return self._mail.shown_again(alert_id, None)
-        return self._mail.shown_again(alert_id, bytes(alert.value)) if shown.revision < alert.revision else None
+            answers = self._corrector.answer(words, self.lag())
+            if number := len(answers.messages) + len(answers.restated):
+                log.warning("%d alerts on alerts.active were not as they are: said again", number)
+            await self._send(answers.messages)
+            for state, alert in answers.restated:
+                key = state.id.encode()
+                self._mail.told(alert, None)
+                self._touch(key, state)
+                self._talking[key] = state
+            await self._say_everything()
+        return answers.put_off
 
     def lag(self) -> timedelta:
         """How far behind the world the task is: nothing once all there is was handled, else as its clock says.
@@ -234,8 +237,9 @@ class PartitionTask(Generic[StateT]):
         if not busy:
             self._clock.follow(self._inbox.is_drained)
         self._start_speaking()
-        if self._rest is not None:
+        if self._must_speak or self._mail.much_waits:
             await self._say_everything()
+            self._must_speak = False
         if self._unseen and not self._clock.is_recovering and self.lag() < SEEN_LAG:
             self._mark_seen()
         if self._checkpoint_due():
@@ -277,16 +281,14 @@ class PartitionTask(Generic[StateT]):
     # -- input --------------------------------------------------------------------------------------------------------
 
     def _check_topic(self, batch: Batch) -> None:
-        """A topic whose end lies before what was applied was made anew: its offsets mean nothing any more."""
+        """The offsets of a topic that was made anew mean nothing any more."""
         if batch.topic in self._checked:
             return
         self._checked.add(batch.topic)
-        name, end = self._short[batch.topic], self._port.end_offset(batch.tp)
+        name = self._short[batch.topic]
         applied = max((state.offsets.get(name, -1) for state in self._by_key.values()), default=-1)
-        if end is not None and applied >= end:
-            log.warning(
-                "%s[%d] ends at %d, before offset %d that was applied: it was made anew", *batch.tp, end, applied
-            )
+        if was_made_anew(batch, self._port.end_offset(batch.tp), applied, self._clock.marks.get(name)):
+            self._clock.marks.pop(name, None)
             for key, state in self._by_key.items():
                 if state.offsets.pop(name, None) is not None:
                     self._touch(key, state)
@@ -297,10 +299,14 @@ class PartitionTask(Generic[StateT]):
         Slices are short where several topics interleave: stored and spoken is once for all of them.
         """
         goal = self.handled + self._settings.batch_max
+        self._turn_ends = time.monotonic() + TURN_S
         busy = self._take_slice()
-        while busy and self._rest is None and self.handled < goal and self._take_slice():
+        while busy and not self._is_turn_over() and self.handled < goal and self._take_slice():
             pass
         return busy
+
+    def _is_turn_over(self) -> bool:
+        return self._rest is not None or self._mail.much_waits or time.monotonic() > self._turn_ends
 
     def _take_slice(self) -> bool:
         """Handle the oldest records that may be handled now; False if there are none."""
@@ -309,9 +315,11 @@ class PartitionTask(Generic[StateT]):
             return False
         batch, records, finished = found
         if self.handled == 0:
-            self._clock.go_back_to(records[0].timestamp)
+            self._clock.go_back_to(records[0])
         count = self._handle(batch.topic, records)
         self.handled += count
+        if self._clock.ahead:
+            self._metrics.records_ahead.labels(self.kind.table).inc(self._clock.take_ahead())
         self._rest = (batch, records[count:], finished) if count < len(records) else None
         if finished and self._rest is None:
             self._done.append(batch.ack)
@@ -319,11 +327,12 @@ class PartitionTask(Generic[StateT]):
                 self._dirty_since = time.monotonic()
         return True
 
-    def _handle(self, topic: str, records: Sequence[Any]) -> int:
+    def _handle(self, topic: str, records: Sequence[Any]) -> int:  # noqa: C901, PLR0915 (a call costs more)
         """File records and collect the transitions. The hot path: no await, no work twice.
 
         Returns:
-            How many it handled: fewer than all when a subject has so much to say that it must be stored first.
+            How many it handled, at least one: fewer than all when a subject has so much to say that it must be stored
+            first, or when the turn has lasted long enough.
         """
         count = len(records)
         name, subject_of = self._short[topic], attrgetter(self.kind.subject)
@@ -332,12 +341,15 @@ class PartitionTask(Generic[StateT]):
         counts = self._mail.counts(topic)
         instant_ms: int | None = None
         instant = subjects.now
-        for record in records:
+        for number, record in enumerate(records):
+            if number and not number % LOOK_EVERY and time.monotonic() > self._turn_ends:
+                count = number
+                break
             key = record.key
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
                 counts.duplicates += 1
-                clock.reach(record.timestamp)
+                clock.reach(record)
                 continue
             parsed = parse(record.value)
             if isinstance(parsed, Rejected):
@@ -350,20 +362,30 @@ class PartitionTask(Generic[StateT]):
                 continue
             if record.timestamp != instant_ms:
                 instant_ms = record.timestamp
-                instant = clock.instant(record.timestamp)
+                instant = clock.instant(record)
                 if instant > subjects.now:
                     clock.advance(instant)
-            state, change, told = subjects.take(subject, event, instant)
+            way = parsed.merged_from
+            # What a merge moved here arrived when it came to the record it was moved from.
+            arrived = min(parsed.received_at or instant, instant) if way else instant
+            try:
+                state, change, told = subjects.take(subject, event, arrived, way)
+            except Exception:  # noqa: BLE001 (logged there; a fault of ours costs this event, not the partition)
+                self._mail.not_filed(record, event)
+                # What it changed until then is kept.
+                state, change, told = subjects.state_of(subject), NOT_FILED, []
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
-            counts.add(event, parsed.unknown_fields, change, late=instant - event.at > LATE)
-            for alert in told:
-                self._mail.told(alert, instant)
+            counts.add(event, parsed.unknown_fields, change, late=arrived - event.at > LATE)
             if state.outbox:
+                self._mail.all_told(told, instant)
                 self._talking[key] = state
-                if told and self._has_much_to_say(state):
-                    count = next(number for number, one in enumerate(records, 1) if one is record)
+                if (told or state.closed) and self._has_much_to_say(state):
+                    self._must_speak = True
+                    count = number + 1
                     break
+        newest = records[count - 1]
+        clock.marks[name] = Mark(newest.offset, newest.timestamp)
         clock.handled()
         self._handled_at = time.monotonic()
         self._dirty_since = self._dirty_since or (self._handled_at if dirty else None)
@@ -379,7 +401,9 @@ class PartitionTask(Generic[StateT]):
 
     def _refuse(self, record: Any, why: Rejected) -> None:
         """What cannot be used here: sent on to the partition of its key, or a dead letter."""
-        if self._mail.is_placed_here(record):
+        if isinstance(record.value, Oversized):
+            self._mail.dead_letter(record, RejectReason.TOO_LARGE, record.value.detail)
+        elif self._mail.is_placed_here(record):
             self._mail.dead_letter(record, why.reason, why.detail)
         else:
             self._mail.send_on(record)
@@ -411,22 +435,23 @@ class PartitionTask(Generic[StateT]):
         letters go first: once a subject is stored, its records up to the newest applied are never looked at again.
         """
         talking, self._talking = self._talking, {}
-        encode = self.kind.codec.encode
-        stored = {key: encode(state) for key, state in talking.items()}
         lengths = {key: len(state.outbox) for key, state in talking.items()}
-        waiting, told = self._mail.take_waiting(), self._mail.take_told()
+        told = self._mail.take_told()
         messages = self._mail.of_outboxes([state.outbox for state in talking.values()], told)
-        if waiting:
-            await self._port.send_all(waiting)
-        await self._write(stored)
-        if messages:
-            await self._port.send_all(messages)
+        stored = self._set_aside.encode(talking)  # what cannot be encoded loses its outbox, so not before
+        waiting = self._mail.take_waiting()
+        await self._send(waiting)
+        # What is refused here is sent all the same: its input is not acknowledged until the checkpoint made it fit.
+        self._write_again(await self._set_aside.store_what_fits(self._port, stored))
+        await self._send(messages)
         self._mail.acknowledged(told)
         for key, state in talking.items():
             # The stored outbox is dropped by the next checkpoint; until then a crash sends the same bytes again.
             del state.outbox[: lengths[key]]
             self._touch(key, state)
-            if not state.outbox:
+            if not state.outbox and self.subjects.go_on(state):
+                self._talking[key] = state
+            elif not state.outbox:
                 self._unseen[key] = state
 
     async def _checkpoint(self) -> None:
@@ -437,16 +462,15 @@ class PartitionTask(Generic[StateT]):
         done, self._done = self._done, []
         dirty, self._dirty = self._dirty, {}
         self._dirty_since = None
-        shown = self._running_sessions(dirty)
-        encode = self.kind.codec.encode
-        entries: dict[bytes, bytes | None] = {
-            key: None if state is None else encode(state) for key, state in dirty.items()
-        }
-        if (clock := self._clock.store()) is not None:
+        shown = self._mail.running_sessions(dirty.values(), self.subjects)
+        entries = self._set_aside.encode(dirty)
+        if (clock := self._clock.store(always=bool(done) and self._is_blank)) is not None:
+            # Also where no subject is known: a changelog that is empty though input was read was lost.
             entries[CLOCK_KEY] = clock
-        await self._write(entries)
-        if shown:
-            await self._port.send_all(shown)
+            self._is_blank = False
+        self._write_again(await self._set_aside.store(self._port, entries, dirty))
+        self._set_aside.count()
+        await self._send(shown)
         for acknowledge in done:
             acknowledge()
         if dirty:
@@ -464,9 +488,8 @@ class PartitionTask(Generic[StateT]):
             self._unseen.pop(key, None)
             del self._by_key[key]
 
-    async def _write(self, entries: Mapping[bytes, bytes | None]) -> None:
-        if entries:
-            self._write_again(await self._port.write(self.number, entries))
+    async def _send(self, messages: Sequence[Outgoing]) -> None:
+        await self._set_aside.send(self._port, messages)
 
     def _write_again(self, keys: Collection[bytes]) -> None:
         """Keys whose newest record in the log is not ours, though ours holds: let ours be the newest again."""
@@ -475,11 +498,3 @@ class PartitionTask(Generic[StateT]):
                 self._clock.store_again()
             else:
                 self._touch(key, self._by_key.get(key))
-
-    def _running_sessions(self, dirty: Mapping[bytes, StateT | None]) -> list[Outgoing]:
-        messages = []
-        for state in dirty.values():
-            if isinstance(state, PatientState) and state.sessions and (told := tell_session(state, self.subjects.now)):
-                messages.append(self._mail.session(*told))
-                self.subjects.rearm(state)
-        return messages

@@ -10,6 +10,7 @@ Two looks in a row must find the ends confirmed: the time between them is what t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,23 +19,43 @@ from typing import Any, Final
 import msgspec
 
 from streams.engine.partition import BEGINNING, Partition
+from streams.transport.api import Record
+
+log = logging.getLogger(__name__)
 
 #: An end offset counts as confirmed for this long (design.md, Time).
 END_CONFIRMED_S: Final = 5.0
-#: A record's timestamp may lie this far ahead of the wall clock: what Kafka's brokers let producers say.
+#: A record's timestamp may lie this far ahead of the wall clock where its broker gave it: the clocks of servers.
 FURTHEST_AHEAD: Final = timedelta(hours=1)
+#: The same where its producer gave it (message.timestamp.type=CreateTime).
+PRODUCER_AHEAD: Final = timedelta(seconds=30)
+#: How often it is said that a timestamp lies ahead.
+SAID_EVERY_S: Final = 60.0
+_LOG_APPEND_TIME: Final = 1
 #: A clock that moved by itself is stored when it is so far from what was stored.
 STORED_EVERY: Final = timedelta(seconds=10)
 
 
-class _Stored(msgspec.Struct):
-    """The changelog value of a clock."""
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """The newest record of an input topic that was applied: its offset, and its timestamp in ms."""
+
+    offset: int
+    timestamp: int
+
+
+class Clock(msgspec.Struct, omit_defaults=True):
+    """The record that a task keeps of itself.
+
+    Attributes:
+        now: its clock.
+        marks: how far it has read each input topic (contract name).
+    """
 
     now: datetime
+    marks: dict[str, Mark] = {}
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(_Stored).decode
 
 
 class TaskClock:
@@ -49,8 +70,14 @@ class TaskClock:
         self._subjects = subjects
         self._fire = fire
         self._followed_at: float | None = None
-        self._credible_ms = 0
+        #: Timestamps up to these are believed, by the last look at the wall clock.
+        self._brokers_ms = self._producers_ms = 0
+        #: Records since `take_ahead` that were not.
+        self.ahead = 0
+        self._said_at: float | None = None
         self._stored = BEGINNING
+        #: How far each input topic was applied, to tell whether it is still the same one.
+        self.marks: dict[str, Mark] = {}
         #: The clock that the recovered subjects had; None once it is reached again.
         self._recovered: datetime | None = None
 
@@ -68,23 +95,44 @@ class TaskClock:
         else:
             self._subjects.now = max(self._subjects.now, to)
 
-    def reach(self, timestamp_ms: int) -> None:
+    def reach(self, record: Record) -> None:
         """Move on to a record's timestamp: also a record that needs no filing tells how far the world is."""
-        instant = self.instant(timestamp_ms)
+        instant = self.instant(record)
         if instant > self._subjects.now:
             self.advance(instant)
 
-    def instant(self, timestamp_ms: int) -> datetime:
-        """A record's timestamp; one that no broker's clock gave (far ahead, or none at all) counts as this moment.
+    def instant(self, record: Record) -> datetime:
+        """A record's timestamp; one that lies too far ahead of the wall clock, or none at all, counts as this moment.
 
         A producer's own time must not carry the clock away: every later event would lie behind all windows.
         """
-        if not 0 < timestamp_ms <= self._credible_ms:  # what was not too far ahead at the last look is not now
-            now = datetime.now(UTC)
-            self._credible_ms = int((now + FURTHEST_AHEAD).timestamp() * 1000)
-            if not 0 < timestamp_ms <= self._credible_ms:
+        timestamp, by_broker = record.timestamp, record.timestamp_type == _LOG_APPEND_TIME
+        if not 0 < timestamp <= (self._brokers_ms if by_broker else self._producers_ms):
+            now = datetime.now(UTC)  # what was too far ahead at the last look may not be now
+            self._brokers_ms = int((now + FURTHEST_AHEAD).timestamp() * 1000)
+            self._producers_ms = int((now + PRODUCER_AHEAD).timestamp() * 1000)
+            if not 0 < timestamp <= (self._brokers_ms if by_broker else self._producers_ms):
+                self._say_ahead(record)
                 return now
-        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+        return datetime.fromtimestamp(timestamp / 1000, UTC)
+
+    def _say_ahead(self, record: Record) -> None:
+        self.ahead += 1
+        if self._said_at is None or time.monotonic() - self._said_at > SAID_EVERY_S:
+            self._said_at = time.monotonic()
+            log.warning(
+                "%s[%d] offset %d has the timestamp %d ms, which is none or lies ahead of the wall clock: it counts "
+                "as now, and so do others like it",
+                record.topic,
+                record.partition,
+                record.offset,
+                record.timestamp,
+            )
+
+    def take_ahead(self) -> int:
+        """How many such records there were since this was last asked."""
+        ahead, self.ahead = self.ahead, 0
+        return ahead
 
     def follow(self, at_end: Callable[[float], bool]) -> None:
         """Run with the wall clock while every topic is read to an end confirmed since a moment; else stand."""
@@ -113,14 +161,15 @@ class TaskClock:
 
     # -- over a restart
 
-    def adopt(self, stored: bytes | None) -> None:
+    def adopt(self, stored: Clock | None) -> None:
         """Take up the stored clock, once the subjects are recovered: at least where the newest of them was."""
         if stored is not None:
-            self._stored = _decode(stored).now
+            self._stored = stored.now
+            self.marks = dict(stored.marks)
             self._subjects.now = max(self._subjects.now, self._stored)
         self._recovered = self._subjects.now
 
-    def go_back_to(self, timestamp_ms: int) -> None:
+    def go_back_to(self, record: Record) -> None:
         """Let the first records after a recovery find the clock that they found before.
 
         What was stored of some subjects may be ahead of what is delivered again for others; looked at with that
@@ -128,7 +177,7 @@ class TaskClock:
         own last evaluation.
         """
         if self._recovered is not None:
-            self._subjects.now = min(self._subjects.now, self.instant(timestamp_ms))
+            self._subjects.now = min(self._subjects.now, self.instant(record))
 
     @property
     def is_to_be_stored(self) -> bool:
@@ -139,9 +188,13 @@ class TaskClock:
         """What was stored does not hold: the next checkpoint stores it anew."""
         self._stored = BEGINNING
 
-    def store(self) -> bytes | None:
-        """The changelog value, None where the clock has not moved on since it was last stored."""
-        if not self._subjects.states or self._subjects.now <= self._stored:
+    def store(self, *, always: bool = False) -> bytes | None:
+        """The changelog value, None where the clock has not moved on since it was last stored.
+
+        Args:
+            always: also then, and where there are no subjects.
+        """
+        if not always and (not self._subjects.states or self._subjects.now <= self._stored):
             return None
         self._stored = self._subjects.now
-        return _encode(_Stored(self._stored))
+        return _encode(Clock(self._stored, self.marks))

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from models import events
-from models.parsing import RejectReason
+from models.parsing import FaultReason, RejectReason
 from streams.open_alerts import OpenAlerts
 
 #: Stands for every label value outside its bounded set.
@@ -31,8 +31,10 @@ EVENT_TYPES: Final = frozenset(
     for model in get_args(get_args(union)[0])
 )
 
+_REASONS: Final = frozenset[str]((*RejectReason, *FaultReason))
 _ALERT_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _CHECKPOINT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PAUSE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 
 # The `_created` series would double the counters and nothing reads them. This holds for the whole process.
@@ -66,9 +68,9 @@ class TopicMetrics:
         #: By event type.
         self.events = Children(lambda kind: metrics.events.labels(topic, kind), EVENT_TYPES)
         #: By reason. All are there from the start, so that `increase()` sees the first one.
-        self.dead_letters = Children(lambda reason: metrics.dead_letters.labels(topic, reason), frozenset(RejectReason))
-        for reason in RejectReason:
-            self.dead_letters[reason.value]
+        self.dead_letters = Children(lambda reason: metrics.dead_letters.labels(topic, reason), _REASONS)
+        for reason in _REASONS:
+            self.dead_letters[reason]
         self.late = metrics.late_events.labels(topic)
         self.duplicates = metrics.duplicate_events.labels(topic)
         self.unknown_fields = metrics.unknown_fields.labels(topic)
@@ -105,6 +107,10 @@ class Metrics:
             "Records sent on to the right partition",
             ["topic"],
             registry=registry,
+        )
+        # Count: events sent to the record that stays after a merge, repeats after a crash included.
+        self.events_moved = Counter(
+            "dialysis_events_moved", "Events sent on to the record that stays", ["topic"], registry=registry
         )
         # Number: records handed to a task at once.
         self.batch_size = Histogram(
@@ -145,9 +151,29 @@ class Metrics:
         self.state_recovery_seconds = Gauge(
             "dialysis_state_recovery_seconds", "Duration of the last recovery", registry=registry
         )
+        # Count: records of a changelog that could not be read and went to dead-letters.
+        self.state_set_aside = Counter(
+            "dialysis_state_set_aside", "Changelog records that could not be read", ["table"], registry=registry
+        )
+        # Count: records whose timestamp lay ahead of the wall clock; they moved no clock beyond it.
+        self.records_ahead = Counter(
+            "dialysis_records_ahead", "Records with a timestamp ahead of the wall clock", ["table"], registry=registry
+        )
         # Count: what a size limit pushed out of a patient's state, by the name of the limit in `models/`.
         self.cap_drops = Counter(
             "dialysis_cap_drops", "Items pushed out of state by a size limit", ["cap"], registry=registry
+        )
+
+        # Count: records that the changelog refused, by what was done: `reduced` to the open alerts, or begun `anew`.
+        self.records_refused = Counter(
+            "dialysis_records_refused", "Records that the changelog refused", ["how"], registry=registry
+        )
+        # Number: subjects whose record was set aside and began anew within the last day.
+        self.subjects_set_aside = Gauge(
+            "dialysis_subjects_set_aside",
+            "Subjects whose record was set aside",
+            ["table", "partition"],
+            registry=registry,
         )
 
         # -- Progress. Number: records of a partition that no task has taken yet.
@@ -174,6 +200,21 @@ class Metrics:
 
         # -- Health. Count: rules that raised; each is a `data_quality` alert too.
         self.rule_errors = Counter("dialysis_rule_errors", "Rules that raised", ["rule"], registry=registry)
+        # One for each table of the site's rule settings that silences a critical band, accepted in it.
+        self.accepted_risks = Gauge(
+            "dialysis_accepted_risks", "Rule settings that silence a critical band", ["rule"], registry=registry
+        )
+        # Time: how much later than asked for the event loop ran a timer. Nobody is served meanwhile.
+        self.event_loop_pause_seconds = Histogram(
+            "dialysis_event_loop_pause_seconds",
+            "How long the event loop was held",
+            buckets=_PAUSE_BUCKETS,
+            registry=registry,
+        )
+        # Time: the longest of those of the last minute.
+        self.event_loop_pause_worst_seconds = Gauge(
+            "dialysis_event_loop_pause_worst_seconds", "Longest hold of the last minute", registry=registry
+        )
         # One, always: which version runs.
         self.build_info = Gauge("dialysis_build_info", "Version", ["version"], registry=registry)
         self.build_info.labels(build_version()).set(1)
@@ -200,7 +241,12 @@ class Metrics:
     def partitions_revoked(self) -> None:
         """Takes back what is said per partition: another worker speaks for them now."""
         self._lag.clear()
-        for gauge in (self.consumer_lag, self.clock_timestamp_seconds, self.loop_clock_timestamp_seconds):
+        for gauge in (
+            self.consumer_lag,
+            self.clock_timestamp_seconds,
+            self.loop_clock_timestamp_seconds,
+            self.subjects_set_aside,
+        ):
             gauge.clear()
         self.open_alerts.clear()
 

@@ -10,7 +10,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from tenacity import retry, retry_if_result, stop_after_delay, wait_exponential
 
 from models.settings import Settings
-from models.topics import ALERTS_UNIT, PATIENT_TOPICS, WORKER_STATUS, TopicSpec, all_topics
+from models.topics import ALERTS_UNIT, MAX_MESSAGE, PATIENT_TOPICS, WORKER_STATUS, TopicSpec, all_topics, too_small
 from streams.kafka_clients import REQUEST_S, KafkaFailedError, admin_client, explained, partition_counts
 from streams.tables import complain, print_table, say
 
@@ -103,7 +103,9 @@ def create(settings: Settings) -> int:
     for difference in outcome.differences:
         complain(difference)
     if outcome.differences:
-        complain("A worker needs them as wanted: set DIALYSIS_PARTITIONS to what is there, or make them anew.")
+        complain(
+            "A worker needs them as wanted: change them, set DIALYSIS_PARTITIONS to what is there, or make them anew."
+        )
         return FAILED
     return DONE
 
@@ -133,7 +135,7 @@ async def ensure_topics(settings: Settings, *, producer_time: bool = False) -> O
             outcome.created = await _create(admin, missing, settings.replication)
             present = await _wait_until_known(admin, {topic.name for topic in wanted})
         outcome.existing = [topic.name for topic in wanted if topic.name not in outcome.created]
-        configs = await _configs(admin, outcome.existing)
+        configs = await topic_settings(admin, outcome.existing)
     for topic in wanted:
         if topic.name in configs:
             _compare(topic, present[topic.name], configs[topic.name], outcome)
@@ -149,9 +151,12 @@ def _with_producer_time(topic: WantedTopic) -> WantedTopic:
 def _compare(topic: WantedTopic, partitions: int, config: dict[str, str | None], outcome: Outcome) -> None:
     if partitions != topic.partitions:
         outcome.differences.append(f"{topic.name} has {partitions} partitions, {topic.partitions} are wanted.")
+    small = too_small(topic.name, config.get(MAX_MESSAGE), topic.spec.needs)
+    if small:
+        outcome.differences.append(f"{small}.")
     for key, value in topic.spec.config.items():
         found = config.get(key)
-        if found == value:
+        if found == value or (key == MAX_MESSAGE and small):
             continue
         sentence = f"{topic.name} has {key}={found}, {value} is wanted"
         if key == _CHECKED:
@@ -196,7 +201,8 @@ async def _wait_until_known(admin: AIOKafkaAdminClient, names: set[str]) -> dict
     return present
 
 
-async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str | None]]:
+async def topic_settings(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str | None]]:
+    """The settings of topics, by name."""
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]

@@ -28,13 +28,17 @@ from models.topics import (
 from streams.agents import Desk
 from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
-from streams.http_server import AddressError, HttpServer
+from streams.http_server import AddressError, HttpServer, raise_descriptor_limit
+from streams.log_limit import LogLimit, limit_logs
+from streams.loop_watch import LoopWatch
 from streams.outgoing import Outgoing, Sender
 from streams.picture import Picture
 from streams.port import Kind
 from streams.rules.catalogue import RuleSettings, RuleSettingsError, load_settings
+from streams.start_checks import LostStateError, check_state
+from streams.stored import BadStateError
 from streams.telemetry import Metrics
-from streams.transport import App, PartitionCountError, check_partitions, create_app
+from streams.transport import App, PartitionCountError, TopicMadeAnewError, TopicWatch, check_partitions, create_app
 from streams.transport import run as run_app
 
 log = logging.getLogger(__name__)
@@ -54,22 +58,29 @@ def run(settings: Settings) -> int:
     )
     for chatty in ("aiokafka", "faust", "mode", "aiohttp.access"):
         logging.getLogger(chatty).setLevel("DEBUG" if settings.log_level == "debug" else "WARNING")
+    limit = limit_logs()
+    raise_descriptor_limit()
     try:
         rules = load_settings(settings.rules)
     except RuleSettingsError as error:
-        print(f"DIALYSIS_RULES: {error}", file=sys.stderr)
+        for problem in error.problems:
+            print(f"DIALYSIS_RULES: {problem}", file=sys.stderr)
         return WRONG_USE
+    for risk in rules.risks:
+        log.warning("risk accepted in [%s]: %s; accepted: %s", risk.name, "; ".join(risk.silenced), risk.accepted)
     # What was imported stays: without it the collector's longest pause is a tenth.
     gc.freeze()
-    return asyncio.run(Worker(settings, rules).run())
+    return asyncio.run(Worker(settings, rules, limit).run())
 
 
 class Worker:
     """One worker process."""
 
-    def __init__(self, settings: Settings, rules: RuleSettings) -> None:
-        self._settings, self._rules = settings, rules
+    def __init__(self, settings: Settings, rules: RuleSettings, limit: LogLimit | None = None) -> None:
+        self._settings, self._rules, self._limit = settings, rules, limit or LogLimit()
         self._metrics, self._health = Metrics(), Health()
+        for risk in rules.risks:
+            self._metrics.accepted_risks.labels(risk.name).set(1)
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
         self._desks: list[Desk[Any]] = []
@@ -93,6 +104,7 @@ class Worker:
 
     async def _serve(self) -> int:
         timer = asyncio.create_task(self._timer(), name="timer")
+        pauses = asyncio.create_task(LoopWatch(self._metrics).run(), name="loop watch")
         try:
             if not await self._broker_is_ready():
                 return DONE
@@ -103,25 +115,30 @@ class Worker:
             ]
             status = asyncio.create_task(self._tell_status(app), name="status")
             picture = asyncio.create_task(Picture(app, self._settings, self._desks).watch(), name="picture")
-            for task in (status, picture):
+            watch = asyncio.create_task(
+                TopicWatch(self._settings, self._wanted(), self._health.topics).watch(), name="topics"
+            )
+            for task in (status, picture, watch):
                 task.add_done_callback(self._ended)
             try:
                 await run_app(app, self._stop)
             finally:
                 status.cancel()
                 picture.cancel()
-        except PartitionCountError as error:
+                watch.cancel()
+        except (PartitionCountError, LostStateError) as error:
             print(error, file=sys.stderr)
             return WRONG_USE
-        except NewerSchemaError as error:
-            print(error, file=sys.stderr)
-            return FAILED
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the worker, logged below)
             self._error = self._error or error
         finally:
             timer.cancel()
+            pauses.cancel()
         if self._error is not None:
-            log.error("the worker ends: %s", self._error, exc_info=self._error)
+            if isinstance(self._error, NewerSchemaError | BadStateError | TopicMadeAnewError):
+                print(self._error, file=sys.stderr)
+            else:
+                log.error("the worker ends: %s", self._error, exc_info=self._error)
             return FAILED
         log.info("the worker ended; everything handled is stored")
         return DONE
@@ -162,7 +179,7 @@ class Worker:
 
     async def _broker_is_ready(self) -> bool:
         """Wait until the broker answers and the topics are as they must be; False if told to stop meanwhile."""
-        checking = asyncio.create_task(check_partitions(self._settings, self._wanted()))
+        checking = asyncio.create_task(self._check())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({checking, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -171,6 +188,10 @@ class Worker:
             return False
         checking.result()
         return True
+
+    async def _check(self) -> None:
+        await check_partitions(self._settings, self._wanted(), self._needs())
+        await check_state(self._settings)
 
     def _wanted(self) -> dict[str, int | None]:
         """Every topic that the worker reads or writes, with its number of partitions where that matters."""
@@ -184,11 +205,21 @@ class Worker:
             if spec.name != INGEST
         }
 
+    def _needs(self) -> dict[str, int]:
+        """The smallest `max.message.bytes` of every topic that the worker writes."""
+        settings = self._settings
+        return {
+            spec.name if spec.internal else settings.topic(spec.name): spec.needs
+            for spec in all_topics(settings.group, settings.max_message_bytes)
+            if spec.needs
+        }
+
     # -- signs of life ------------------------------------------------------------------------------------------------
 
     async def _timer(self) -> None:
         while True:
             self._health.ticked()
+            self._limit.tell()
             self._metrics.last_tick_timestamp_seconds.set(time.time())
             await asyncio.sleep(TIMER_S)
 

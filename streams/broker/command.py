@@ -4,6 +4,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
@@ -17,7 +18,7 @@ _MAX_PORT = 65535
 
 
 def run(port: int, data: Path | None) -> int:
-    """Run a broker until SIGINT or SIGTERM.
+    """Run a broker until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         port: The port for clients; 0 lets the kernel pick one.
@@ -30,7 +31,7 @@ def run(port: int, data: Path | None) -> int:
         _complain(f"Port {port} does not exist: choose one from 0 to {_MAX_PORT}.")
         return WRONG_USE
     kafka = EmbeddedKafka(data, port)
-    with both_signals_interrupt():
+    with signals_interrupt():
         try:
             kafka.start()
             _greet(kafka, data)
@@ -62,9 +63,9 @@ def _complain(sentence: str) -> None:
 
 
 @contextlib.contextmanager
-def both_signals_interrupt() -> Iterator[None]:
-    """Turn SIGTERM into `KeyboardInterrupt` as SIGINT is, so that both end a start and a wait alike."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+def signals_interrupt() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into `KeyboardInterrupt` as SIGINT is, so that all end a start and a wait alike."""
+    numbers = ending_signals()
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
         yield
@@ -75,5 +76,14 @@ def both_signals_interrupt() -> Iterator[None]:
 
 def ignore_signals() -> None:
     """Let nothing interrupt the stop: it ends soon, and a second Ctrl-C would leave a broker behind."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, signal.SIG_IGN)
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask a command to end; SIGHUP only where it was not ignored at the start (`nohup`)."""
+    return (signal.SIGINT, signal.SIGTERM, *(() if _NOHUP else (signal.SIGHUP,)))
+
+
+#: Looked at once: while a command ends, it ignores the signals itself.
+_NOHUP: Final = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from models.settings import Settings
-from streams.broker.command import both_signals_interrupt, ignore_signals
+from streams.broker.command import ignore_signals, signals_interrupt
 from streams.broker.errors import BrokerError
 from streams.broker.kafka import EmbeddedKafka
 from streams.broker.ports import HOST
@@ -19,10 +20,12 @@ from streams.demo import summary
 from streams.demo.programs import DemoError, reserve
 from streams.demo.stage import Stage
 from streams.kafka_clients import KafkaFailedError
+from streams.rules.catalogue import RuleSettingsError, load_settings
 from streams.tables import complain, say
 
 DONE: Final = 0
 FAILED: Final = 1
+WRONG_USE: Final = 2
 
 #: Where a broker is expected; another port is taken where somebody listens there.
 _BROKER_PORT: Final = 9092
@@ -30,7 +33,7 @@ _TOO_EARLY: Final = "Interrupted before the demo was ready."
 
 
 def run(settings: Settings, seconds: float | None = None) -> int:
-    """Run the demo until its time is over, SIGINT or SIGTERM.
+    """Run the demo until its time is over, SIGINT, SIGTERM or SIGHUP.
 
     Args:
         settings: Names of topics, number of partitions, data folder and so on; addresses are our own.
@@ -39,11 +42,17 @@ def run(settings: Settings, seconds: float | None = None) -> int:
     Returns:
         The exit status.
     """
+    try:
+        load_settings(settings.rules)
+    except RuleSettingsError as error:
+        for problem in error.problems:
+            complain(f"DIALYSIS_RULES: {problem}")
+        return WRONG_USE
     # What a client logs would tear the view; what matters ends the demo with a sentence.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="dialysis-demo-"))
     status, keep = FAILED, False
-    with both_signals_interrupt(), contextlib.ExitStack() as started:
+    with signals_interrupt(), contextlib.ExitStack() as started:
         try:
             status = _run(settings, seconds, folder, started)
         except (BrokerError, KafkaFailedError, DemoError) as error:
@@ -52,8 +61,10 @@ def run(settings: Settings, seconds: float | None = None) -> int:
             keep = any(folder.iterdir())
         except KeyboardInterrupt:
             complain(_TOO_EARLY)
-        except BrokenPipeError:
-            # Nobody reads any more; Python would complain again when it flushes at exit.
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO) or error.filename is not None:
+                raise
+            # Nobody reads any more, or the terminal is gone; Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = DONE
         finally:

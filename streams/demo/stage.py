@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from models.alerts import Alert, Status
 from models.settings import Settings
+from streams.broker.command import ending_signals
 from streams.broker.kafka import EmbeddedKafka
 from streams.demo import hints
 from streams.demo.gauges import watch
@@ -68,7 +68,7 @@ class Stage:
             KafkaFailedError: The broker does not do what is needed.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in ending_signals():
             loop.add_signal_handler(number, self._stop.set)
         await self._start_programs()
         console = Console()

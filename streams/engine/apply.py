@@ -21,8 +21,11 @@ from models.records import (
     LabResult,
     MachineAlarm,
     Medication,
+    PatientMerged,
     PatientProfile,
     PatientRecord,
+    RecordGivenUp,
+    RecordMoved,
     Rhythm,
     Schedule,
     SessionEnded,
@@ -43,14 +46,18 @@ from models.state import (
     Reading,
     Session,
 )
+from streams.engine import merge
 from streams.engine.answers import file_response
 from streams.engine.change import NOT_FILED, UNCHANGED, Change, canonical, identity, wins
 from streams.engine.clocks import AHEAD, arrived, check_clock, source_of, tamed
 from streams.engine.windows import prune
+from streams.rules.base import MERGE
 from streams.rules.labs import analyte_of
 
 
-def apply(state: PatientState, event: PatientRecord, received_at: datetime, now: datetime) -> Change:
+def apply(
+    state: PatientState, event: PatientRecord, received_at: datetime, now: datetime, way: tuple[str, ...] = ()
+) -> Change:
     """File an event into a patient's windows.
 
     Args:
@@ -58,11 +65,17 @@ def apply(state: PatientState, event: PatientRecord, received_at: datetime, now:
         event: what happened.
         received_at: the record's timestamp, against which the sender's clock is checked.
         now: the task's clock, from which the windows reach back.
+        way: the records from which merges moved the event here, in order.
     """
+    if state.merged_into is not None and not isinstance(event, merge.STATEMENTS):
+        if not merge.keeps(state, received_at, way):
+            return merge.send_on(state, event, received_at, way)
+        change = apply(state, event, received_at, now)
+        return replace(change, facets=change.facets | {MERGE})
     horizon = now - LONGEST_WINDOW
     if isinstance(event, Telemetry):
         return _telemetry(state, event, received_at, horizon)
-    if event.at < horizon and not isinstance(event, PatientProfile):
+    if event.at < horizon and not isinstance(event, _TIMELESS):
         return NOT_FILED
     change = _FILERS[type(event)](state, event, received_at, horizon)
     # By the clock, not by the next symptom: what the rules see must not depend on which events came.
@@ -154,7 +167,7 @@ def _session_ended(state: PatientState, event: SessionEnded, received_at: dateti
 
 _RANK: Final = {status: rank for rank, status in enumerate(ResultStatus)}
 _SYMPTOM_FIELDS: Final = sorted(
-    set(SymptomModel.model_fields) - {"type", "received_at", "patient_id", "symptom_id", "status"}
+    set(SymptomModel.model_fields) - {"type", "received_at", "merged_from", "patient_id", "symptom_id", "status"}
 )
 _LAB: Final = frozenset({"lab_result"})
 _SYMPTOM: Final = frozenset({"symptom"})
@@ -282,12 +295,18 @@ def _used(state: PatientState, kind: str) -> set[str]:
     }
 
 
+#: What counts however long ago it happened.
+_TIMELESS: Final = (PatientProfile, *merge.STATEMENTS)
+
 _FILERS: Final[dict[type, Callable[[PatientState, Any, datetime, datetime], Change]]] = {
     LabResult: _lab_result,
     SessionStarted: _session_started,
     SessionEnded: _session_ended,
     Symptom: _symptom,
     PatientProfile: _profile,
+    PatientMerged: merge.file_merge,
+    RecordGivenUp: merge.file_given_up,
+    RecordMoved: merge.file_moved,
     Rhythm: _window("rhythms", "kind"),
     Weight: _window("weights", "moment"),
     Medication: _window("medications", "order_id", "action"),

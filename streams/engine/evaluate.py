@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic
 
-from models.alerts import AlertRecord
+from models.alerts import AlertRecord, Reason, Status
 from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, NO_VALUE, AlertState, LoopState, PatientState
 from streams.engine import lifecycle
+from streams.engine.bounds import anchors_of, surplus_over
 from streams.engine.lifecycle import ORDINARY, Cause, Step
 from streams.engine.messages import tell, tombstone
 from streams.engine.windows import prune
-from streams.rules.base import FAILING, Outcome, Rule, StateT, View
+from streams.rules.base import FAILING, Ending, Outcome, Rule, StateT, View
 from streams.rules.catalogue import RuleSettings
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Evaluator(Generic[StateT]):
         retention: how long an alert that is over stays on `alerts.active`.
         after: what else follows from an evaluation, for this kind of subject.
         on_rule_error: called with the name of a rule that raised.
+        closed: why a subject has no alerts, if so; its rules are not asked, and all of them when it is open again.
     """
 
     catalogue: tuple[Rule[StateT], ...]
@@ -40,6 +42,7 @@ class Evaluator(Generic[StateT]):
     retention: timedelta
     after: Callable[[StateT, datetime], None] | None = None
     on_rule_error: Callable[[str], None] = field(default=lambda _rule: None)
+    closed: Callable[[StateT], Reason | None] | None = None
 
     def __post_init__(self) -> None:
         self._rules = {rule.name: rule for rule in self.settings.rules(self.catalogue)}
@@ -57,12 +60,9 @@ class Evaluator(Generic[StateT]):
         if state.now is not None and state.now > now:
             now = state.now
         state.now = now
-        rules = {rule.name: rule for rule in self._reading(facets)}
-        for name, moment in list(state.looks.items()):
-            if moment <= now:
-                del state.looks[name]
-                if name in self._rules:
-                    rules[name] = self._rules[name]
+        if self.closed is not None and (reason := self.closed(state)) is not None:
+            return self._close(state, reason, now)
+        rules = self._to_ask(state, facets, now)
         failing = set(state.failing)
         steps: list[Step] = []
         for rule in rules.values():
@@ -83,6 +83,29 @@ class Evaluator(Generic[StateT]):
         state.rules = self.settings.hash
         told = self._finish(state, steps, later) if steps else []
         return told + self.evaluate(state, facets, now, cause)
+
+    def _to_ask(self, state: StateT, facets: frozenset[str], now: datetime) -> dict[str, Rule[StateT]]:
+        """The rules that could answer differently now: all of them when the subject is open again."""
+        rules = {rule.name: rule for rule in self._reading(facets)}
+        for name, moment in list(state.looks.items()):
+            if moment <= now:
+                del state.looks[name]
+                if name in self._rules:
+                    rules[name] = self._rules[name]
+        if state.closed:
+            state.closed, rules = False, dict(self._rules)
+        return rules
+
+    def _close(self, state: StateT, reason: Reason, now: datetime) -> list[AlertRecord]:
+        """End every open alert of a closed subject; nothing is due of it but what is left of its alerts."""
+        state.closed, state.failing = True, {}
+        state.looks = {name: moment for name, moment in state.looks.items() if moment > now and name not in self._rules}
+        ending: dict[str, list[Outcome]] = {}
+        for alert in state.alerts.values():
+            if alert.over_at is None and alert.rule in self._names:
+                ending.setdefault(alert.rule, []).append(Ending(alert.key, Status.RESOLVED, reason))
+        steps = [step for rule, ends in ending.items() for step in self._match(state, rule, ends, now, ORDINARY)]
+        return self._finish(state, steps, now)
 
     def _reading(self, facets: frozenset[str]) -> tuple[Rule[StateT], ...]:
         readers = self._readers.get(facets)
@@ -156,10 +179,17 @@ class Evaluator(Generic[StateT]):
     def _overdue(self, state: PatientState | LoopState, now: datetime) -> list[AlertState]:
         """Alerts whose time on `alerts.active` is up; the oldest early where more are over than are kept."""
         standing = [(alert.over_at, alert) for alert in state.alerts.values() if alert.over_at and not alert.tombstoned]
-        surplus = len(standing) - MAX_OVER_ALERTS
-        if surplus > 0:
-            standing.sort(key=lambda over: (over[0], over[1].alert_id))
+        standing.sort(key=lambda over: (over[0], over[1].alert_id))
+        surplus = max(len(standing) - MAX_OVER_ALERTS, surplus_over(standing))
         return [a for number, (at, a) in enumerate(standing) if number < surplus or at + self.retention <= now]
+
+    def restate(self, state: StateT, alert_id: str, above: int, now: datetime) -> list[AlertRecord]:
+        """Say an alert as it stands once more, in a revision above `above`; nothing where a newer version made it."""
+        alert = state.alerts[alert_id]
+        if alert.rule not in self._names:
+            return []
+        now = max(now, state.now or now)
+        return self._finish(state, [lifecycle.restate(alert, above, now)], now)
 
     def seen(self, state: StateT, now: datetime) -> bool:
         """Somebody can see the open alerts from `now` on: response times count from here. True if new."""
@@ -180,5 +210,5 @@ def _is_anchored(state: PatientState | LoopState, alert: AlertState) -> bool:
         return any(anchor.removeprefix("alert:") in state.signals for anchor in alert.anchors)
     return any(
         anchor.removeprefix("lab_result:") in state.labs or anchor.removeprefix("symptom:") in state.symptoms
-        for anchor in alert.anchors
+        for anchor in anchors_of(alert)
     )

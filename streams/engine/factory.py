@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from models.state import LoopState, PatientState, StateCodec
+from streams.engine import merge
 from streams.engine.apply import apply
 from streams.engine.apply_loop import apply_loop
 from streams.engine.evaluate import Evaluator
@@ -22,6 +23,9 @@ def _ignore(_rule: str) -> None:
 
 def _after_patient(settings: RuleSettings, state: PatientState, now: datetime) -> None:
     send_signals(settings, state, now)
+    # After the retractions: a loop must not count one patient twice.
+    if state.merged_into is not None:
+        merge.move_out(state)
     if state.sessions:
         end_sessions(state, now)
 
@@ -30,8 +34,10 @@ def patient_partition(
     settings: RuleSettings, retention: timedelta, on_rule_error: Callable[[str], None] = _ignore
 ) -> Partition[PatientState]:
     """An empty partition of patients; `retention` is how long an alert that is over stays readable."""
-    evaluator = Evaluator(PATIENT_RULES, settings, retention, partial(_after_patient, settings), on_rule_error)
-    return Partition(StateCodec(PatientState), apply, evaluator)
+    evaluator = Evaluator(
+        PATIENT_RULES, settings, retention, partial(_after_patient, settings), on_rule_error, merge.closed
+    )
+    return Partition(StateCodec(PatientState), apply, evaluator, merge.move_out)
 
 
 def loop_partition(

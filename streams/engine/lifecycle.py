@@ -20,6 +20,7 @@ import msgspec
 from models.alerts import Reason, Status, Transition, alert_id
 from models.events import ResponseAction
 from models.state import MAX_EVIDENCE, AlertState, LoopState, PatientState
+from streams.engine.bounds import bounded
 from streams.rules.base import Ending, Finding, Outcome
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
 from streams.rules.responses import Word, responses_to, settled_at
@@ -63,7 +64,7 @@ def match(state: State, rule: str, outcomes: Iterable[Outcome], now: datetime, c
     endings: dict[str, Ending] = {}
     for outcome in outcomes:
         if isinstance(outcome, Finding):
-            findings[outcome.key] = _bounded(outcome)
+            findings[outcome.key] = bounded(_bounded(outcome))
         else:
             endings[outcome.key] = outcome
     steps = []
@@ -96,6 +97,13 @@ def tend(state: State, rules: Container[str], limits: ResponseLimits, now: datet
             alert.escalation += 1
             steps.append(_step(alert, Transition.ESCALATED, Reason.UNACKNOWLEDGED, now))
     return steps
+
+
+def restate(alert: AlertState, above: int, now: datetime) -> Step:
+    """The alert as it stands, in a revision above one that somebody else has said: readers never go back."""
+    alert.revision = max(alert.revision, above)
+    transition = Transition.UPDATED if alert.over_at is None else _CLOSINGS[alert.status]
+    return _step(alert, transition, Reason.CONTRADICTED, now)
 
 
 def next_deadline(state: State, rules: Container[str], limits: ResponseLimits, retention: timedelta) -> datetime | None:

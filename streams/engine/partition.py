@@ -11,10 +11,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 from models.alerts import AlertRecord
-from models.state import RETIRE_AFTER, StateCodec, SubjectState
+from models.state import RETIRE_AFTER, PatientState, StateCodec, SubjectState
+from streams.engine.bounds import Budget, begin_anew, note, reduce
 from streams.engine.change import Change
 from streams.engine.evaluate import Evaluator
 from streams.engine.lifecycle import NEW_SETTINGS, Cause
@@ -22,6 +23,8 @@ from streams.rules.base import StateT
 
 log = logging.getLogger(__name__)
 
+#: The rule that says what was dropped.
+DATA_QUALITY: Final = "data_quality"
 #: Deadlines that were moved stay in the heap until they would fire, or until there are so many of them.
 _STALE_DEADLINES = 1000
 #: How often in a row a subject may ask to be looked at again at the very moment it is looked at.
@@ -44,24 +47,28 @@ class Partition(Generic[StateT]):
 
     Args:
         codec: makes the state of a subject seen for the first time.
-        file: files an event: (state, event, received_at, now) -> change.
+        file: files an event: (state, event, received_at, now, the way it was moved, if it was) -> change.
         evaluator: rules and life cycle.
+        go_on: puts into a subject's outbox what had no room in it before; True if that was something.
     """
 
     def __init__(
         self,
         codec: StateCodec[StateT],
-        file: Callable[[StateT, Any, datetime, datetime], Change],
+        file: Callable[..., Change],
         evaluator: Evaluator[StateT],
+        go_on: Callable[[StateT], bool] | None = None,
     ) -> None:
         self.states: dict[str, StateT] = {}
         self.now = BEGINNING
         self._new = codec.new
         self._file = file
+        self._go_on = go_on
         self._evaluator = evaluator
         self._deadlines: list[tuple[datetime, str]] = []
         self._armed: dict[str, datetime] = {}
         self._fired: list[StateT] = []
+        self._budget = Budget()
 
     def adopt(self, states: Iterable[StateT]) -> list[Told[StateT]]:
         """Take over subjects from the changelog; those evaluated under other settings are evaluated again."""
@@ -85,17 +92,29 @@ class Partition(Generic[StateT]):
             state.rules = self._evaluator.settings.hash
         return state
 
-    def take(self, subject: str, event: Any, received_at: datetime) -> tuple[StateT, Change, list[AlertRecord]]:
+    def take(
+        self, subject: str, event: Any, received_at: datetime, way: tuple[str, ...] = ()
+    ) -> tuple[StateT, Change, list[AlertRecord]]:
         """File an event at the clock as it stands; `advance` to `received_at` first.
+
+        Args:
+            subject: whom it is about.
+            event: what happened.
+            received_at: when it arrived.
+            way: the records from which merges moved it here.
 
         Returns:
             The subject's state, what filing changed, and the transitions that followed.
         """
         state = self.states.get(subject) or self.state_of(subject)
         state.heard_at = max(state.heard_at, received_at)
-        change = self._file(state, event, received_at, self.now)
+        if way:
+            change = self._file(state, event, received_at, self.now, way)
+        else:
+            change = self._file(state, event, received_at, self.now)
         if not change.facets:
             return state, change, []
+        change = self._budget.keep(state, event, change, self.now)
         told = self._evaluator.evaluate(state, change.facets, self.now, Cause(change.corrected, change.reason))
         self._arm(state)
         return state, change, told
@@ -120,19 +139,27 @@ class Partition(Generic[StateT]):
                 due.append(self.states[subject])
         told = []
         for state in due:
+            told += self._look(state, moment)
+            self._arm(state)
+        self._fired += due
+        return sorted(told, key=lambda one: (one.alert.status.is_open, one.alert.rule, one.alert.alert_id))
+
+    def _look(self, state: StateT, moment: datetime) -> list[Told[StateT]]:
+        """Evaluate a subject until nothing of it is due; what raises waits for the next event of that subject."""
+        told: list[Told[StateT]] = []
+        try:
             for _ in range(_MOST_LOOKS):
                 alerts = self._evaluator.evaluate(state, frozenset(), moment)
                 told += [Told(state, alert) for alert in alerts]
                 stuck = [name for name, look in state.looks.items() if look <= moment]
                 if not stuck:
-                    break
-            else:
-                log.error("%s ask to be looked at for ever; they wait for the next event", ", ".join(stuck))
-                for name in stuck:
-                    del state.looks[name]
-            self._arm(state)
-        self._fired += due
-        return sorted(told, key=lambda one: (one.alert.status.is_open, one.alert.rule, one.alert.alert_id))
+                    return told
+            log.error("%s ask to be looked at for ever; they wait for the next event", ", ".join(stuck))
+        except Exception:  # one subject must not stop the clock of all
+            log.exception("a deadline of one subject failed; it waits for its next event")
+            self._evaluator.on_rule_error("deadline")
+        state.looks = {name: look for name, look in state.looks.items() if look > moment}
+        return told
 
     def take_fired(self) -> list[StateT]:
         """The subjects that were evaluated at a deadline, or under new settings, since the last call."""
@@ -147,12 +174,20 @@ class Partition(Generic[StateT]):
         """Take note of moments to look again that were set outside an evaluation."""
         self._arm(state)
 
+    def go_on(self, state: StateT) -> bool:
+        """Fill a subject's outbox again after it was sent; True if there is more to send."""
+        return self._go_on is not None and self._go_on(state)
+
     def seen(self, state: StateT) -> bool:
         """The subject's open alerts can be seen from the present clock on; True if that is news."""
         if not self._evaluator.seen(state, self.now):
             return False
         self._arm(state)
         return True
+
+    def restate(self, state: StateT, alert_id: str, above: int) -> list[AlertRecord]:
+        """Say an alert as it stands once more, in a revision above one that somebody else has said."""
+        return self._evaluator.restate(state, alert_id, above, self.now)
 
     def next_deadline(self) -> datetime | None:
         """The next moment at which the clock alone changes something."""
@@ -169,7 +204,25 @@ class Partition(Generic[StateT]):
         gone = [state.id for state in self.states.values() if state.heard_at < horizon and not _is_live(state)]
         for subject in gone:
             del self.states[subject]
+            self._budget.forget(subject)
         return gone
+
+    def reduce(self, state: StateT) -> None:
+        """Leave as little of a subject as keeps its open alerts; `data_quality` says so at the next look."""
+        reduce(state, self.now)
+        self._lessened(state, "records reduced")
+
+    def begin_anew(self, state: StateT) -> None:
+        """Forget all of a subject but how far its input was applied; `data_quality` says so at the next look."""
+        begin_anew(state)
+        self._lessened(state, "records set aside")
+
+    def _lessened(self, state: StateT, what: str) -> None:
+        note(state, {what: 1}, self.now)
+        self._budget.forget(state.id)
+        if isinstance(state, PatientState):
+            state.looks[DATA_QUALITY] = self.now
+        self._arm(state)
 
     def _arm(self, state: StateT) -> None:
         moment = min(state.looks.values(), default=None)
@@ -185,4 +238,6 @@ class Partition(Generic[StateT]):
 
 def _is_live(state: SubjectState) -> bool:
     """Whether something is open, due or still to be sent."""
-    return bool(state.looks or state.outbox or any(alert.over_at is None for alert in state.alerts.values()))
+    # A record given up sends its events on, however late they come.
+    merged = isinstance(state, PatientState) and state.merged_into is not None
+    return bool(merged or state.looks or state.outbox or any(alert.over_at is None for alert in state.alerts.values()))

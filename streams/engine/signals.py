@@ -40,7 +40,9 @@ class _Meaning:
 def send_signals(settings: RuleSettings, state: PatientState, now: datetime) -> None:
     """Put into the outbox what changed for a water loop since the last look."""
     horizon = now - LONGEST_WINDOW
-    meanings = {meaning.alert_id: meaning for meaning in _meanings(settings, state, horizon)}
+    # What a record given up tells is told by the one that stays.
+    told = _meanings(settings, state, horizon) if state.merged_into is None else ()
+    meanings = {meaning.alert_id: meaning for meaning in told}
     if not meanings and not state.signals:
         return
     loop = bedside.water_loop(state)

@@ -12,6 +12,7 @@ from models.alerts import EvidenceRecord, Priority, Reason
 from models.analytes import Analyte
 from streams.rules import bedside, labs
 from streams.rules.base import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.bounds import Days, Hours
 from streams.rules.responses import settled_at
 from streams.rules.suspicion import AluminumSuspicionLimits, Suspicion, excluded_at, suspicion
 
@@ -33,10 +34,10 @@ _SEIZURE: Final = guidance("A seizure with this picture: the article warns of de
 class AluminumResultOverdueLimits(Limits):
     """How long a suspicion may stay without a specimen and without a result."""
 
-    specimen_hours: float = Field(default=24, gt=0, description="hours to the specimen (ours)")
-    result_days: float = Field(
-        default=10, gt=0, description="days to the result; catalogues give 1 to 9 days turn-around"
-    )
+    ascending = (("specimen_hours", "result_days"),)
+
+    specimen_hours: Hours = Field(default=24, description="hours to the specimen (ours)")
+    result_days: Days = Field(default=10, description="days to the result; catalogues give 1 to 9 days turn-around")
 
 
 def find_suspicion(view: PatientView) -> Iterator[Outcome]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from models.analytes import NMOL_L, UG_L, UMOL_L, Analyte
 from models.state import PatientState
 from streams.rules import labs
 from streams.rules.base import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.bounds import Silences
 from streams.rules.responses import settled_at
 from streams.rules.suspicion import AluminumSuspicionLimits, excluded_at, exclusions, suspicion
 
@@ -24,6 +25,8 @@ _NORMAL: Final = -1
 class AluminumLevelLimits(Limits):
     """Lower bounds of the bands, each in every unit; the bound belongs to the band it opens."""
 
+    ascending = (("above_normal", "raised", "high", "encephalopathy", "acute"), ("high", "no_dfo"))
+
     above_normal: labs.AluminumBound = Field(
         default={UG_L: 10, UMOL_L: 0.371, NMOL_L: 371},
         description="info from here; article L10, normal below",
@@ -34,13 +37,13 @@ class AluminumLevelLimits(Limits):
     high: labs.AluminumBound = Field(
         default={UG_L: 60, UMOL_L: 2.224, NMOL_L: 2224}, description="medium from here; KDOQI: DFO test range"
     )
-    encephalopathy: labs.AluminumBound = Field(
+    encephalopathy: Annotated[labs.AluminumBound, Silences.RAISED] = Field(
         default={UG_L: 150, UMOL_L: 5.559, NMOL_L: 5559}, description="high from here; article L10"
     )
     no_dfo: labs.AluminumBound = Field(
         default={UG_L: 200, UMOL_L: 7.412, NMOL_L: 7412}, description="no deferoxamine above this; KDOQI"
     )
-    acute: labs.AluminumBound = Field(
+    acute: Annotated[labs.AluminumBound, Silences.RAISED] = Field(
         default={UG_L: 400, UMOL_L: 14.83, NMOL_L: 14830},
         description="acute toxicity from here; article L10, L63",
     )

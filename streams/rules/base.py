@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,12 +23,21 @@ LimitsT = TypeVar("LimitsT", bound="Limits")
 #: Facets of a patient's state besides event types that a rule can read.
 CLOCK: Final = "clock"
 FAILING: Final = "failing"
+DROPPED: Final = "dropped"
+MERGE: Final = "patient_merged"
 
 
 class Limits(BaseModel):
-    """The thresholds of a rule, as a site may set them. Field descriptions give unit and source."""
+    """The thresholds of a rule, as a site may set them. Field descriptions give unit and source.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    Annotations give the rest (`streams.rules.bounds`): units, durations, and what silences a critical band. A rule
+    with such a threshold has a critical band, and turning the rule off silences it, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    #: Thresholds that must lie in this order, lowest first; each below the next in every unit.
+    ascending: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +78,39 @@ class Ending:
 Outcome = Finding | Ending
 
 
+@dataclass(frozen=True)
+class AcceptedRisk:
+    """A table of a site's settings that silences a critical band, and the words that accept it.
+
+    Attributes:
+        name: the rule, or `responses`.
+        rule: the rule, as it is shipped; None for `responses`.
+        accepted: who and why, one line.
+        silenced: what is no longer called high or called again, one sentence each.
+    """
+
+    name: str
+    rule: Rule[Any] | None
+    accepted: str
+    silenced: tuple[str, ...]
+
+
 class SettingsView(Protocol):
     """The rule settings, as far as a rule may look at them."""
+
+    @property
+    def risks(self) -> tuple[AcceptedRisk, ...]:
+        """What the site's settings silence, and has been accepted."""
+        ...
+
+    @property
+    def shipped(self) -> SettingsView:
+        """The settings with every threshold as shipped."""
+        ...
+
+    def is_on(self, rule: Rule[Any]) -> bool:
+        """Whether the site uses the rule."""
+        ...
 
     def limits(self, kind: type[LimitsT]) -> LimitsT:
         """The thresholds in force of the rule that declared `kind`."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from models.alerts import Priority
 from streams.rules import aluminum, aluminum_level, cramp, data_quality, magnesium, water_loop
-from streams.rules.base import Limits, LimitsT, LoopRule, PatientRule, Rule, StateT, parse_limits
+from streams.rules.base import AcceptedRisk, Limits, LimitsT, LoopRule, PatientRule, Rule, StateT
+from streams.rules.checks import ACCEPT_RISK, MAX_WORDS, check, has_critical_band, plain, shown, silenced, words_of
+from streams.rules.settings_file import SettingsFileError, read_tables
 
 PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     magnesium.RULE,
@@ -28,7 +30,22 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)
 ALL_RULES: Final[tuple[Rule[Any], ...]] = (*PATIENT_RULES, *LOOP_RULES)
 
-Delays = Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=2)]
+RESPONSES: Final = "responses"
+#: An alert of priority high that is called again only later than this, in seconds, counts as silenced.
+CALLED_AGAIN_BY_S: Final = 900.0
+_LONGEST_DELAY_S: Final = 24 * 3600.0
+_LONGEST_PATH: Final = 300
+
+
+def _ascend(delays: list[float]) -> list[float]:
+    if any(later <= earlier for earlier, later in pairwise(delays)):
+        raise ValueError("each delay must be longer than the one before it")
+    return delays
+
+
+Delays = Annotated[
+    list[Annotated[float, Field(gt=0, le=_LONGEST_DELAY_S)]], Field(max_length=2), AfterValidator(_ascend)
+]
 
 
 class ResponseLimits(Limits):
@@ -41,18 +58,30 @@ class ResponseLimits(Limits):
         """Seconds to each escalation; low and info are never escalated."""
         return {Priority.HIGH: self.high, Priority.MEDIUM: self.medium}.get(priority, [])
 
+    def silenced(self, wrong: set[str]) -> list[str]:
+        """What is not called again in time, one sentence each."""
+        if "high" in wrong or (self.high and self.high[0] <= CALLED_AGAIN_BY_S):
+            return []
+        when = f"first called again after {self.high[0]:g} s" if self.high else "never called again"
+        return [f"high: unanswered alerts of priority high are {when} (shipped: after 60 s)"]
+
 
 class RuleSettingsError(Exception):
-    """A rule-settings file that cannot be used; one line per problem."""
+    """Rule settings that cannot be used; `problems` holds one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 @dataclass(frozen=True)
 class RuleSettings:
-    """The rules in force: thresholds by kind, which rules are off, response times."""
+    """The rules in force: thresholds by kind, which rules are off, response times, what of it is accepted risk."""
 
     by_kind: Mapping[type[Limits], Limits]
     off: frozenset[str]
     responses: ResponseLimits
+    risks: tuple[AcceptedRisk, ...] = ()
 
     def limits(self, kind: type[LimitsT]) -> LimitsT:
         """The thresholds in force of the rule that declared `kind`."""
@@ -64,18 +93,36 @@ class RuleSettings:
         """Whether the site uses the rule."""
         return rule.name not in self.off
 
+    def risk(self, name: str) -> AcceptedRisk | None:
+        """What has been accepted of a rule, or of `responses`."""
+        return next((risk for risk in self.risks if risk.name == name), None)
+
+    @property
+    def shipped(self) -> RuleSettings:
+        """The settings with every threshold as shipped."""
+        return _SHIPPED
+
     def rules(self, catalogue: tuple[Rule[StateT], ...]) -> tuple[Rule[StateT], ...]:
-        """The rules of a catalogue that are on."""
-        return tuple(rule for rule in catalogue if self.is_on(rule))
+        """The rules of a catalogue that are on.
+
+        `data_quality` says of whom an accepted risk is true, so it reads all that the rules with one read.
+        """
+        read = frozenset(facet for risk in self.risks if risk.rule in PATIENT_RULES for facet in risk.rule.reads)
+        return tuple(
+            replace(rule, reads=rule.reads | read) if read and rule.name == data_quality.RULE.name else rule
+            for rule in catalogue
+            if self.is_on(rule)
+        )
 
     @cached_property
     def hash(self) -> str:
         """Fingerprint of rules and thresholds: state evaluated under another one is evaluated again."""
-        content = {
+        content: dict[str, Any] = {
             rule.name: [rule.version, self.is_on(rule), self.by_kind[rule.limits].model_dump()] for rule in ALL_RULES
         }
-        encoded = msgspec.json.encode(_as_floats([content, self.responses.model_dump()]), order="sorted")
-        return hashlib.sha256(encoded).hexdigest()[:16]
+        risks = [[risk.name, risk.accepted] for risk in self.risks]
+        whole = _as_floats([content, self.responses.model_dump(), *([risks] if risks else [])])
+        return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()[:16]
 
 
 def _as_floats(value: Any) -> Any:
@@ -96,60 +143,105 @@ def load_settings(path: Path | None) -> RuleSettings:
     """Read a site's rule settings.
 
     Raises:
-        RuleSettingsError: the file cannot be read, or names a rule or threshold that does not exist.
+        RuleSettingsError: the file cannot be read, or something in it is wrong; every problem begins with the path.
     """
     if path is None:
         return default_settings()
+    name = plain(str(path), _LONGEST_PATH)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RuleSettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RuleSettingsError(f"{path}: is not TOML: {error}") from error
-    try:
-        return parse_settings(values)
+        return parse_settings(read_tables(path))
+    except SettingsFileError as error:
+        raise RuleSettingsError([f"{name}: {error}"]) from None
     except RuleSettingsError as error:
-        raise RuleSettingsError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
+        raise RuleSettingsError([f"{name}: {problem}" for problem in error.problems]) from None
 
 
 def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
-    """Rule settings from a mapping of rule name to thresholds; `enabled = false` turns a rule off."""
-    problems: list[str] = []
-    tables = dict(values)
+    """Rule settings from a mapping of rule name to thresholds.
+
+    Beside thresholds a table takes `enabled = false`, which turns the rule off, and `accept_risk`, who accepts that
+    the table silences a critical band, and why.
+
+    Raises:
+        RuleSettingsError: something is wrong, or silenced without such words.
+    """
     known = {rule.name: rule for rule in ALL_RULES}
-    problems += [
-        f"{name}: no such rule; there are {', '.join(sorted(known))}, and responses"
-        for name in sorted(set(tables) - set(known) - {"responses"})
+    problems = [
+        f"{plain(name)}: no such rule; there are {', '.join(sorted(known))}, and {RESPONSES}"
+        for name in sorted(set(values) - set(known) - {RESPONSES})
     ]
     by_kind: dict[type[Limits], Limits] = {}
-    off = set()
+    off: set[str] = set()
+    risks: list[AcceptedRisk] = []
     for rule in ALL_RULES:
-        table = tables.get(rule.name, {})
-        if isinstance(table, dict):
-            table = dict(table)
-            enabled = table.pop("enabled", True)
-            if not isinstance(enabled, bool):
-                problems.append(f"{rule.name}.enabled: is {enabled!r}, should be true or false")
-            elif not enabled:
-                off.add(rule.name)
-        by_kind[rule.limits] = _limits(rule.limits, rule.name, table, problems)
-    responses = _limits(ResponseLimits, "responses", tables.get("responses", {}), problems)
+        table = _Table(rule.name, rule, values.get(rule.name, {}), problems)
+        by_kind[rule.limits] = table.limits(rule.limits)
+        if not table.enabled:
+            off.add(rule.name)
+        risks += table.risk()
+    answers = _Table(RESPONSES, None, values.get(RESPONSES, {}), problems)
+    responses = answers.limits(ResponseLimits)
+    risks += answers.risk()
+    if data_quality.RULE.name in off and any(risk.rule for risk in risks):
+        problems.append(f"{data_quality.RULE.name}.enabled: must be true where a risk is accepted: it says of whom")
     if problems:
-        raise RuleSettingsError("\n".join(problems))
-    return RuleSettings(by_kind, frozenset(off), responses)
+        raise RuleSettingsError(problems)
+    return RuleSettings(by_kind, frozenset(off), responses, tuple(risks))
 
 
-def _limits(kind: type[LimitsT], name: str, table: Any, problems: list[str]) -> LimitsT:
-    if not isinstance(table, dict):
-        problems.append(f"{name}: should be a table, [{name}]")
-        return kind()
-    try:
-        return parse_limits(kind, table)
-    except ValidationError as error:
-        for item in error.errors(include_url=False):
-            field = ".".join(str(part) for part in (name, *item["loc"]))
-            wanted = item["msg"].removeprefix("Value error, ")
-            if item["type"] == "extra_forbidden":
-                wanted = f"no such threshold; there are {', '.join(kind.model_fields)}"
-            problems.append(f"{field}: is {item['input']!r}: {wanted}")
-        return kind()
+class _Table:
+    """One table of a site's settings; what is wrong with it goes to `problems`."""
+
+    def __init__(self, name: str, rule: Rule[Any] | None, table: Any, problems: list[str]) -> None:
+        self._name, self._rule, self._problems = name, rule, problems
+        self.enabled = True
+        self._silenced: list[str] = []
+        if not isinstance(table, dict):
+            problems.append(f"{name}: should be a table, [{name}]")
+            table = {}
+        self._thresholds = dict(table)
+        self._said = ACCEPT_RISK in table
+        self._words = words_of(self._thresholds.pop(ACCEPT_RISK, None))
+        if self._said and self._words is None:
+            problems.append(
+                f"{name}.{ACCEPT_RISK}: is {shown(table[ACCEPT_RISK])}: should say who and why, in one line of at "
+                f"most {MAX_WORDS} characters"
+            )
+        if rule is not None:
+            self._turn_off(rule)
+
+    def _turn_off(self, rule: Rule[Any]) -> None:
+        enabled = self._thresholds.pop("enabled", True)
+        if not isinstance(enabled, bool):
+            self._problems.append(f"{self._name}.enabled: is {shown(enabled)}, should be true or false")
+            return
+        self.enabled = enabled
+        if not enabled and has_critical_band(rule.limits):
+            self._silenced.append("enabled: is false: what the rule calls high is not called at all")
+
+    def limits(self, kind: type[LimitsT]) -> LimitsT:
+        """The thresholds of the table over the shipped ones."""
+        checked = check(kind, self._name, self._thresholds)
+        self._problems += checked.problems
+        limits = checked.limits
+        if isinstance(limits, ResponseLimits):
+            self._silenced += limits.silenced(checked.wrong)
+        else:
+            self._silenced += silenced(limits, checked.wrong)
+        return limits
+
+    def risk(self) -> list[AcceptedRisk]:
+        """What the table silences, accepted; a problem each where it is not."""
+        if not self._silenced:
+            return []
+        if self._words is not None:
+            return [AcceptedRisk(self._name, self._rule, self._words, tuple(self._silenced))]
+        if not self._said:
+            self._problems += [
+                f'{self._name}.{sentence}; undo it, or add {ACCEPT_RISK} = "who and why" to [{self._name}]'
+                for sentence in self._silenced
+            ]
+        return []
+
+
+_SHIPPED: Final = default_settings()

@@ -15,6 +15,7 @@ from models.records import Symptom
 from models.state import PatientState, Session
 from streams.rules import bedside, labs
 from streams.rules.base import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.bounds import Minutes
 
 CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
 
@@ -22,11 +23,11 @@ CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
 class CrampLimits(Limits):
     """How long a cramp counts without word of its end, and when hypertonic saline needs a second look."""
 
-    silence_minutes: float = Field(default=30, gt=0, description="minutes without word until it expires (R30)")
+    silence_minutes: Minutes = Field(default=30, description="minutes without word until it expires (R30)")
     pre_systolic_mmhg: float = Field(
-        default=160, gt=0, description="pre-dialysis systolic (mm[Hg]) from which saline needs a check (2.8)"
+        default=160, ge=60, le=300, description="pre-dialysis systolic (mm[Hg]) from which saline needs a check (2.8)"
     )
-    sodium: dict[str, float] = Field(
+    sodium: labs.SodiumBound = Field(
         default={MMOL_L: 145, MEQ_L: 145, MG_DL: 333.3},
         description="serum sodium above which saline needs a check (R30)",
     )

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from models.alerts import EvidenceRecord, Priority
 from models.analytes import Analyte
 from models.records import LabResult
-from models.state import PatientState
+from models.state import LONGEST_WINDOW, PatientState
 from streams.rules import aluminum_level, labs, magnesium
 from streams.rules.base import (
     CLOCK,
+    DROPPED,
     FAILING,
+    MERGE,
     Finding,
     Limits,
     Outcome,
     PatientRule,
     PatientView,
+    Rule,
+    SettingsView,
+    View,
     guidance,
 )
+from streams.rules.drops import dropped
+
+log = logging.getLogger(__name__)
 
 _HIGH_FLAGS: Final = frozenset({"HH", ">"})
 _LOW_FLAGS: Final = frozenset({"LL", "<"})
 _UNKNOWN: Final = "an unknown code"
+#: Keys of accepted risks, and their anchors: an input may anchor another alert of this rule, too.
+_RISK: Final = "risk:"
+_ASK: Final = "Review this patient as if the alert had come: this site's settings keep it silent."
 
 
 class DataQualityLimits(Limits):
@@ -34,11 +46,15 @@ class DataQualityLimits(Limits):
 def find(view: PatientView) -> Iterator[Outcome]:
     """Unknown codes and units, implausible or undecidable values, flags that contradict, wrong clocks.
 
+    Also what would be high with the shipped thresholds where this site accepts that it is not (`accept_risk`).
     Only the newest result of an analyte counts: a usable one after it closes the alert.
     """
     yield from _results(view)
     yield from _clocks(view)
     yield from _rules(view)
+    yield from _risks(view)
+    yield from dropped(view)
+    yield from _merges(view)
 
 
 def _results(view: PatientView) -> Iterator[Finding]:
@@ -67,7 +83,11 @@ def _results(view: PatientView) -> Iterator[Finding]:
 
 
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
-    """Every result of the analyte that the key names."""
+    """Every result of the analyte that the key names; of an accepted risk every input."""
+    if key.startswith(_RISK):
+        yield from (f"{key}:lab_result:{name}" for name in state.labs)
+        yield from (f"{key}:symptom:{name}" for name in state.symptoms)
+        return
     for record in state.labs.values():
         if key == _key(record):
             yield f"lab_result:{record.result_id}"
@@ -145,6 +165,64 @@ def _rules(view: PatientView) -> Iterator[Finding]:
         )
 
 
+def _risks(view: PatientView) -> Iterator[Finding]:
+    """What the site's settings silence, where it is true of the patient: one alert for each rule."""
+    for risk in view.settings.risks:
+        found = _unheard(view, risk.rule) if risk.rule is not None else None
+        if found is None:
+            continue
+        yield Finding(
+            key=f"{_RISK}{risk.name}",
+            anchors=tuple(f"{_RISK}{risk.name}:{anchor}" for anchor in found.anchors),
+            priority=Priority.LOW,
+            onset_at=found.onset_at,
+            known_at=found.known_at,
+            level_known_at=found.level_known_at,
+            summary=f"{found.summary}: high as shipped, not by this site's settings; accepted: {risk.accepted}",
+            guidance=(guidance(_ASK, "the site's rule settings"), *found.guidance),
+            evidence=found.evidence,
+            session_id=found.session_id,
+        )
+
+
+def _unheard(view: PatientView, rule: Rule[Any]) -> Finding | None:
+    """What the rule calls high with the shipped thresholds, and does not with the site's."""
+    try:
+        shipped = _high(view, rule, view.settings.shipped)
+        heard = _high(view, rule, view.settings) if shipped and view.settings.is_on(rule) else {}
+    except Exception:  # a faulty rule, perhaps off for that reason, must not blind this one
+        log.exception("rule %s failed; whether an accepted risk is true of a patient is not known", rule.name)
+        return None
+    return next((shipped[key] for key in sorted(shipped.keys() - heard.keys())), None)
+
+
+def _high(view: PatientView, rule: Rule[Any], settings: SettingsView) -> dict[str, Finding]:
+    asked = View(view.state, view.now, settings)
+    found = [outcome for outcome in rule.find(asked) if isinstance(outcome, Finding)]
+    if asked.next_look is not None:
+        view.look_at(asked.next_look)
+    return {finding.key: finding for finding in found if finding.priority is Priority.HIGH}
+
+
+def _merges(view: PatientView) -> Iterator[Finding]:
+    """Merges that contradict each other: a record into itself, or records in a circle."""
+    known = {other: at for other, at in view.state.contradictions.items() if at >= view.now - LONGEST_WINDOW}
+    if not known:
+        return
+    first = min(known.values())
+    view.look_at(first + LONGEST_WINDOW + timedelta(microseconds=1))
+    circle = view.state.id not in known or len(known) > 1
+    yield _finding(
+        key="merge",
+        anchor=f"merge:{first.isoformat()}",
+        moment=first,
+        known=max(known.values()),
+        summary="Records were merged in a circle; this one stays" if circle else "The record was merged into itself",
+        evidence=EvidenceRecord(kind="merge", id=min(known), name="merged", value=None, unit=None, at=first),
+        advice="Check with the patient administration which record stays; the merge is not carried out.",
+    )
+
+
 def _finding(
     key: str,
     anchor: str,
@@ -173,7 +251,7 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E07",
     title="Input that cannot be evaluated",
-    reads=frozenset({"lab_result", CLOCK, FAILING}),
+    reads=frozenset({"lab_result", CLOCK, DROPPED, FAILING, MERGE}),
     limits=DataQualityLimits,
     find=find,
     named_by=_named_by,

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from streams.rules.base import Rule
+from streams.rules.bounds import Silences
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
+from streams.rules.checks import marked
 
 PATH: Final = Path(__file__).parents[2] / "docs" / "rules.md"
 
@@ -19,12 +21,21 @@ catalogue by `python -m streams.rules.document`; `dialysis-alerts rules` prints 
 A site changes thresholds, or turns a rule off, in a TOML file that `DIALYSIS_RULES` names:
 
 ```toml
-[low_magnesium]
-qtc_ms = 500                    # a threshold
-
 [intradialytic_cramp]
+silence_minutes = 20            # a threshold
+
+[aluminum_result_overdue]
 enabled = false                 # a rule
+
+[low_magnesium]
+qtc_ms = 500                    # less is called high: who accepts that, and why
+accept_risk = "Dr Roe, 2026-11-01: our cardiologists act from 500 ms"
 ```
+
+A setting by which less is called high than as shipped (a rule with a critical band turned off, or a threshold marked
+**critical** below moved the way that is named there) is refused unless its table says `accept_risk = "who and why"`.
+What is accepted is shown by `rules`, in `dialysis_accepted_risks`, and in a `data_quality` alert for each patient of
+whom it is true.
 
 `dialysis-alerts rules check FILE` says whether it is right, `replay EVENTS --compare FILE` what it would change.
 
@@ -60,7 +71,7 @@ def document() -> str:
             "",
             f"High: escalated {_numbers(responses.high)} s after it could be seen;",
             f"medium: {_numbers(responses.medium)} s;",
-            "low and info never (`[responses]`).",
+            "low and info never (`[responses]`). Not calling a high one again within 15 min needs `accept_risk`.",
             "",
             *(line for rule in ALL_RULES for line in _rule(rule)),
         ]
@@ -80,11 +91,12 @@ def _rule(rule: Rule[Any]) -> list[str]:
     ]
     if rule.without:
         lines += [f"Does without: {'; '.join(rule.without)}.", ""]
+    critical = {name: f"; **critical** if {way.value}" for name, way in marked(rule.limits, Silences)}
     defaults = rule.limits().model_dump()
     if defaults:
         lines += ["| threshold | default | meaning and source |", "|---|---|---|"]
         lines += [
-            f"| `{name}` | {_value(value)} | {rule.limits.model_fields[name].description} |"
+            f"| `{name}` | {_value(value)} | {rule.limits.model_fields[name].description}{critical.get(name, '')} |"
             for name, value in defaults.items()
         ]
         lines.append("")

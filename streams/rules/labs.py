@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator
-
 from models.alerts import EvidenceRecord
 from models.analytes import (
     LOINC,
@@ -26,6 +24,7 @@ from models.analytes import (
 from models.events import Comparator, ResultStatus
 from models.records import LabResult
 from models.state import PatientState
+from streams.rules.bounds import UnitsOf
 
 #: A bound for each unit an analyte is reported in.
 PerUnit = dict[str, float]
@@ -33,20 +32,9 @@ PerUnit = dict[str, float]
 _LIVE: Final = frozenset({ResultStatus.PRELIMINARY, ResultStatus.FINAL, ResultStatus.CORRECTED})
 
 
-def per_unit(analyte: Analyte) -> AfterValidator:
-    """A validator: the bound is given for every unit of the analyte and for no other."""
-
-    def check(bounds: PerUnit) -> PerUnit:
-        units = units_of(analyte)
-        if sorted(bounds) != sorted(units):
-            raise ValueError(f"needs one bound for each of {', '.join(units)}")
-        return bounds
-
-    return AfterValidator(check)
-
-
-MagnesiumBound = Annotated[PerUnit, per_unit(Analyte.MAGNESIUM)]
-AluminumBound = Annotated[PerUnit, per_unit(Analyte.ALUMINUM)]
+MagnesiumBound = Annotated[PerUnit, UnitsOf(Analyte.MAGNESIUM)]
+AluminumBound = Annotated[PerUnit, UnitsOf(Analyte.ALUMINUM)]
+SodiumBound = Annotated[PerUnit, UnitsOf(Analyte.SODIUM)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.records import Rhythm, Symptom
 from streams.rules import bedside, labs
 from streams.rules.base import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.bounds import Silences
 
 _CONTEXT: Final = timedelta(hours=24)
 
@@ -20,17 +21,20 @@ _CONTEXT: Final = timedelta(hours=24)
 class LowMagnesiumLimits(Limits):
     """Thresholds of `low_magnesium`, each compared in the reported unit, strictly below."""
 
-    low: labs.MagnesiumBound = Field(
+    ascending = (("severe", "low"),)
+
+    low: Annotated[labs.MagnesiumBound, Silences.LOWERED] = Field(
         default={MG_DL: 1.7, MMOL_L: 0.70, MEQ_L: 1.4},
         description="low below this; article L2 and L16, one bound a unit because they disagree at the edge",
     )
-    severe: labs.MagnesiumBound = Field(
+    severe: Annotated[labs.MagnesiumBound, Silences.LOWERED] = Field(
         default={MG_DL: 1.0, MMOL_L: 0.41, MEQ_L: 0.82},
         description="severe, priority high, below this; critical limits of US laboratories (Kost)",
     )
-    qtc_ms: float = Field(
+    qtc_ms: Annotated[float, Silences.RAISED] = Field(
         default=480,
-        gt=0,
+        ge=300,
+        le=800,
         description="a QTc above this (ms) within 24 h makes it high; below 480 machine QTc is unreliable (2.9)",
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,17 +11,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streams.rules.base import Rule
-from streams.rules.catalogue import ALL_RULES, ResponseLimits, RuleSettings, RuleSettingsError, load_settings
+from streams.rules.base import AcceptedRisk, Rule
+from streams.rules.catalogue import (
+    ALL_RULES,
+    RESPONSES,
+    ResponseLimits,
+    RuleSettings,
+    RuleSettingsError,
+    load_settings,
+)
+from streams.rules.checks import plain
 
 DONE, WRONG_USE = 0, 2
+_VARIABLE: Final = "DIALYSIS_RULES: "
 #: Wide enough for a line of the catalogue where there is no terminal to ask.
 _PLAIN_WIDTH: Final = 160
 
 
 def list_rules(rules_file: Path | None) -> int:
     """Print every rule with its state, thresholds and sources; returns the exit status."""
-    settings = _settings(rules_file)
+    settings = _settings(rules_file, _VARIABLE)
     if settings is None:
         return WRONG_USE
     table = Table("rule", "v", "state", "family", "implements", "what", "thresholds", "sources", title="Rules")
@@ -29,7 +38,7 @@ def list_rules(rules_file: Path | None) -> int:
         table.add_row(
             rule.name,
             str(rule.version),
-            "on" if settings.is_on(rule) else "off",
+            _state(rule, settings),
             rule.family,
             rule.ids,
             rule.title,
@@ -37,20 +46,22 @@ def list_rules(rules_file: Path | None) -> int:
             "\n".join(rule.sources),
         )
     _console().print(table)
+    _print_risks(settings.risks)
     return DONE
 
 
 def show_rule(name: str, rules_file: Path | None) -> int:
     """Print one rule: what it reads, its thresholds with their sources, and what it does without."""
-    settings = _settings(rules_file)
+    settings = _settings(rules_file, _VARIABLE)
     if settings is None:
         return WRONG_USE
     rule = next((rule for rule in ALL_RULES if rule.name == name), None)
     if rule is None:
-        print(f"{name}: no such rule; there are {', '.join(rule.name for rule in ALL_RULES)}", file=sys.stderr)
+        print(f"{plain(name)}: no such rule; there are {', '.join(rule.name for rule in ALL_RULES)}", file=sys.stderr)
         return WRONG_USE
     console = _console()
-    console.print(f"[bold]{rule.name}[/bold] version {rule.version}, {'on' if settings.is_on(rule) else 'off'}")
+    console.print(f"[bold]{rule.name}[/bold] version {rule.version}, {_state(rule, settings)}")
+    _print_risks([risk for risk in settings.risks if risk.name in (name, RESPONSES)])
     console.print(f"{rule.title}  (clinical base {rule.ids}, family {rule.family})\n")
     console.print(escape(_prose(rule)) + "\n")
     console.print(f"reads      {', '.join(sorted(rule.reads))}")
@@ -60,7 +71,7 @@ def show_rule(name: str, rules_file: Path | None) -> int:
     _print_limits(console, _limits(rule, settings), rule.limits)
     delays = settings.responses
     console.print(
-        f"\nunanswered high after {_value(delays.high)} s, medium after {_value(delays.medium)} s; low and info never"
+        f"\nunanswered high after {_value(delays.high)}, medium after {_value(delays.medium)} (s); low and info never"
     )
     return DONE
 
@@ -74,18 +85,31 @@ def check_rules(path: Path) -> int:
     for rule in ALL_RULES:
         changes += _changes(rule.name, _limits(rule, settings), rule.limits)
     changes += _changes("responses", settings.responses.model_dump(), ResponseLimits)
-    print(f"{path}: right; {len(changes)} settings differ from the defaults")
+    print(f"{plain(str(path), len(str(path)))}: right; {len(changes)} settings differ from the defaults")
     for change in changes:
         print(f"  {change}")
+    _print_risks(settings.risks)
     return DONE
 
 
-def _settings(path: Path | None) -> RuleSettings | None:
+def _settings(path: Path | None, named_by: str = "") -> RuleSettings | None:
     try:
         return load_settings(path)
     except RuleSettingsError as error:
-        print(error, file=sys.stderr)
+        for problem in error.problems:
+            print(f"{named_by}{problem}", file=sys.stderr)
         return None
+
+
+def _state(rule: Rule[Any], settings: RuleSettings) -> str:
+    state = "on" if settings.is_on(rule) else "off"
+    return f"{state}, risk accepted" if settings.risk(rule.name) else state
+
+
+def _print_risks(risks: Iterable[AcceptedRisk]) -> None:
+    """What is silenced and who accepted it, one line each; not drawn, so that a script finds it whole."""
+    for risk in risks:
+        print(f"risk accepted in [{risk.name}]: {'; '.join(risk.silenced)}; accepted: {risk.accepted}")
 
 
 def _limits(rule: Rule[Any], settings: RuleSettings) -> dict[str, Any]:
@@ -121,7 +145,7 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{number:g} {unit}" for unit, number in value.items())
     if isinstance(value, list):
-        return " and ".join(f"{number:g}" for number in value)
+        return " and ".join(f"{number:g}" for number in value) or "none"
     return f"{value:g}" if isinstance(value, float | int) else str(value)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from models.records import Symptom
 from models.state import PatientState, Session
 from streams.rules import bedside, labs
 from streams.rules.base import Limits
+from streams.rules.bounds import Days, Hours, Silences
 
 K = SymptomKind
 JERKS: Final = frozenset({K.JERK, K.MYOCLONUS, K.TWITCH})
@@ -27,13 +28,13 @@ COMPANIONS: Final = frozenset(
 class AluminumSuspicionLimits(Limits):
     """Windows of `aluminum_suspicion` and the level that excludes it."""
 
-    together_days: float = Field(
-        default=7, gt=0, le=30, description="days within which jerk and companion count as one picture (ours)"
+    together_days: Annotated[Days, Silences.LOWERED] = Field(
+        default=7, description="days within which jerk and companion count as one picture (ours)"
     )
-    after_session_hours: float = Field(
-        default=5, gt=0, le=24, description="`shortly after dialysis`: hours after the end of a session, L53"
+    after_session_hours: Annotated[Hours, Silences.LOWERED] = Field(
+        default=5, le=24, description="`shortly after dialysis`: hours after the end of a session, L53"
     )
-    excluded_below: labs.AluminumBound = Field(
+    excluded_below: Annotated[labs.AluminumBound, Silences.RAISED] = Field(
         default={UG_L: 20, UMOL_L: 0.741, NMOL_L: 741},
         description="a level below this, collected after onset, excludes it; KDOQI baseline",
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from operator import itemgetter
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from models.alerts import EvidenceRecord, Priority
 from models.records import UnitSignal
+from models.state import MAX_EVIDENCE
 from streams.rules.base import Finding, Limits, LoopRule, LoopView, Outcome, guidance
+from streams.rules.bounds import Days, Silences
 
 NAME: Final = "aluminum_cluster"
 
@@ -18,8 +21,10 @@ NAME: Final = "aluminum_cluster"
 class AluminumClusterLimits(Limits):
     """How many patients within how many days make a cluster."""
 
-    patients: int = Field(default=2, ge=2, description="patients on one loop (R25)")
-    days: float = Field(default=30, gt=0, le=30, description="rolling days within which they count (contract)")
+    patients: Annotated[int, Silences.RAISED] = Field(default=2, ge=2, le=100, description="patients on one loop (R25)")
+    days: Annotated[Days, Silences.LOWERED] = Field(
+        default=30, description="rolling days within which they count (contract)"
+    )
 
 
 _ADVICE: Final = guidance(
@@ -40,9 +45,10 @@ def find(view: LoopView) -> Iterator[Outcome]:
     if not cluster:
         return
     patients = len({signal.patient_id for signal in cluster})
+    shown = cluster if len(cluster) <= MAX_EVIDENCE else [cluster[0], *cluster[1 - MAX_EVIDENCE :]]
     yield Finding(
         key="cluster",
-        anchors=tuple(_ref(signal) for signal in reversed(cluster)),
+        anchors=tuple(_ref(signal) for signal in cluster[: -MAX_EVIDENCE - 1 : -1]),
         priority=Priority.HIGH,
         onset_at=cluster[0].at,
         known_at=max(signal.known_at or _last_at(signal) for signal in cluster),
@@ -58,7 +64,7 @@ def find(view: LoopView) -> Iterator[Outcome]:
                 unit=None,
                 at=signal.at,
             )
-            for signal in cluster
+            for signal in shown
         ),
     )
 
@@ -72,14 +78,29 @@ def _last_at(signal: UnitSignal) -> datetime:
 
 
 def _cluster(standing: list[UnitSignal], limits: AluminumClusterLimits) -> list[UnitSignal]:
-    """Every signal that lies within the window of enough patients."""
+    """Every signal that lies within the window of enough patients.
+
+    One pass over the moments in their order: the window's two ends only move forward, and what lies between them is
+    taken once, however many windows hold it. `standing` has one signal an alert.
+    """
     window = timedelta(days=limits.days)
+    moments = sorted(
+        ((moment, signal) for signal in standing for moment in (signal.at, _last_at(signal))), key=itemgetter(0)
+    )
+    inside: dict[str, int] = {}  # how many moments of each patient lie in the window
     members: dict[str, UnitSignal] = {}
-    moments = [(moment, signal) for signal in standing for moment in (signal.at, _last_at(signal))]
-    for end, _ in moments:
-        inside = [signal for moment, signal in moments if end - window < moment <= end]
-        if len({signal.patient_id for signal in inside}) >= limits.patients:
-            members |= {signal.alert_id: signal for signal in inside}
+    first = taken = 0
+    for number, (end, signal) in enumerate(moments, 1):
+        inside[signal.patient_id] = inside.get(signal.patient_id, 0) + 1
+        while moments[first][0] <= end - window:
+            patient = moments[first][1].patient_id
+            inside[patient] -= 1
+            if not inside[patient]:
+                del inside[patient]
+            first += 1
+        if len(inside) >= limits.patients:
+            members |= {one.alert_id: one for _, one in moments[max(first, taken) : number]}
+            taken = number
     return sorted(members.values(), key=lambda signal: (signal.at, signal.alert_id))
 
 

@@ -30,7 +30,7 @@ from streams.transport.api import (
 
 if TYPE_CHECKING:
     from streams.transport.app import App, batches, create_app, run
-    from streams.transport.topics import check_partitions
+    from streams.transport.topics import TopicMadeAnewError, TopicWatch, check_partitions
 
 __all__ = [
     "TP",
@@ -39,7 +39,9 @@ __all__ = [
     "Listener",
     "PartitionCountError",
     "StaleGenerationError",
+    "TopicMadeAnewError",
     "TopicSet",
+    "TopicWatch",
     "batches",
     "check_partitions",
     "create_app",
@@ -47,7 +49,15 @@ __all__ = [
 ]
 
 # Imported when first asked for: they load Faust, half a second that `replay`, which needs only `api`, shall not pay.
-_MODULES = {"App": "app", "batches": "app", "create_app": "app", "run": "app", "check_partitions": "topics"}
+_MODULES = {
+    "App": "app",
+    "batches": "app",
+    "create_app": "app",
+    "run": "app",
+    "check_partitions": "topics",
+    "TopicMadeAnewError": "topics",
+    "TopicWatch": "topics",
+}
 
 
 def __getattr__(name: str) -> Any:

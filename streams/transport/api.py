@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -47,6 +48,41 @@ class Record(Protocol):
 
 
 Records: TypeAlias = Sequence[Record]
+
+
+class Slice(list["Record"]):
+    """Records that left the consumer together, and how many bytes their keys, values and headers are."""
+
+    nbytes: int = 0
+
+
+class Oversized(bytes):
+    """Stands for a value, or a whole batch of records, that is too large to be used: its beginning, or its packed form.
+
+    Attributes:
+        detail: what is too large, for people.
+        headers: what a dead letter says of it besides its origin.
+    """
+
+    detail: str = ""
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    @classmethod
+    def of(cls, kept: bytes, detail: str, headers: tuple[tuple[str, bytes], ...]) -> Self:
+        """Keeps `kept`."""
+        made = cls(kept)
+        made.detail, made.headers = detail, headers
+        return made
+
+
+def size_of(record: Record) -> int:
+    """The bytes of a record's key, value and headers."""
+    return len(record.value or b"") + len(record.key or b"") + size_of_headers(record.headers)
+
+
+def size_of_headers(headers: Sequence[tuple[str, bytes]]) -> int:
+    """The bytes of headers; their values may be missing."""
+    return sum(len(name) + len(value or b"") for name, value in headers)
 
 
 class TP(NamedTuple):
@@ -112,6 +148,12 @@ class Batch:
         """Offset of the last record; acknowledged, it lets `last_offset + 1` be committed."""
         return self.records[-1].offset
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its records."""
+        records = self.records
+        return records.nbytes if isinstance(records, Slice) else sum(map(size_of, records))
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -128,9 +170,11 @@ class Recovered(dict[bytes, bytes]):
     Attributes:
         shadowed: keys whose last record is not the one that holds, because a worker that had lost the partition
             wrote after its successor. To be written again: compaction keeps the last record, not the one that holds.
+        offsets: where in the log the record of each key lies.
     """
 
     shadowed: frozenset[bytes] = frozenset()
+    offsets: Mapping[bytes, int] = MappingProxyType({})
 
 
 class Listener(Protocol):
@@ -167,4 +211,4 @@ class StaleGenerationError(Exception):
 
 
 class PartitionCountError(Exception):
-    """Topics do not exist, or have not the number of partitions they must have; the text says which."""
+    """Topics do not exist, or have not the partitions or the message size they must have; the text says which."""

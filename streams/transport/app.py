@@ -13,7 +13,7 @@ import faust
 import mode
 from yarl import URL
 
-from streams.transport.api import TP, Batch, Listener, StaleGenerationError, TopicSet
+from streams.transport.api import TP, Batch, Listener, PartitionCountError, StaleGenerationError, TopicSet
 from streams.transport.consumer import BatchMessage, Consumer, Transport
 from streams.transport.recovery import TableManager
 
@@ -89,7 +89,11 @@ class Attached:
             for topic in (*self.topics.topics, self.changelog)
         }
         if len({frozenset(numbers) for numbers in by_topic.values()}) > 1:
-            raise RuntimeError(f"Partitions are not together (is there an agent for every topic?): {by_topic}")
+            counts = ", ".join(f"{topic}: {len(numbers)}" for topic, numbers in sorted(by_topic.items()))
+            raise PartitionCountError(
+                f"The topics of {self.topics.table} were assigned different partitions ({counts}): was one deleted, or "
+                "given more partitions, while the worker ran?"
+            )
         return by_topic[self.changelog]
 
 
@@ -149,6 +153,11 @@ class App(faust.App):
     def resume(self, tps: Iterable[TP]) -> None:
         """Batches of these partitions again, at once. A new generation begins with nothing paused."""
         self.batch_consumer.unhold(tps)
+
+    @property
+    def waiting_share(self) -> int:
+        """The bytes of one input partition that may wait: all of this worker's together have `waiting_bytes`."""
+        return self.settings.waiting_bytes // max(1, len(self.batch_consumer.ledgers))
 
     # -- what is known
 

@@ -24,7 +24,10 @@ _Consumer: Any = AIOKafkaConsumer  # which has no types
 
 STAMP_HEADER = "s"
 _STAMP = struct.Struct(">HIQ")
+#: A stamp of the last era was not written by us: nobody could rank above it.
+_NO_ERA = b"\xff\xff"
 _FETCH_WAIT_MS = 100
+_REQUEST_MS = 10_000  # aiokafka's 40 s would be as long a silence of a broker that hangs
 
 
 class Stamp(NamedTuple):
@@ -51,7 +54,7 @@ class Stamp(NamedTuple):
     def of(cls, headers: Sequence[tuple[str, bytes]]) -> Stamp:
         """The stamp of a record; one without (written by hand) ranks below all others."""
         for name, value in headers:
-            if name == STAMP_HEADER and len(value) == _STAMP.size:
+            if name == STAMP_HEADER and value is not None and len(value) == _STAMP.size and value < _NO_ERA:
                 return cls._make(_STAMP.unpack(value))
         return UNSTAMPED
 
@@ -68,6 +71,7 @@ class Replica:
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
+        self.offsets: dict[bytes, int] = {}
         self.latest = UNSTAMPED
         self.shadowed: set[bytes] = set()
         #: The log's end when it was read, and how many records there were.
@@ -79,7 +83,7 @@ class Replica:
 
     def add(self, records: Records) -> None:
         """Applies records in the order of the log."""
-        values, stamps, shadowed = self.values, self._stamps, self.shadowed
+        values, offsets, stamps, shadowed = self.values, self.offsets, self._stamps, self.shadowed
         lowest = _STAMP.pack(*UNSTAMPED)
         latest = _STAMP.pack(*self.latest)
         self.count += len(records)
@@ -88,8 +92,8 @@ class Replica:
             if key is None:
                 continue
             headers = record.headers
-            stamp = headers[0][1] if len(headers) == 1 and headers[0][0] == STAMP_HEADER else lowest
-            if len(stamp) != _STAMP.size:
+            stamp = headers[0][1] or lowest if len(headers) == 1 and headers[0][0] == STAMP_HEADER else lowest
+            if len(stamp) != _STAMP.size or stamp >= _NO_ERA:
                 stamp = lowest
             if stamps.get(key, lowest) > stamp:
                 shadowed.add(key)  # written by a worker that had lost the partition already
@@ -102,12 +106,14 @@ class Replica:
                 values.pop(key, None)  # the stamp stays: an older record may still follow
             else:
                 values[key] = record.value
+                offsets[key] = record.offset
         self.latest = Stamp._make(_STAMP.unpack(latest))
 
     def recovered(self) -> Recovered:
         """What holds, for a listener."""
         found = Recovered(self.values)
         found.shadowed = frozenset(self.shadowed)
+        found.offsets = self.offsets
         return found
 
 
@@ -178,6 +184,7 @@ async def _reader(settings: Settings, tps: list[TopicPartition]) -> Any:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=_FETCH_WAIT_MS,
+        request_timeout_ms=_REQUEST_MS,
         max_partition_fetch_bytes=max(4 * 1024 * 1024, settings.max_message_bytes),
     )
     try:

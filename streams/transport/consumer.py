@@ -195,7 +195,8 @@ class Consumer(driver.Consumer):
         ledger, answer = self.ledgers.get(tp), self._thread.answers.get(tp)
         if ledger is None or answer is None:
             return None
-        return 0 if self.end_confirmed_at(tp) is not None else max(0, answer.highwater - ledger.taken)
+        taken = answer.end if self.end_confirmed_at(tp) is not None else ledger.taken
+        return max(0, answer.highwater - taken)
 
     def end_confirmed_at(self, tp: TP) -> float | None:
         """See `App.end_confirmed_at`."""
@@ -204,9 +205,11 @@ class Consumer(driver.Consumer):
             return None
         if self._thread.fetched.get(tp, 0) > ledger.position:
             return None  # on its way from the other thread
-        # The position passes control records; an answer without records passes what compaction removed.
+        # The position passes control records; an answer without records passes what compaction removed. Records of a
+        # transaction that is still open, and all behind it, are no input yet: who waited for them would hold up the
+        # alerts of everybody else for as long as a stranger likes. They come late, and are counted in the lag.
         position = self._thread.next_offset(tp)
-        at_end = answer.empty or (position is not None and position >= answer.highwater)
+        at_end = answer.empty or (position is not None and position >= answer.end)
         return answer.at if at_end else None
 
 

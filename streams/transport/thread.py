@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
+from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -21,7 +23,9 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-from streams.transport.api import TP, Records
+from streams.transport.api import TP, Oversized, Records, Slice, size_of_headers
+from streams.transport.bootstrap import install as ask_the_next_server
+from streams.transport.committed import Withheld
 from streams.transport.records import install as read_any_header_name
 
 if TYPE_CHECKING:
@@ -31,12 +35,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ask_the_next_server()
 read_any_header_name()
 
 # How long a fetch may wait at the broker for records. aiokafka has one fetch in flight a broker, and a
 # partition that is resumed meanwhile waits for it to come back: Faust's 1.5 s would be an idle 1.5 s.
 FETCH_WAIT_MS = 100
 _IDLE_SECONDS = 0.5
+# A slice ends with the record that makes it this large, a round of slices with the slice that does.
+_SLICE_BYTES = 1024 * 1024
+_ROUND_BYTES = 8 * 1024 * 1024
+# What is kept of a value that is too large to be used.
+_KEPT_BYTES = 64 * 1024
 
 
 class LightRecord(msgspec.Struct, gc=False):
@@ -65,12 +75,58 @@ def _light(tp: TP, record: Any) -> LightRecord:
     )
 
 
+def _getall(result: Any, max_records: int, max_value: int) -> Slice:
+    """Like aiokafka's `FetchResult.getall`, bounded in bytes as well; values above `max_value` are cut."""
+    found = Slice()
+    if not result.check_assignment(result._topic_partition) or not result.has_more():
+        return found
+    nbytes = 0
+    for record in result._partition_records:
+        value, key = record.value, record.key
+        if value is not None:
+            if len(value) > max_value and not isinstance(value, Oversized):
+                record.value = value = _cut(value, max_value)
+            nbytes += len(value)
+        if key is not None:
+            nbytes += len(key)
+        if record.headers:
+            nbytes += size_of_headers(record.headers)
+        found.append(record)
+        if nbytes >= _SLICE_BYTES or len(found) >= max_records:
+            result._update_position()
+            break
+    else:
+        result._update_position()
+        result._partition_records = None
+    found.nbytes = nbytes
+    return found
+
+
+def _cut(value: bytes, most: int) -> Oversized:
+    """The beginning of a value that no input topic of ours would take."""
+    return Oversized.of(
+        value[:_KEPT_BYTES],
+        f"the value has {len(value)} bytes, {most} are allowed (DIALYSIS_MAX_MESSAGE_BYTES)",
+        (("dl_size", b"%d" % len(value)), ("dl_sha256", hashlib.sha256(value).hexdigest().encode())),
+    )
+
+
 class Answer(NamedTuple):
-    """What a fetch response said about a partition."""
+    """What a fetch response said about a partition.
+
+    `highwater` is the log's end; `stable` is where the first transaction begins that is still open, or that end:
+    nothing behind it is handed out.
+    """
 
     at: float  # monotonic
     highwater: int
     empty: bool
+    stable: int | None = None
+
+    @property
+    def end(self) -> int:
+        """The end of what is committed."""
+        return self.highwater if self.stable is None or self.stable < 0 else min(self.stable, self.highwater)
 
 
 class ConsumerThread(AIOKafkaConsumerThread):
@@ -87,12 +143,15 @@ class ConsumerThread(AIOKafkaConsumerThread):
         self.fetched: dict[TP, int] = {}  # next offset after the last record that left aiokafka
         self.heartbeat_at: float | None = None
         self._wake = asyncio.Event()
+        self._withheld = Withheld()
 
     # -- starting
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer: Any = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when it starts; Faust has no setting for it
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when it starts; Faust has no setting for these
+        # What a producer took back must not raise an alert. Faust reads committed only in a transaction of its own.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_start(self) -> None:
@@ -120,17 +179,27 @@ class ConsumerThread(AIOKafkaConsumerThread):
             for tp in asked:
                 found = fetcher._records.get(tp)
                 if isinstance(found, FetchResult) and found._partition_records is not None:
-                    found._partition_records._consumer_record = _light
+                    self._bound(found)
             if assignment.active:
                 now = time.monotonic()
                 for tp, before in asked.items():
                     state = assignment.state_value(tp)
                     if state.timestamp != before:
-                        self.answers[tp] = Answer(now, state.highwater, tp not in fetcher._records)
+                        answer = Answer(now, state.highwater, tp not in fetcher._records, state.lso)
+                        self.answers[tp] = answer
+                        self._withheld.look(tp, answer.end, answer.highwater, now)
             return woken
 
         coordinator._do_heartbeat = heartbeat
         fetcher._proc_fetch_request = proc
+
+    def _bound(self, found: Any) -> None:
+        """Lets a fetch be unpacked into light records, a bounded number of bytes at a time."""
+        settings = self.consumer.app.settings
+        most = settings.max_message_bytes
+        found._partition_records._consumer_record = _light
+        found._partition_records._records.limit = settings.max_batch_bytes
+        found.getall = MethodType(lambda result, max_records: _getall(result, max_records, most), found)
 
     # -- what is known, for the main thread
 
@@ -204,7 +273,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
     async def _drain(self, fetcher: Any, active: frozenset[TP], size: int) -> list[tuple[TP, Records]]:
         # With no timeout and no reassignment `fetched_records` does not wait: what leaves aiokafka here
         # leaves it in one step, in the epoch that was just checked.
-        slices = []
+        slices, room = [], _ROUND_BYTES
         for tp in [tp for tp in fetcher._records if tp in active]:
             for records in (await fetcher.fetched_records({tp}, timeout=0, max_records=size)).values():
                 if records[0].offset < self.fetched.get(tp, 0):
@@ -213,6 +282,9 @@ class ConsumerThread(AIOKafkaConsumerThread):
                     raise RuntimeError(f"{tp.topic}[{tp.partition}] went back to offset {records[0].offset}")
                 self.fetched[TP(*tp)] = records[-1].offset + 1
                 slices.append((TP(*tp), records))
+                room -= records.nbytes
+            if room <= 0:
+                break
         return slices
 
     async def _more(self, fetcher: Any, seconds: float) -> None:

@@ -124,7 +124,17 @@ SOURCES: list[tuple[Any, str]] = [
     (PartitionRecords._unpack_records, "self._consumer_record(tp, record)"),
     # draining returns at once without a timeout
     (Fetcher.fetched_records, "if drained or not timeout:"),
-    (FetchResult.getall, "len(ret_list) >= max_records"),
+    # fetches are bounded in bytes: by a method and a limit that are set on the instances
+    (Fetcher.fetched_records, "res_or_error.getall(max_records)"),
+    (FetchResult.__init__, "self._topic_partition = tp"),
+    (PartitionRecords.__init__, "self._records = records"),
+    (PartitionRecords._unpack_records, "for record in next_batch:"),
+    # read committed, which Faust has no setting for
+    (AIOKafkaConsumer.start, "isolation_level=self._isolation_level"),
+    (Fetcher._proc_fetch_request, "tp_state.lso = lso"),
+    # a bootstrap server has little time
+    (AIOKafkaClient.__init__, "self._request_timeout_ms = request_timeout_ms"),
+    (AIOKafkaClient.__init__, "self._bootstrap_servers = bootstrap_servers"),
     # the producer's fence: one batch of a partition at a time, none later than its time
     (MessageAccumulator.__init__, "self._batches = "),
     (AIOKafkaProducer.__init__, "self._message_accumulator = MessageAccumulator("),

@@ -17,6 +17,8 @@ CONTRACT = {
     "dialysis_batch_size": ("histogram", set()),
     "dialysis_checkpoint_seconds": ("histogram", set()),
     "dialysis_checkpointed_keys_total": ("counter", set()),
+    "dialysis_state_set_aside_total": ("counter", {"table"}),
+    "dialysis_records_ahead_total": ("counter", {"table"}),
     "dialysis_consumer_lag": ("gauge", {"topic", "partition"}),
     "dialysis_clock_timestamp_seconds": ("gauge", {"partition"}),
     "dialysis_state_recovery_seconds": ("gauge", set()),
@@ -26,10 +28,16 @@ CONTRACT = {
 EXTRA = {
     "dialysis_unknown_fields_total": ("counter", {"topic"}),
     "dialysis_misplaced_records_total": ("counter", {"topic"}),
+    "dialysis_events_moved_total": ("counter", {"topic"}),
     "dialysis_cap_drops_total": ("counter", {"cap"}),
     "dialysis_loop_clock_timestamp_seconds": ("gauge", {"partition"}),
     "dialysis_assignments_total": ("counter", set()),
     "dialysis_rule_errors_total": ("counter", {"rule"}),
+    "dialysis_accepted_risks": ("gauge", {"rule"}),
+    "dialysis_records_refused_total": ("counter", {"how"}),
+    "dialysis_subjects_set_aside": ("gauge", {"table", "partition"}),
+    "dialysis_event_loop_pause_seconds": ("histogram", set()),
+    "dialysis_event_loop_pause_worst_seconds": ("gauge", set()),
 }
 
 
@@ -45,8 +53,14 @@ def families() -> dict[str, Metric]:
     metrics.lag("dialysis.lab-results", 0, 1)
     metrics.clock_timestamp_seconds.labels("0").set(1)
     metrics.loop_clock_timestamp_seconds.labels("0").set(1)
+    metrics.events_moved.labels("dialysis.lab-results").inc()
     metrics.cap_drops.labels("unmatched_responses").inc()
     metrics.rule_errors.labels("low_magnesium").inc()
+    metrics.accepted_risks.labels("low_magnesium").set(1)
+    metrics.records_refused.labels("reduced").inc()
+    metrics.subjects_set_aside.labels("patients", "0").set(1)
+    metrics.state_set_aside.labels("patients").inc()
+    metrics.records_ahead.labels("patients").inc()
     text = generate_latest(metrics.registry).decode()
     return {
         f"{family.name}_total" if family.type == "counter" else family.name: family
@@ -75,6 +89,8 @@ def test_no_label_could_hold_a_patient_or_a_machine() -> None:
         "type",
         "reason",
         "rule",
+        "how",
+        "table",
         "priority",
         "transition",
         "family",

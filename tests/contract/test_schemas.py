@@ -60,6 +60,7 @@ EVENTS = {
     "machine_alarm": "*session_id *machine_id *code *phase priority text latched",
     "session_ended": "*session_id post_weight_kg",
     "patient_profile": "first_dialysis_on sex height_cm target_weight_kg conditions inpatient low_activity",
+    "patient_merged": "*merged_id",
     "symptom": "*symptom_id *kind ended_at score worse_after_dialysis status",
     "weight": "*kg *moment",
     "medication": "*order_id *drug *action route dose_mg dose_iu doses_per_day due_at",
@@ -104,6 +105,8 @@ def test_there_is_one_for_every_event_of_the_contract_and_for_alerts() -> None:
         "alert",
         *EVENTS,
         UnitSignal.model_fields["type"].default,
+        "record_given_up",
+        "record_moved",
         "unit_alert_response",
     }
     assert issubclass(UnitAlertResponse, object)

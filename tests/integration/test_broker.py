@@ -385,10 +385,11 @@ async def test_command_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
         assert again.end(signal.SIGINT) == (0, "")
 
 
-def test_command_interrupted_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_command_interrupted_while_it_starts_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     with broker_command("--port", "0", "--data", str(tmp_path)) as starting:
         assert eventually((tmp_path / "log").exists, 30)
-        status, complaint = starting.end(signal.SIGTERM)
+        status, complaint = starting.end(number)
     assert (status, complaint) == (1, "Interrupted before Kafka was ready.\n")
     assert not [p for p in psutil.process_iter() if p.ppid() == starting.process.pid]
 

@@ -163,6 +163,29 @@ def test_what_cannot_be_sent_is_said_and_does_not_stop_the_rest(unit: Unit, caps
     assert unit.values(LABS) == [b"good"]
 
 
+def test_a_forged_dead_letter_is_passed_over_and_named(unit: Unit, capsys: pytest.CaptureFixture[str]) -> None:
+    labs, active = unit.settings.topic(LABS), unit.settings.topic("alerts.active")
+    letters = unit.settings.topic("dead-letters")
+
+    def headers(topic: str, partition: bytes) -> list[tuple[str, bytes]]:
+        named = ("dl_topic", topic.encode()), ("dl_partition", partition), ("dl_offset", b"1")
+        return [*named, ("dl_reason", b"invalid_json"), ("dl_detail", b"x")]
+
+    for partition in (b"-5", b"99999999999", "\u0663".encode()):
+        unit.send(letters, None, b"forged", headers(labs, partition))
+    unit.send(letters, b"k", b"forged", headers(active, b"0"))
+    unit.unusable(LABS, b"p-1", b"good", "invalid_json")
+    assert redrive(unit.settings) == 0
+    said = capsys.readouterr()
+    assert said.out == "1 published again.\n4 skipped: not dead letters of an input topic.\n"
+    assert said.err.count("is passed over: its headers are not those of a dead letter.") == 3
+    assert f"is passed over: {active} is no input topic." in said.err
+    assert unit.values(LABS) == [b"good"]
+    assert unit.inputs("alerts.active") == []
+    assert redrive(unit.settings) == 0
+    assert capsys.readouterr().out == "0 published again.\n"
+
+
 @pytest.mark.parametrize("filters", [{"reason": "Not A Reason"}, {"topic": "lab-results"}, {"topic": "x.alerts.unit"}])
 def test_a_filter_that_cannot_be_right_is_wrong_use(unit: Unit, filters: dict[str, str]) -> None:
     assert redrive(unit.settings, **filters) == 2  # type: ignore[arg-type]

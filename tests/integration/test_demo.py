@@ -145,6 +145,27 @@ def test_it_does_not_outlive_a_killed_parent(demos: Callable[..., Demo]) -> None
         demo.watch(lambda: not demo.left(), 10)
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_a_hang_up_ends_it_and_all_it_started(demos: Callable[..., Demo], tmp_path: Path, early: bool) -> None:
+    demo = demos()
+    demo.watch((lambda: bool(demo.children)) if early else demo.is_live, 90)
+    demo.process.send_signal(signal.SIGHUP)
+    demo.watch(demo.has_ended, 30)
+    assert demo.process.returncode == (1 if early else 0), demo.said()
+    assert ("Interrupted before" if early else "Live for ") in demo.said()
+    assert "Traceback" not in demo.said()
+    assert not demo.left()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_wrong_rule_settings_end_it_before_anything_starts(demos: Callable[..., Demo], tmp_path: Path) -> None:
+    demo = demos(DIALYSIS_RULES=str(tmp_path))
+    demo.watch(demo.has_ended, 30)
+    assert demo.process.returncode == 2
+    assert demo.said() == f"DIALYSIS_RULES: {tmp_path}: cannot be read: Is a directory: name a TOML file\n"
+    assert not demo.children
+
+
 def test_ctrl_c_ends_it_on_a_terminal_and_kept_data_is_not_mixed(demos: Callable[..., Demo], tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     first = demos(terminal=True, DIALYSIS_DATA=data)

@@ -10,6 +10,7 @@ from models.settings import Settings
 from models.topics import PATIENT_TOPICS, all_topics
 from streams import topics
 from streams.kafka_clients import admin_client, partition_counts
+from streams.transport import PartitionCountError, check_partitions
 
 
 @pytest.fixture
@@ -81,6 +82,23 @@ def test_a_wrong_partition_count_and_cleanup_policy_are_said(
     assert f"note: {labs} has retention.ms=" in printed.out
     assert "timestamp" not in printed.out + printed.err
     assert asyncio.run(counts(settings))[labs] == 3
+
+
+def test_a_topic_that_takes_too_small_messages_is_named_with_the_fix(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alerts, labs = settings.topic("alerts.session"), settings.topic("lab-results")
+    asyncio.run(make(settings, alerts, 2, {"max.message.bytes": "2000"}))
+    asyncio.run(make(settings, labs, 2, {"max.message.bytes": "2000", "message.timestamp.type": "LogAppendTime"}))
+    assert topics.create(settings) == 1
+    printed = capsys.readouterr()
+    assert f"{alerts} takes messages of 2000 bytes, 131072 are needed: `kafka-configs.sh" in printed.err
+    assert f"note: {labs} has max.message.bytes=2000," in printed.out, "an input may be as small as a site likes"
+    wanted = {topic.name: topic.spec for topic in topics.wanted_topics(settings)}
+    needs = {name: spec.needs for name, spec in wanted.items() if spec.needs}
+    with pytest.raises(PartitionCountError, match=r"alerts\.session takes messages of 2000 bytes") as raised:
+        asyncio.run(check_partitions(settings, dict.fromkeys(wanted), needs))
+    assert str(raised.value).count("takes messages") == 1
 
 
 def test_a_refusal_is_one_sentence(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,9 @@ WRONG = [
     ("DIALYSIS_TOPIC_PREFIX", "a b", "only what"),
     ("DIALYSIS_GROUP", "", "only what"),
     ("DIALYSIS_RESOLVED_RETENTION", "-1", "more than 0"),
-    ("DIALYSIS_CHECKPOINT_INTERVAL", "nan", "or less"),
+    ("DIALYSIS_RESOLVED_RETENTION", "1e12", "3024000.0 or less"),
+    ("DIALYSIS_RULES", "", "a path"),
+    ("DIALYSIS_CHECKPOINT_INTERVAL", "nan", "a finite number"),
     ("DIALYSIS_CHECKPOINT_INTERVAL", "61", "60.0 or less"),
     ("DIALYSIS_BATCH_MAX", "1.5", "a whole number"),
     ("DIALYSIS_MAX_MESSAGE_BYTES", "1000", "1048576 or more"),
@@ -77,6 +79,8 @@ async def test_all_wrong_settings_are_told_at_once() -> None:
         ("not [ toml", "is not TOML"),
         ("[no_such_rule]\nx = 1\n", "no_such_rule: no such rule"),
         ("[low_magnesium]\nqtc_ms = -1\n", "low_magnesium.qtc_ms: is -1"),
+        ("[responses]\nhigh = [1e12]\n", "responses.high.0: is 1000000000000.0"),
+        ("[low_magnesium]\nenabled = false\n", "accept_risk"),
     ],
 )
 async def test_wrong_rule_settings_are_named(tmp_path: Path, content: str | None, words: str) -> None:
@@ -183,7 +187,10 @@ def test_the_command_is_where_the_tests_look() -> None:
 
 async def test_a_worker_with_other_rule_settings_judges_every_patient_anew(bootstrap: str, tmp_path: Path) -> None:
     strict = tmp_path / "strict.toml"
-    strict.write_text(f"{SILENT}\n[low_magnesium.low]\n'mg/dL' = 1.5\n'mmol/L' = 0.6\n'meq/L' = 1.2\n")
+    strict.write_text(
+        f"{SILENT}\n[low_magnesium]\naccept_risk = 'a test'\n[low_magnesium.low]\n"
+        "'mg/dL' = 1.5\n'mmol/L' = 0.617\n'meq/L' = 1.234\n"
+    )
     async with UnitUnderTest(bootstrap, rules=SILENT) as unit:
         patients = unit.subjects(12)
         await unit.publish([lab(patient, 1.6 if number < 6 else 2.1) for number, patient in enumerate(patients)])
@@ -200,3 +207,20 @@ async def test_a_worker_with_other_rule_settings_judges_every_patient_anew(boots
         after = {state["rules"] for state in (await unit.stored()).values()}
         assert len(before) == len(after) == 1
         assert before != after
+
+
+async def test_an_accepted_risk_is_a_metric_a_log_line_and_an_alert(bootstrap: str, tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(f"{SILENT}\n[low_magnesium]\nenabled = false\naccept_risk = 'Dr Roe: the laboratory calls'\n")
+    async with UnitUnderTest(bootstrap, rules=site.read_text()) as unit:
+        (patient,) = unit.subjects(1)
+        worker = await unit.start_worker()
+        await unit.publish([lab(patient, 0.6)])
+        (alert,) = await unit.until_told(count=1, rule="data_quality", transition="raised")
+        assert alert["priority"] == "low"
+        assert alert["summary"].endswith("not by this site's settings; accepted: Dr Roe: the laboratory calls")
+        _, metrics = await worker.get("/metrics")
+        assert 'dialysis_accepted_risks{rule="low_magnesium"} 1.0' in metrics
+        assert "the laboratory calls" not in metrics
+        assert "risk accepted in [low_magnesium]: enabled: is false" in worker.said
+        assert not [told for told in await unit.until_told(count=1) if told["rule"] == "low_magnesium"]

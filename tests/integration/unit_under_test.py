@@ -49,7 +49,7 @@ read_any_header_name()
 ALERT_TOPICS: Final = (*(f"alerts.{family}" for family in FAMILIES), "alerts.unit")
 INPUTS: Final = (*PATIENT_TOPICS, UNIT_SIGNALS)
 #: Nobody is called again: what is told depends on the events alone, not on when a test looks.
-SILENT: Final = "[responses]\nhigh = []\nmedium = []\n"
+SILENT: Final = "[responses]\nhigh = []\nmedium = []\naccept_risk = 'a test that answers nothing'\n"
 MEGABYTE: Final = 1024 * 1024
 
 
@@ -194,13 +194,14 @@ class UnitUnderTest:
             await admin.close()
 
     async def configure(self, configs: Mapping[str, Mapping[str, str]]) -> None:
-        """Change settings of topics, named as in the contract."""
+        """Change settings of topics, named as in the contract; a changelog by its full name."""
         async with self.admin() as admin:
             for name, values in configs.items():
-                described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, self.topic(name))])
+                topic = name if name.endswith("-changelog") else self.topic(name)
+                described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
                 entries = described[0].to_object()["resources"][0]["config_entries"]
                 kept = {e["config_names"]: e["config_value"] for e in entries if e["config_source"] == 1}
-                resource = ConfigResource(ConfigResourceType.TOPIC, self.topic(name), configs=kept | dict(values))
+                resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=kept | dict(values))
                 await admin.alter_configs([resource])
 
     async def recreate(self, *names: str) -> None:

@@ -28,9 +28,10 @@ from models.parsing import parse_loop_event, parse_patient_event
 from models.settings import Settings
 from models.state import LoopState, PatientState, StateCodec
 from models.topics import PATIENT_TOPICS, UNIT_SIGNALS
+from streams.checkpoint import UnstoredError
 from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
-from streams.outgoing import Outgoing
+from streams.outgoing import Outgoing, UnsentError
 from streams.port import Kind
 from streams.rules.catalogue import RuleSettings, parse_settings
 from streams.task import PartitionTask
@@ -39,6 +40,7 @@ from streams.transport.api import TP, Batch, Recovered
 
 PARTITIONS = 4
 PREFIX = "t."
+DEAD = PREFIX + "dead-letters"
 EPOCH = datetime(2026, 11, 23, 6, tzinfo=UTC)
 _partition_of = DefaultPartitioner()
 
@@ -133,6 +135,9 @@ class FakeKafka:
     dangers: int = 0
     fail_sends: BaseException | None = None
     fail_writes: BaseException | None = None
+    #: A changelog record, or a message, with more bytes is refused; the rest of the call is stored or sent.
+    largest_record: int | None = None
+    largest_message: int | None = None
     #: Full names of topics whose ends no fetch confirms, and of those that are paused.
     unconfirmed: set[str] = field(default_factory=set)
     paused: set[TP] = field(default_factory=set)
@@ -146,14 +151,24 @@ class FakeKafka:
     # -- what tests do
 
     def put(
-        self, topic: str, key: bytes | None, value: Any, at: float, headers: Sequence[tuple[str, bytes]] = ()
+        self,
+        topic: str,
+        key: bytes | None,
+        value: Any,
+        at: float,
+        headers: Sequence[tuple[str, bytes]] = (),
+        *,
+        type_: int = 1,
     ) -> int:
-        """Append a record to an input topic, `at` seconds after `EPOCH`; returns its offset."""
+        """Append a record to an input topic, `at` seconds after `EPOCH`; returns its offset.
+
+        The timestamp is the broker's; with `type_` 0 it is the producer's.
+        """
         raw = value if isinstance(value, bytes | None) else msgspec.json.encode(value)
         log = self.logs[PREFIX + topic]
         stamp = int((EPOCH.timestamp() + at) * 1000)
         log.append(
-            ConsumerRecord(PREFIX + topic, self.partition, len(log), stamp, 0, key, raw, None, 0, 0, tuple(headers))
+            ConsumerRecord(PREFIX + topic, self.partition, len(log), stamp, type_, key, raw, None, 0, 0, tuple(headers))
         )
         return len(log) - 1
 
@@ -178,6 +193,10 @@ class FakeKafka:
         self._danger()
         if self.fail_writes is not None:
             raise self.fail_writes
+        refused = {
+            k for k, v in entries.items() if self.largest_record is not None and len(v or b"") > self.largest_record
+        }
+        entries = {key: value for key, value in entries.items() if key not in refused}
         half = len(entries) // 2
         for number, (key, value) in enumerate(entries.items()):
             if number == half:
@@ -191,6 +210,8 @@ class FakeKafka:
         await self._wait()
         self._danger()
         foreign, self.foreign = self.foreign, set()
+        if refused:
+            raise UnstoredError(refused, foreign)
         return foreign
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
@@ -201,6 +222,9 @@ class FakeKafka:
         self._danger()
         if self.fail_sends is not None:
             raise self.fail_sends
+        large = self.largest_message
+        refused = [m for m in messages if large is not None and m.topic != DEAD and len(m.value or b"") > large]
+        messages = [message for message in messages if message not in refused]
         half = len(messages) // 2
         for number, message in enumerate(messages):
             if number == half:
@@ -210,6 +234,8 @@ class FakeKafka:
         self.calls.append(("send", tuple(message.topic.removeprefix(PREFIX) for message in messages)))
         await self._wait()
         self._danger()
+        if refused:
+            raise UnsentError(refused)
 
     def ack(self, batch: Batch) -> None:
         """The offset of an acknowledged batch is committed at once."""
@@ -225,6 +251,8 @@ class FakeKafka:
     def resume(self, tps: set[TP]) -> None:
         """As `Port.resume`."""
         self.paused -= tps
+
+    waiting_share = 2 * 1024 * 1024
 
     def end_confirmed_at(self, tp: TP) -> float | None:
         """As `Port.end_confirmed_at`."""

@@ -143,4 +143,4 @@ async def test_a_task_that_runs_on_retires_once_a_day_by_its_clock(kafka: FakeKa
     assert json.loads(kafka.changelog[P2.encode()])["heard_at"] > (EPOCH + RETIRE_AFTER).isoformat()
 
 
-SILENT: dict[str, Any] = {"responses": {"high": [], "medium": []}}
+SILENT: dict[str, Any] = {"responses": {"high": [], "medium": [], "accept_risk": "a test that answers nothing"}}

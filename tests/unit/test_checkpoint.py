@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, MessageSize
 
 from models.settings import Settings
 from streams import outgoing
-from streams.checkpoint import ChangelogWriter
+from streams.checkpoint import ChangelogWriter, UnstoredError
 from streams.outgoing import NeverSendsError
 from streams.transport import TP, StaleGenerationError, TopicSet, create_app
 from streams.transport.app import HEARTBEAT_SHARE, REQUEST_SHARE, App, Claim
@@ -144,6 +144,24 @@ async def test_a_task_that_outlived_its_partition_cannot_write_into_the_next_gen
 async def test_what_is_hopeless_is_said(value: bytes) -> None:
     with pytest.raises(NeverSendsError):
         await writer(FakeApp(MessageSizeTooLargeError())).write(0, {b"a": value})
+
+
+async def test_what_the_broker_refuses_is_named_and_the_rest_is_stored() -> None:
+    app = FakeApp()
+    send = app.kafka_producer.send_batch
+
+    async def narrow(batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        if any(len(value or b"") > 2 for _, value, _ in batch.records):
+            app.failures = [MessageSizeTooLargeError()]
+        sent: asyncio.Future[Any] = await send(batch, topic, partition=partition)
+        return sent
+
+    app.kafka_producer.send_batch = narrow
+    entries = {b"a": b"1", b"b": b"large", b"c": b"2", b"d": b"3", b"e": b"x" * (SETTINGS.max_message_bytes + 1)}
+    with pytest.raises(UnstoredError) as raised:
+        await writer(app).write(0, entries)
+    assert raised.value.keys == {b"b", b"e"}
+    assert sorted(key for keys in app.keys for key in keys) == [b"a", b"c", b"d"]
 
 
 def test_the_shares_of_the_session_leave_no_time_for_two_owners() -> None:

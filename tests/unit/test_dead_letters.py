@@ -4,9 +4,10 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.dead_letters import Origin, dead_letter
+from streams.dead_letters import Origin, as_read, dead_letter
 from streams.kafka_clients import Record
 from streams.tables import printable
+from streams.transport.api import Oversized
 
 MAX = 64 * 1024
 
@@ -121,3 +122,41 @@ def test_any_record_becomes_a_message_that_fits(key: bytes | None, value: bytes 
 
 def test_terminals_are_safe_from_what_others_wrote() -> None:
     assert printable("\x1b[2Jpatient\n: ok ä") == "?[2Jpatient?: ok ä"
+
+
+GOOD = {"dl_topic": b"dialysis.lab-results", "dl_partition": b"3", "dl_offset": b"41", "dl_reason": b"invalid_json"}
+
+
+def forged(**changed: bytes) -> Record:
+    return record(headers=tuple((GOOD | changed).items()))
+
+
+def test_forged_headers_are_not_ours() -> None:
+    assert Origin.of(forged()) is not None
+    for partition in (b"-5", b"99999999999", "٣".encode(), b"", b"1e3", b" 1", b"\xff", b"9" * 400):
+        assert Origin.of(forged(dl_partition=partition)) is None, partition
+    assert Origin.of(forged(dl_offset=b"x")) is None
+    for topic in (b"\x1b[31m", b"", b"a b", b"x" * 250, b"\xff"):
+        assert Origin.of(forged(dl_topic=topic)) is None, topic
+    for reason in (b"\x1b]0;x\x07", b"", b"Reason", b"x" * 65):
+        assert Origin.of(forged(dl_reason=reason)) is None, reason
+    assert Origin.of(record(None, None, tuple(GOOD.items()))) is None, "nothing could be published"
+
+
+def test_a_batch_that_was_too_large_is_kept_as_it_was_packed_and_is_not_to_be_redriven() -> None:
+    packed = Oversized.of(b"packed", "a batch", (("dl_first_offset", b"2"), ("dl_codec", b"zstd")))
+    letter = dead_letter(record(None, packed), "too_large", packed.detail, MAX)
+    assert letter.value == b"packed"
+    assert dict(letter.headers)["dl_first_offset"] == b"2"
+    origin = Origin.of(record(None, b"packed", letter.headers))
+    assert origin is not None
+    assert origin.cut
+    assert origin.headers == ()
+
+
+def test_what_was_never_read_is_a_dead_letter_of_ours() -> None:
+    letter = dead_letter(as_read("patients", 2, b"p-1", b"{}"), "state_too_large", "too large", MAX)
+    found = Origin.of(record(letter.key, letter.value, letter.headers))
+    assert found is not None
+    assert (found.topic, found.partition, found.reason) == ("patients", 2, "state_too_large")
+    assert Origin.of(forged(dl_offset=b"-2")) is None

@@ -163,7 +163,7 @@ async def test_the_answers_name_each_check(clock: Clock, health: Health) -> None
         assert ready.status == 503
         body = await ready.json()
         assert body["status"] == "failing"
-        assert set(body["checks"]) == {"assigned", "recovered", "tick", "broker", "dead_letters"}
+        assert set(body["checks"]) == {"assigned", "recovered", "tick", "broker", "topics", "dead_letters"}
         assert body["checks"]["tick"] == {
             "ok": False,
             "why": "the timer last ran 11.0 s ago, 10 s are allowed",

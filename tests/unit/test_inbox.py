@@ -18,6 +18,8 @@ TOPICS = (LABS, MACHINES, CLINICAL)
 class Valve:
     """Says which ends are confirmed (at 100), and what is paused."""
 
+    waiting_share = 1_000_000
+
     def __init__(self, *unconfirmed: TP) -> None:
         self.unconfirmed = set(unconfirmed)
         self.paused: set[TP] = set()
@@ -156,4 +158,20 @@ def test_a_topic_that_has_enough_is_paused_alone_and_resumed_in_time() -> None:
         assert inbox.next_slice(95.0) is not None
     # It is resumed while something is left to do, so that the task need not wait.
     assert len(taken(inbox)) >= 1
+    assert valve.paused == set()
+
+
+def test_what_waits_is_bounded_in_bytes_too() -> None:
+    """Four messages of 300 kB are as much as a thousand small ones."""
+    valve = Valve(CLINICAL)
+    inbox = Inbox(TOPICS, 1000, valve)
+    large: list[Any] = [ConsumerRecord(*LABS, n, n, 0, b"k", b"x" * 300_000, None, 0, 0, ()) for n in range(4)]
+    for number, record in enumerate(large):
+        assert not valve.paused, number
+        inbox.put(Batch(*LABS, [record], 1, lambda: None))
+    assert valve.paused == {LABS}
+    inbox.put(batch(MACHINES, 1))
+    assert valve.paused == {LABS}, "the topic that is waited for can come"
+    valve.unconfirmed.clear()
+    taken(inbox)
     assert valve.paused == set()

@@ -400,6 +400,6 @@ def test_a_site_may_set_the_bound_of_each_unit() -> None:
 
 
 def test_a_site_may_turn_it_off() -> None:
-    ward = Unit(watch=RULE, rules={RULE: {"enabled": False}})
+    ward = Unit(watch=RULE, rules={RULE: {"enabled": False, "accept_risk": "a test"}})
     ward.lab("magnesium", 0.5, at="08:00")
     ward.expect_nothing_more()

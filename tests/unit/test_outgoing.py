@@ -17,7 +17,7 @@ from aiokafka.errors import (
 )
 
 from streams import outgoing
-from streams.outgoing import NeverSendsError, Outgoing, Sender
+from streams.outgoing import NeverSendsError, Outgoing, Sender, UnsentError
 
 
 class FakeProducer:
@@ -122,3 +122,35 @@ async def test_nothing_to_send() -> None:
     producer = FakeProducer()
     await send(producer)
     assert producer.sends == 0
+
+
+class Narrow(FakeProducer):
+    """A topic that takes no value longer than two bytes; what is sent with such a one in a batch fails, too."""
+
+    async def send(self, topic: str, value: Any, key: Any, partition: int, headers: Any) -> asyncio.Future[object]:
+        future = await super().send(topic, value, key, partition, headers)
+        if len(value) > 2:
+            self.logs[partition].pop()
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(MessageSizeTooLargeError())
+        return future
+
+
+async def test_one_that_is_too_large_does_not_hold_back_the_others() -> None:
+    producer = Narrow()
+    messages = [*numbered(3), Outgoing("t", b"k", b"large", partition=0), *numbered(2), *numbered(1, partition=1)]
+    with pytest.raises(UnsentError) as raised:
+        await send(producer, *messages)
+    assert [message.value for message in raised.value.messages] == [b"large"]
+    assert producer.logs[0][-2:] == [b"0", b"1"]
+    assert producer.logs[1] == [b"0"]
+
+
+async def test_several_that_are_too_large_are_all_named() -> None:
+    messages = [Outgoing("t", b"k", value, partition=0) for value in (b"large1", b"1", b"large2", b"large3", b"2")]
+    producer = Narrow()
+    with pytest.raises(UnsentError) as raised:
+        await send(producer, *messages)
+    assert [message.value for message in raised.value.messages] == [b"large1", b"large2", b"large3"]
+    assert set(producer.logs[0]) == {b"1", b"2"}
+    assert producer.logs[0][-1] == b"2"

@@ -12,7 +12,7 @@ from streams.port import Shown
 from tests.unit.fake_port import PREFIX, FakeKafka, Host, frozen
 from tests.unit.task_events import HOUR, MINUTE, P1, P2, low_magnesium, telemetry
 
-SILENT: dict[str, Any] = {"responses": {"high": [], "medium": []}}
+SILENT: dict[str, Any] = {"responses": {"high": [], "medium": [], "accept_risk": "a test that answers nothing"}}
 ALERT = low_magnesium(P1, "r0")
 
 

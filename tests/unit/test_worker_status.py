@@ -28,3 +28,11 @@ async def test_a_partition_that_is_being_recovered_says_so(kafka: FakeKafka) -> 
     # What the last generation knew is not shown while the next one reads it back.
     assert [status["now"] for status in told[1:]] == [None, None]
     assert [status["patients"] for status in told] == [1, 0, 0]
+
+
+def test_accepted_risks_are_a_metric() -> None:
+    host = Host(FakeKafka())
+    rules = {"low_magnesium": {"enabled": False, "accept_risk": "Dr Roe: why"}}
+    worker: Any = Worker(host.settings, parse_settings(rules))
+    (family,) = worker._metrics.accepted_risks.collect()
+    assert [(sample.labels, sample.value) for sample in family.samples] == [({"rule": "low_magnesium"}, 1.0)]

@@ -27,7 +27,7 @@ from streams.rules.catalogue import RuleSettings, parse_settings
 
 FIRST_DAY = datetime(2026, 11, 23, tzinfo=UTC)
 RETENTION = timedelta(minutes=15)
-SILENT: dict[str, Any] = {"responses": {"high": [], "medium": []}}
+SILENT: dict[str, Any] = {"responses": {"high": [], "medium": [], "accept_risk": "a test that answers nothing"}}
 
 
 def moment(when: str) -> datetime:

@@ -1,0 +1,209 @@
+"""Merged records: one is given up, what it holds and all that comes later is sent on to the one that stays.
+
+`patient_merged` is filed at the record that stays, which tells the other (`record_given_up`), on whatever partition
+that lies. The record given up sends its events on, each with the way it came (`merged_from`) and its first arrival.
+Every message goes through the outbox: stored before it is sent, sent again after a crash. Filing makes repeats safe.
+
+The statements form a graph whose edges no order of arrival changes. An event that reaches a record it passed before
+shows a circle: the record with the smallest id of the circle then keeps its events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from models.alerts import Reason
+from models.events import MAX_HOPS
+from models.records import (
+    AlertResponse,
+    LabResult,
+    MachineAlarm,
+    PatientMerged,
+    PatientProfile,
+    PatientRecord,
+    RecordGivenUp,
+    RecordMoved,
+    SessionEnded,
+    SessionStarted,
+    Symptom,
+    Telemetry,
+)
+from models.state import MAX_OTHERS, Entry, PatientState, Session
+from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, SESSIONS_ACTIVE
+from streams.engine.change import NOT_FILED, Change, canonical
+from streams.engine.clocks import tamed
+from streams.engine.windows import prune
+from streams.rules import bedside, labs
+from streams.rules.base import MERGE
+
+#: How many bytes of events a record puts into its outbox at a time; the outbox is stored with the record.
+MOST_AT_ONCE: Final = 64 * 1024
+#: A statement about records counts however long ago it was made.
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
+_MERGE: Final = frozenset({MERGE})
+_CHANGED: Final = Change(_MERGE)
+_SENT_ON: Final = Change()
+_TOPICS: Final[dict[type, str]] = {
+    LabResult: LAB_RESULTS,
+    Telemetry: MACHINE_EVENTS,
+    SessionStarted: MACHINE_EVENTS,
+    SessionEnded: MACHINE_EVENTS,
+    MachineAlarm: MACHINE_EVENTS,
+}
+_WINDOWS: Final = ("labs", "symptoms", "sessions", "rhythms", "weights", "medications", "schedules", "machine_alarms")
+_encode: Final = msgspec.json.Encoder().encode
+#: Statements about a record as such: they stay where they are.
+STATEMENTS: Final = (PatientMerged, RecordGivenUp)
+
+
+# -- statements -------------------------------------------------------------------------------------------------------
+
+
+def file_merge(state: PatientState, event: PatientMerged, received_at: datetime, _horizon: datetime) -> Change:
+    """Another record is merged into this one: tell it. A repeat changes nothing."""
+    known = state.merges.get(event.merged_id)
+    event = tamed(event, known, received_at)
+    if known is not None and (event.at, canonical(event)) <= (known.at, canonical(known)):
+        return NOT_FILED
+    state.merges[event.merged_id] = event
+    prune(state.merges, MAX_OTHERS, _EVER, lambda m: m.at, {event.merged_id})
+    if event.merged_id == state.id:
+        state.contradictions.setdefault(state.id, received_at)
+        return _CHANGED
+    given_up = RecordGivenUp(at=event.at, patient_id=event.merged_id, into=state.id)
+    state.outbox.append(Entry(topic=CLINICAL_EVENTS, key=event.merged_id, value=msgspec.Raw(_encode(given_up))))
+    return _CHANGED
+
+
+def file_given_up(state: PatientState, event: RecordGivenUp, received_at: datetime, _horizon: datetime) -> Change:
+    """This record is given up. Of several statements the later one stands; those of a known circle are over."""
+    if event.into == state.id or event.into in state.contradictions:
+        return NOT_FILED
+    known = (state.merged_at, state.merged_into)
+    if state.merged_into is not None and known >= (event.at, event.into):
+        return NOT_FILED
+    state.merged_into, state.merged_at = event.into, event.at
+    _send_on(state, RecordMoved(at=event.at, patient_id=state.id), received_at, ())
+    return _CHANGED
+
+
+def file_moved(_state: PatientState, _event: RecordMoved, _received_at: datetime, _horizon: datetime) -> Change:
+    """Everything arrived where it stays."""
+    return NOT_FILED
+
+
+# -- events of a record that was given up -----------------------------------------------------------------------------
+
+
+def keeps(state: PatientState, received_at: datetime, way: tuple[str, ...]) -> bool:
+    """Whether a record that was given up keeps an event after all, because the merges form a circle.
+
+    The smallest id of the circle stays, notes the contradiction and is open again.
+    """
+    if state.id not in way and len(way) < MAX_HOPS:
+        return False
+    circle = set(way[way.index(state.id) :] if state.id in way else way)
+    if state.id > min(circle) and len(way) < MAX_HOPS:
+        return False
+    for other in circle - {state.id}:
+        state.contradictions.setdefault(other, received_at)
+    prune(state.contradictions, MAX_OTHERS, _EVER, lambda since: since, circle)
+    state.merged_into = state.merged_at = None
+    return True
+
+
+def send_on(state: PatientState, event: PatientRecord, received_at: datetime, way: tuple[str, ...]) -> Change:
+    """Send an event of a record that was given up to the one that stays; an answer to its alerts is over with them."""
+    if isinstance(event, AlertResponse) or (isinstance(event, PatientProfile) and event.status != "active"):
+        return NOT_FILED
+    _send_on(state, event, received_at, way)
+    return _SENT_ON
+
+
+def _send_on(state: PatientState, event: Any, received_at: datetime, way: tuple[str, ...]) -> int:
+    assert state.merged_into is not None  # noqa: S101 (for the type checker)
+    moved = _encode(msgspec.structs.replace(event, patient_id=state.merged_into))
+    tail = _encode({"merged_from": [*way, state.id][-MAX_HOPS:], "received_at": received_at})
+    value = msgspec.Raw(moved[:-1] + b"," + tail[1:])
+    topic = _TOPICS.get(type(event), CLINICAL_EVENTS)
+    state.outbox.append(Entry(topic=topic, key=state.merged_into, value=value))
+    return len(moved) + len(tail)
+
+
+# -- what it holds ----------------------------------------------------------------------------------------------------
+
+
+def move_out(state: PatientState) -> bool:
+    """Move what a given-up record holds into its outbox, `MOST_AT_ONCE` bytes at a time.
+
+    Returns:
+        Whether something was put into the outbox. When that is sent, ask again.
+    """
+    if state.merged_into is None:
+        return False
+    size, before = sum(memoryview(entry.value).nbytes for entry in state.outbox), len(state.outbox)
+    while size < MOST_AT_ONCE and (item := _take_one(state)) is not None:
+        for event, received_at in item:
+            size += _send_on(state, event, received_at, ())
+    return len(state.outbox) > before
+
+
+def _take_one(state: PatientState) -> list[tuple[Any, datetime]] | None:
+    """Take one item out of the windows: the events that say the same, each with its arrival."""
+    if state.profile is not None:
+        profile, state.profile = state.profile, None
+        return [(profile, profile.at)] if profile.status == "active" else []
+    for name in _WINDOWS:
+        window: dict[str, Any] = getattr(state, name)
+        if window:
+            item = window.pop(next(iter(window)))
+            if isinstance(item, Session):
+                return list(_of_session(state, item))
+            return [(item, _arrival(state, item))]
+    state.arrivals, state.responses, state.problems, state.heard = {}, {}, {}, {}
+    return None
+
+
+def _arrival(state: PatientState, event: Any) -> datetime:
+    """When an event arrived; of those whose arrival is not kept, when it happened."""
+    if isinstance(event, LabResult):
+        return labs.known_at(state, event)
+    return bedside.known_at(state, event) if isinstance(event, Symptom) else event.at
+
+
+def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, datetime]]:
+    """The messages that a session was pieced together from, as far as it still tells; its picture ends here."""
+    if session.told_at is not None:
+        state.outbox.append(Entry(topic=SESSIONS_ACTIVE, key=session.session_id))
+    for event in (session.started, session.ended):
+        if event is not None:
+            yield event, event.at
+    told: dict[datetime, dict[str, float]] = {}
+    # A session that is known by its start or end alone never named a machine otherwise.
+    if not any(event and event.at == session.first_at for event in (session.started, session.ended)):
+        told[session.first_at] = {}
+    for name, reading in (("systolic_mmhg", session.systolic), ("uf_rate_ml_h", session.uf_rate)):
+        if reading is not None:
+            told.setdefault(reading.at, {})[name] = reading.value
+    names = {"patient_id": state.id, "session_id": session.session_id}
+    for at, values in told.items():
+        yield Telemetry(at=at, machine_id=session.machine_id or "unknown", **names, **values), at  # type: ignore[arg-type]
+
+
+# -- closed records ---------------------------------------------------------------------------------------------------
+
+
+def closed(state: PatientState) -> Reason | None:
+    """Why a record has no alerts: it was merged away, or its patient left and began no session since."""
+    if state.merged_into is not None:
+        return Reason.PATIENT_MERGED
+    profile = state.profile
+    if profile is None or profile.status == "active":
+        return None
+    if any(session.start > profile.at for session in state.sessions.values()):
+        return None
+    return Reason.PATIENT_LEFT

@@ -1,0 +1,39 @@
+"""The part of `data_quality` that says that inputs of a patient were dropped, because too much was received."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models.alerts import EvidenceRecord, Priority
+from models.bounds import DROPS_FORGOTTEN
+from streams.rules.base import Finding, PatientView, guidance
+
+
+def dropped(view: PatientView) -> Iterator[Finding]:
+    """Holds until nothing was dropped for `DROPS_FORGOTTEN`. It speaks again only when the number has doubled."""
+    drops = view.state.drops
+    if drops is None or view.now >= drops.at + DROPS_FORGOTTEN:
+        return
+    view.look_at(drops.at + DROPS_FORGOTTEN)
+    ref = drops.since.isoformat()
+    number = sum(drops.told.values())
+    yield Finding(
+        key="dropped",
+        anchors=(f"dropped:{ref}",),
+        priority=Priority.LOW,
+        onset_at=drops.since,
+        known_at=drops.since,
+        level_known_at=drops.since,
+        summary=f"Too much was received to keep all: {number} inputs or more were dropped",
+        guidance=(
+            guidance(
+                "Find the sender that repeats itself under ever new ids; the newest inputs, and what an open alert "
+                "rests on, are kept.",
+                "clinical.md E07",
+            ),
+        ),
+        evidence=tuple(
+            EvidenceRecord(kind="dropped", id=f"{name}:{ref}", name=name, value=count, unit=None, at=drops.since)
+            for name, count in sorted(drops.told.items())
+        ),
+    )

@@ -1,0 +1,55 @@
+"""Finding a broker that answers: one that accepts and says nothing must not hold up a start.
+
+aiokafka asks the bootstrap servers one after the other and gives each the whole request timeout, twice: to connect and
+to tell its versions. A group's needs 15 s and more, because joining is one long request.
+"""
+
+# ruff: noqa: SLF001 - replaces a method of aiokafka; tests/contract names what it uses.
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import aiokafka.client
+from aiokafka.errors import KafkaConnectionError
+
+#: How long a server may take for an answer while there is another one to ask.
+IMPATIENT_MS: Final = 2000
+
+_Client: Final[Any] = aiokafka.client.AIOKafkaClient
+_bootstrap: Final[Any] = _Client.bootstrap
+#: Servers that did not answer in time when they were last asked: they are asked last.
+_silent: Final[set[tuple[str, int]]] = set()
+
+
+async def bootstrap(client: Any) -> None:
+    """Learn the cluster from the first server that answers.
+
+    Each server has `IMPATIENT_MS`, those last that were silent before; if none answers, all are asked again with the
+    patience that the client was made with.
+
+    Raises:
+        KafkaConnectionError: None of them answers.
+    """
+    hosts = sorted(client.hosts, key=lambda host: host[:2] in _silent)
+    servers, patience = client._bootstrap_servers, client._request_timeout_ms
+    if len(hosts) > 1:
+        try:
+            client._request_timeout_ms = min(patience, IMPATIENT_MS)
+            for host, port, _ in hosts:
+                client._bootstrap_servers = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+                try:
+                    await _bootstrap(client)
+                except KafkaConnectionError:
+                    _silent.add((host, port))
+                else:
+                    _silent.discard((host, port))
+                    return
+        finally:
+            client._bootstrap_servers, client._request_timeout_ms = servers, patience
+    await _bootstrap(client)
+
+
+def install() -> None:
+    """Let every client of this process start like this."""
+    _Client.bootstrap = bootstrap
