@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -202,7 +203,7 @@ async def _redriven(stage: Stage) -> None:
     stage.innocent.add("smuggled")
     smuggled = lab("smuggled", 0.5).value or b""
     forged = [
-        *(letter(b"k", b"{}", dl_partition=number) for number in (b"-5", b"99999999999", b"\xd9\xa3", b"")),
+        *(letter(None, b"{}", dl_partition=number) for number in (b"-5", b"99999999999", b"\xd9\xa3", b"")),
         letter(b"smuggled", smuggled, dl_topic=unit.topic(ALERTS_ACTIVE).encode()),
         letter(b"smuggled", smuggled, dl_topic=unit.topic("alerts.low-magnesium").encode()),
         letter(b"k", b"{}", dl_topic=b"\x1b[31m", dl_reason=b"\x1b]0;x\x07", dl_detail="\u202eevil".encode()),
@@ -222,6 +223,20 @@ async def _redriven(stage: Stage) -> None:
     stage.holds("\x1b" not in done.stdout + done.stderr, "redrive printed an escape sequence of others")
     written = {record.key for record in await unit.read(ALERTS_ACTIVE, "alerts.low-magnesium")}
     stage.holds(b"smuggled" not in written, "redrive wrote to a topic of alerts")
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+async def _endless(stage: Stage) -> None:
+    """A setting that no calendar can hold is refused at the start, not when the first alert waits for an answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder) / "rules.toml"
+        rules.write_text("[responses]\nhigh = [1e12]\nmedium = [1e12]\n", encoding="utf-8")
+        await stage.refuses(stage.unit.worker(DIALYSIS_RULES=str(rules)), "responses")
+    await stage.opened()
+    async with stage.others():
+        await asyncio.sleep(1)
 
 
 # -- brokers and topics ------------------------------------------------------------------------------------------------
@@ -264,6 +279,7 @@ CASES: Final = (
     Case("forged-word", "forged words and rubbish on `alerts.active`", _forged),
     Case("strangers-answers", "3,000 answers to alerts of nobody, one to another's", _answers),
     Case("forged-letters", "`redrive` over forged dead letters", _redriven),
+    Case("endless-setting", "rule settings call again after 30,000 years", _endless),
     Case("silent-server", "the first bootstrap server never answers", _silent, worst_s=_SILENT_S),
     Case("small-topic", "an alert's topic takes 1,000 bytes", _too_small),
 )
