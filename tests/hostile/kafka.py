@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -212,15 +211,11 @@ async def _redriven(stage: Stage) -> None:
     await unit.publish([message for pair in zip(forged, true, strict=False) for message in pair] + true[len(forged) :])
     now = int(time.time() * 1000)
     stage.planted |= {(name, LOW_MAGNESIUM): now for name in names}
-
-    def redrive() -> subprocess.CompletedProcess[str]:
-        command: list[str | Path] = [COMMAND, "dead-letters", "redrive"]
-        return subprocess.run(command, env=unit.environ(), capture_output=True, text=True, timeout=60, check=False)
-
-    done = await asyncio.to_thread(redrive)
-    stage.holds(done.returncode == 0, f"redrive ended with status {done.returncode}")
-    stage.holds("Traceback" not in done.stderr, "redrive ended with a traceback")
-    stage.holds("\x1b" not in done.stdout + done.stderr, "redrive printed an escape sequence of others")
+    command = unit.worker(COMMAND, "dead-letters", "redrive")
+    stage.holds(await command.ended(60) == 0, "redrive did not end with status 0")
+    stage.holds("Traceback" not in command.said, "redrive ended with a traceback")
+    stage.holds("\x1b" not in command.said, "redrive printed an escape sequence of others")
+    stage.holds("passed over" in command.said, "redrive did not say what it passed over")
     written = {record.key for record in await unit.read(ALERTS_ACTIVE, "alerts.low-magnesium")}
     stage.holds(b"smuggled" not in written, "redrive wrote to a topic of alerts")
 
