@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def hostile(
     unknown = set(case or ()) - BY_NAME.keys()
     if unknown:
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(BY_NAME)}")
-    started = time.monotonic()
+    started, load = time.monotonic(), os.getloadavg()[0]
     outcomes = asyncio.run(_play([BY_NAME[name] for name in case] if case else CASES))
     # Without what happens: `--list` says it, and a terminal is narrow.
     table = Table(*(name for name in COLUMNS if name != DOES))
@@ -68,8 +69,8 @@ def hostile(
         table.add_row(*(cell for name, cell in zip(COLUMNS, cells(outcome), strict=True) if name != DOES))
     _out.print(table)
     if case is None:
-        text = PATH.read_text(encoding="utf-8")
-        PATH.write_text(with_section(text, section(outcomes, time.monotonic() - started)), encoding="utf-8")
+        written = section(outcomes, time.monotonic() - started, load)
+        PATH.write_text(with_section(PATH.read_text(encoding="utf-8"), written), encoding="utf-8")
         _out.print(f"written: {PATH.name}")
     if not all(outcome.kept for outcome in outcomes):
         raise typer.Exit(1)

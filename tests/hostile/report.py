@@ -26,8 +26,6 @@ and at its highest. A case is missed as well where the worker gave up, or did no
 (`tests/hostile`). Each repeats with `make hostile ARGS="--case NAME"`.
 """
 
-#: How the machine was used.
-_USE: Final = "one case at a time"
 DOES: Final = "what happens"
 COLUMNS: Final = (
     "case",
@@ -36,9 +34,9 @@ COLUMNS: Final = (
     "lost",
     "made up",
     "others' worst s",
-    "promised s",
+    "s promised",
     "memory MB",
-    "promised",
+    "MB promised",
     "",
 )
 
@@ -61,8 +59,15 @@ def cells(outcome: Outcome) -> list[str]:
     ]
 
 
-def section(outcomes: Sequence[Outcome], took_s: float) -> str:
-    """The whole of it, markers included."""
+def section(outcomes: Sequence[Outcome], took_s: float, load: float) -> str:
+    """The whole of it, markers included.
+
+    Args:
+        outcomes: of all cases.
+        took_s: how long it took.
+        load: the load average before it, which tells of other work on the same cores.
+    """
+    use = f"one case at a time, load {load:.1f} before"
     numbers = [cells(outcome) for outcome in outcomes]
     missed = [f"- {o.case.name}: {text}" for o in outcomes for text in o.wrong]
     notes = "; ".join(f"{o.case.name}: {note}" for o in outcomes for note in o.notes)
@@ -75,7 +80,7 @@ def section(outcomes: Sequence[Outcome], took_s: float) -> str:
         "",
         *(["Missed:\n", *missed, ""] if missed else []),
         *([f"Notes: {notes}.\n"] if notes else []),
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} in {took_s / 60:.0f} min: {machine_in_a_line(_USE)}.",
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} in {took_s / 60:.0f} min: {machine_in_a_line(use)}.",
         _END,
         "",
     ]

@@ -10,7 +10,8 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 
 from tests.chaos.scene import Scene
-from tests.hostile.report import section, section_of, with_section
+from tests.hostile.cases import CASES
+from tests.hostile.report import PATH, section, section_of, with_section
 from tests.hostile.stage import LOW_MAGNESIUM, Case, Outcome, Stage
 from tests.integration.unit_under_test import UnitUnderTest
 
@@ -77,7 +78,7 @@ def test_a_case_without_others_proves_nothing(stage: Stage) -> None:
 
 def test_the_document_keeps_what_others_wrote(stage: Stage) -> None:
     stage.reckon([told("a", 1100), told("b", 2400)])
-    first, second = section([stage.outcome], 60), section([stage.outcome, stage.outcome], 60)
+    first, second = section([stage.outcome], 60, 0.1), section([stage.outcome] * 2, 60, 0.1)
     text = with_section("# Reliability\n\nOther words.\n", first)
     assert text.startswith("# Reliability\n\nOther words.\n")
     assert section_of(text) == first
@@ -87,3 +88,8 @@ def test_the_document_keeps_what_others_wrote(stage: Stage) -> None:
     assert again.endswith("\nMore words.\n")
     assert with_section(again, "") == again
     assert "| none | nothing | 2 | 0 | 0 | 0.40 | 0.5 | 70 to 75 | +10 | kept |" in second
+
+
+def test_every_case_has_its_row() -> None:
+    rows = [line for line in section_of(PATH.read_text(encoding="utf-8")).splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[1:]] == [f"| {case.name}" for case in CASES], "run: make hostile"
