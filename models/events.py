@@ -1,65 +1,38 @@
 """The events that flow in: one pydantic model a type, the authority on what is accepted (contract, Input events).
 
 Times are RFC 3339 with an offset; units are in the field names. Parsing is strict: no string for a number, no
-number for a flag, no unknown value of an enum. Unknown fields are ignored (and counted by the parser).
+number for a flag, no unknown value of an enum; null is absent. Unknown fields are ignored (and counted by the
+parser). A field marked `DESCRIPTIVE` only describes: what is unusable of it is left out (models.fields).
 """
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from models.analytes import Analyte, Specimen
-
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?\Z", re.ASCII)
-#: Outside these years an instant is a fault of the sender, and arithmetic on it could overflow.
-FIRST_YEAR, LAST_YEAR = 1900, 2199
-
-
-def _rfc3339(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        if match := _RFC3339.match(value):
-            # Finer than a microsecond: rounded, as the telemetry decoder does; `fromisoformat` would cut it off.
-            finer = (match[1] or "")[7:8] >= "5"
-            return datetime.fromisoformat(value.upper()) + timedelta(microseconds=finer)
-    except (ValueError, OverflowError):  # a 30 February, or the end of time
-        pass
-    raise PydanticCustomError("rfc3339", "should be RFC 3339, for example 2026-11-23T07:30:00+01:00")
-
-
-def _in_utc(value: datetime) -> datetime:
-    if not FIRST_YEAR <= value.year <= LAST_YEAR:
-        raise PydanticCustomError("year", f"should lie in the years {FIRST_YEAR} to {LAST_YEAR}")
-    return value.astimezone(UTC)
-
-
-PATIENT_ID = r"^[A-Za-z0-9._:-]{1,64}$"
+from models.fields import (
+    DESCRIPTIVE,
+    OR_DEFAULT,
+    Descriptive,
+    Flag,
+    Identifier,
+    Instant,
+    Number,
+    PatientId,
+    Positive,
+    Score,
+    Text,
+    Unit,
+    Word,
+)
 
 #: Over how many merged records an event is sent on.
 MAX_HOPS = 64
-
-PatientId = Annotated[str, Field(pattern=PATIENT_ID)]
-Identifier = Annotated[str, Field(min_length=1, max_length=200)]
-#: Free text: kept with the patient, so it has a bound.
-Text = Annotated[str, Field(max_length=2000)]
-Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Comparator(StrEnum):
@@ -129,9 +102,9 @@ class Message(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", validate_default=False)
 
     at: Instant
-    event_id: Identifier | None = None
-    unit_id: Identifier | None = None
-    source: Identifier | None = None
+    event_id: Annotated[Identifier | None, DESCRIPTIVE] = None
+    unit_id: Annotated[Identifier | None, DESCRIPTIVE] = None
+    source: Annotated[Identifier | None, DESCRIPTIVE] = None
     received_at: Instant | None = None
 
 
@@ -155,15 +128,15 @@ class LabResult(Event):
     result_id: Identifier
     replaces: Identifier | None = None
     analyte: Analyte | None = None
-    loinc: Identifier | None = None
+    loinc: Word | None = None
     value: Number | None = None
     comparator: Comparator | None = None
-    unit: Annotated[str, Field(max_length=40)]
-    status: ResultStatus = ResultStatus.FINAL
+    unit: Unit
+    status: Annotated[ResultStatus, OR_DEFAULT] = ResultStatus.FINAL
     reported_at: Instant | None = None
     specimen: Specimen | None = None
-    haemolysed: bool = False
-    flags: Annotated[list[Annotated[str, Field(max_length=20)]], Field(max_length=20)] = []
+    haemolysed: Annotated[bool, OR_DEFAULT] = False
+    flags: Annotated[list[Flag], Field(max_length=20), OR_DEFAULT, DESCRIPTIVE] = []
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -185,19 +158,19 @@ class SodiumStep(BaseModel):
 
 
 class SessionStarted(Event):
-    """A treatment began."""
+    """A treatment began. Its numbers only describe: to lose one costs less than to lose that the treatment runs."""
 
     type: Literal["session_started"] = "session_started"
     session_id: Identifier
     machine_id: Identifier
-    chair: Identifier | None = None
+    chair: Annotated[Word | None, DESCRIPTIVE] = None
     water_loop_id: Identifier | None = None
-    modality: Modality | None = None
-    pre_weight_kg: Positive | None = None
-    target_weight_kg: Positive | None = None
-    planned_minutes: Positive | None = None
-    uf_goal_ml: Number | None = None
-    pre_systolic_mmhg: Number | None = None
+    modality: Annotated[Modality | None, DESCRIPTIVE] = None
+    pre_weight_kg: Annotated[Positive | None, DESCRIPTIVE] = None
+    target_weight_kg: Annotated[Positive | None, DESCRIPTIVE] = None
+    planned_minutes: Annotated[Positive | None, DESCRIPTIVE] = None
+    uf_goal_ml: Annotated[Number | None, DESCRIPTIVE] = None
+    pre_systolic_mmhg: Annotated[Number | None, DESCRIPTIVE] = None
     sodium_profile: Annotated[list[SodiumStep], Field(max_length=100)] | None = None
 
 
@@ -223,7 +196,7 @@ class Telemetry(Event):
     heart_rate_bpm: Number | None = None
     relative_blood_volume_pct: Number | None = None
     body_temp_c: Number | None = None
-    setting_origin: Literal["ordered", "user"] | None = None
+    setting_origin: Annotated[Literal["ordered", "user"] | None, DESCRIPTIVE] = None
 
 
 class MachineAlarm(Event):
@@ -232,19 +205,19 @@ class MachineAlarm(Event):
     type: Literal["machine_alarm"] = "machine_alarm"
     session_id: Identifier
     machine_id: Identifier
-    code: Identifier
+    code: Word
     phase: Literal["start", "continue", "end"]
-    priority: Literal["high", "medium", "low"] | None = None
-    text: Text | None = None
-    latched: bool | None = None
+    priority: Annotated[Literal["high", "medium", "low"] | None, DESCRIPTIVE] = None
+    text: Annotated[Text | None, DESCRIPTIVE] = None
+    latched: Annotated[bool | None, DESCRIPTIVE] = None
 
 
 class SessionEnded(Event):
-    """A treatment ended."""
+    """A treatment ended, whatever the scales say."""
 
     type: Literal["session_ended"] = "session_ended"
     session_id: Identifier
-    post_weight_kg: Positive | None = None
+    post_weight_kg: Annotated[Positive | None, DESCRIPTIVE] = None
 
 
 class PatientProfile(Event):
@@ -252,13 +225,13 @@ class PatientProfile(Event):
 
     type: Literal["patient_profile"] = "patient_profile"
     first_dialysis_on: date | None = None
-    sex: Literal["female", "male", "other", "unknown"] | None = None
-    height_cm: Positive | None = None
-    target_weight_kg: Positive | None = None
-    conditions: Annotated[list[Identifier], Field(max_length=100)] | None = None
-    inpatient: bool | None = None
-    low_activity: bool | None = None
-    status: Literal["active", "transferred", "deceased"] = "active"
+    sex: Annotated[Literal["female", "male", "other", "unknown"] | None, DESCRIPTIVE] = None
+    height_cm: Annotated[Positive | None, DESCRIPTIVE] = None
+    target_weight_kg: Annotated[Positive | None, DESCRIPTIVE] = None
+    conditions: Annotated[Annotated[list[Word], Field(max_length=100)] | None, DESCRIPTIVE] = None
+    inpatient: Annotated[bool | None, DESCRIPTIVE] = None
+    low_activity: Annotated[bool | None, DESCRIPTIVE] = None
+    status: Annotated[Literal["active", "transferred", "deceased"], OR_DEFAULT] = "active"
 
 
 class PatientMerged(Event):
@@ -288,9 +261,9 @@ class Symptom(Event):
     symptom_id: Identifier
     kind: SymptomKind
     ended_at: Instant | None = None
-    score: Annotated[int, Field(ge=1, le=10)] | None = None
-    worse_after_dialysis: bool | None = None
-    status: Literal["present", "entered_in_error"] = "present"
+    score: Annotated[Score | None, DESCRIPTIVE] = None
+    worse_after_dialysis: Annotated[bool | None, DESCRIPTIVE] = None
+    status: Annotated[Literal["present", "entered_in_error"], OR_DEFAULT] = "present"
 
 
 class Weight(Event):
@@ -306,9 +279,9 @@ class Medication(Event):
 
     type: Literal["medication"] = "medication"
     order_id: Identifier
-    drug: Identifier
+    drug: Word
     action: Literal["ordered", "administered", "changed", "held", "stopped", "cancelled"]
-    route: Identifier | None = None
+    route: Word | None = None
     dose_mg: Number | None = None
     dose_iu: Number | None = None
     doses_per_day: Number | None = None
@@ -316,11 +289,11 @@ class Medication(Event):
 
 
 class Rhythm(Event):
-    """A finding on the electrocardiogram."""
+    """A finding on the electrocardiogram; `qtc_ms` is what `qtc` says, beside another kind it only describes."""
 
     type: Literal["rhythm"] = "rhythm"
     kind: Literal["qtc", "pvc_frequent", "vt", "vf", "asystole", "af"]
-    qtc_ms: Positive | None = None
+    qtc_ms: Annotated[Positive | None, Descriptive(unless=("kind", "qtc"))] = None
 
 
 class Schedule(Event):
@@ -329,18 +302,18 @@ class Schedule(Event):
     type: Literal["schedule"] = "schedule"
     session_id: Identifier
     planned_start: Instant
-    status: Literal["planned", "cancelled"] = "planned"
+    status: Annotated[Literal["planned", "cancelled"], OR_DEFAULT] = "planned"
 
 
 class Response(Message):
     """What a person did about an alert; `until` goes with snooze."""
 
     type: Literal["alert_response"] = "alert_response"
-    alert_id: Identifier
-    by: Identifier
+    alert_id: Word
+    by: Word
     action: ResponseAction
     until: Instant | None = None
-    reason: Text | None = None
+    reason: Annotated[Text | None, DESCRIPTIVE] = None
 
     @model_validator(mode="after")
     def _until(self) -> Self:

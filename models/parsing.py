@@ -6,16 +6,22 @@ of; pydantic then decides and words the error. A test holds the two to the same 
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, Generic, TypeVar
+from operator import attrgetter
+from typing import Any, Final, Generic, TypeVar, get_args
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, to_json
 
 from models import events
-from models.records import LoopRecord, PatientRecord, SessionEnded, Telemetry, to_record
+from models.fields import FIRST_YEAR, LAST_YEAR
+from models.records import LoopRecord, PatientRecord, SessionEnded, Telemetry, record_type, to_record
+from models.repair import LeftOut, UncleanError, clean, mend, read_json
+from models.text import BACKSLASH, DELETE, is_plain
 
 RecordT = TypeVar("RecordT")
 
@@ -49,7 +55,7 @@ class FaultReason(StrEnum):
 
 
 class Parsed(msgspec.Struct, Generic[RecordT], frozen=True, gc=False):
-    """A usable message: the record, when its line says it was received, and how many fields were unknown.
+    """A usable message: the record, when its line says it was received, how many fields were unknown, what is left out.
 
     `merged_from` names the records from which a merge moved it here, in order.
 
@@ -60,6 +66,8 @@ class Parsed(msgspec.Struct, Generic[RecordT], frozen=True, gc=False):
     received_at: datetime | None = None
     unknown_fields: int = 0
     merged_from: tuple[str, ...] = ()
+    #: Details that only describe and could not be used.
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,18 @@ class Rejected:
 _PATIENT: Final[TypeAdapter[events.PatientEvent]] = TypeAdapter(events.PatientEvent)
 _LOOP: Final[TypeAdapter[events.LoopEvent]] = TypeAdapter(events.LoopEvent)
 # A union, because for a single struct msgspec does not insist on the tag.
-_TELEMETRY: Final = msgspec.json.Decoder(Telemetry | SessionEnded)
+_decode_telemetry: Final = msgspec.json.Decoder(Telemetry | SessionEnded).decode
+
+_MODELS: Final[dict[str, type[BaseModel]]] = {
+    str(model.model_fields["type"].default): model
+    for union in (events.LoopEvent, events.PatientEvent)
+    for model in get_args(get_args(union)[0])
+}
+_ALL: Final[tuple[type[BaseModel], ...]] = (*_MODELS.values(), events.UnitAlertResponse)
+_MODEL_OF: Final[dict[Any, type[BaseModel]]] = {record_type(model): model for model in _ALL}
+_TYPES: Final = ", ".join(f"'{kind}'" for kind in _MODELS)
+
+_texts: Final = attrgetter("session_id", "event_id", "unit_id", "source")
 
 _REASONS: Final = {
     "json_invalid": RejectReason.INVALID_JSON,
@@ -105,13 +124,17 @@ def parse_patient_event(raw: bytes | None) -> Parsed[PatientRecord] | Rejected:
     """Parse a message of a patient topic."""
     if raw:
         try:
-            sample = _TELEMETRY.decode(raw)
+            sample = _decode_telemetry(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         else:
             at = sample.at
-            if at.tzinfo is UTC and events.FIRST_YEAR <= at.year <= events.LAST_YEAR:
-                return Parsed(sample)
+            if at.tzinfo is UTC and FIRST_YEAR <= at.year <= LAST_YEAR:
+                # `is_plain` without the call, and most of what is not plain has accents only.
+                if raw.isascii() and BACKSLASH not in raw and DELETE not in raw:
+                    return Parsed(sample)
+                texts = (*_texts(sample), getattr(sample, "machine_id", None))
+                return Parsed(sample) if "".join(filter(None, texts)).isprintable() else _cleaned(sample, None, 0, {})
     return _parse(raw, _PATIENT)
 
 
@@ -126,16 +149,64 @@ def _parse(raw: bytes | None, adapter: TypeAdapter[RecordT]) -> Parsed[RecordT] 
     try:
         model = adapter.validate_json(raw)
     except ValidationError as error:
-        return _rejected(error)
+        return _mended(raw, adapter, error)
+    return _parsed(raw, model, {})
+
+
+def _mended(raw: bytes, adapter: TypeAdapter[RecordT], error: ValidationError) -> Parsed[RecordT] | Rejected:
+    """Try again with what can be mended. Each turn mends something, so there are few."""
+    errors = _errors(error)
+    left_out: dict[str, str] = {}
+    try:
+        # A mark of byte order, or half a character where a text was cut: what it says is plain all the same.
+        message = read_json(raw.removeprefix(BOM_UTF8))
+        readable = errors[0]["type"] != "json_invalid"
+        while True:
+            if readable:
+                model = _MODELS.get(str(errors[0]["loc"][0])) if errors[0]["loc"] else None
+                rest = mend(message, errors, model, left_out) if isinstance(message, dict) else errors
+                if rest:
+                    return _rejected(rest)
+            try:
+                return _parsed(raw, adapter.validate_json(to_json(message)), left_out)
+            except ValidationError as again:
+                if not readable and _errors(again)[0]["type"] == "json_invalid":
+                    return _rejected(errors)
+                readable, errors = True, _errors(again)
+    except (ValueError, RecursionError):
+        return _rejected(errors)
+
+
+def _errors(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_context=False, include_input=False)
+
+
+def _parsed(raw: bytes, model: Any, left_out: dict[str, str]) -> Parsed[Any] | Rejected:
     assert isinstance(model, events.Message)  # noqa: S101 (for the type checker)
-    unknown = len(model.model_extra or ())
+    record, unknown = to_record(model), len(model.model_extra or ())
     way = tuple(getattr(model, "merged_from", None) or ())
-    return Parsed(to_record(model), model.received_at, unknown, way)
+    if left_out or not is_plain(raw):
+        return _cleaned(record, model.received_at, unknown, left_out, way)
+    return Parsed(record, model.received_at, unknown, way)
 
 
-def _rejected(error: ValidationError) -> Rejected:
+def _cleaned(
+    record: Any,
+    received_at: datetime | None,
+    unknown: int,
+    left_out: dict[str, str],
+    way: tuple[str, ...] = (),
+) -> Parsed[Any] | Rejected:
+    """The record without characters that must not be shown, or why a strict field has no others."""
+    try:
+        record = clean(record, _MODEL_OF[type(record)], left_out)
+    except UncleanError as error:
+        return Rejected(RejectReason.OUT_OF_RANGE, f"{error}: should hold a character that can be shown")
+    return Parsed(record, received_at, unknown, way, tuple(LeftOut(*item) for item in left_out.items()))
+
+
+def _rejected(errors: list[ErrorDetails]) -> Rejected:
     """Word pydantic's errors: `field: what it wants`. Their input values stay out, they may be a patient's."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
     reason = _REASONS.get(errors[0]["type"], RejectReason.WRONG_TYPE)
     lines = []
     for item in errors[:_SHOWN_ERRORS]:
@@ -148,11 +219,8 @@ def _rejected(error: ValidationError) -> Rejected:
 
 def _wording(kind: str, message: str) -> str:
     if kind == "union_tag_invalid":
-        return (
-            "unknown `type`" + message[message.find(", expected") :]
-            if ", expected" in message
-            else ("unknown `type`, expected one of" + message.partition("expected tags:")[2])
-        )
+        # Pydantic's words repeat the tag, which is foreign.
+        return f"unknown `type`, expected one of {_TYPES}"
     if kind == "union_tag_not_found":
         return "needs `type`"
     if kind == "timezone_aware":

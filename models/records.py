@@ -18,9 +18,13 @@ from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
 from models import events
+from models.fields import OR_DEFAULT
 
 _BUILT: dict[type[BaseModel], type[msgspec.Struct]] = {}
 _LEFT_OUT = {"type", "received_at", "merged_from"}
+#: Of each record class: fields for which null stands for a default that is not null, and lists of models.
+_NOT_NULL: dict[type[msgspec.Struct], list[str]] = {}
+_NESTED: dict[type[msgspec.Struct], list[str]] = {}
 
 
 def record_type(model: type[BaseModel]) -> type[msgspec.Struct]:
@@ -45,6 +49,9 @@ def record_type(model: type[BaseModel]) -> type[msgspec.Struct]:
             # Records cannot refer back to what holds them: the collector needs not look at them.
             gc=False,
         )
+        kind, of = _BUILT[model], model.model_fields
+        _NOT_NULL[kind] = [name for name, field in of.items() if OR_DEFAULT in field.metadata]
+        _NESTED[kind] = [name for name, field in of.items() if _holds_models(field.annotation)]
     return _BUILT[model]
 
 
@@ -52,13 +59,20 @@ def to_record(model: BaseModel) -> Any:
     """The record of a validated model."""
     kind = record_type(type(model))
     values = model.__dict__
-    return kind(**{name: _value(values[name]) for name in kind.__struct_fields__})
+    fields = {name: values[name] for name in kind.__struct_fields__}
+    for name in _NOT_NULL[kind]:
+        if fields[name] is None:
+            del fields[name]
+    for name in _NESTED[kind]:
+        if fields[name]:
+            fields[name] = [to_record(item) for item in fields[name]]
+    return kind(**fields)
 
 
-def _value(value: Any) -> Any:
-    if isinstance(value, list) and value and isinstance(value[0], BaseModel):
-        return [to_record(item) for item in value]
-    return value
+def _holds_models(annotation: Any) -> bool:
+    return any(
+        (isinstance(part, type) and issubclass(part, BaseModel)) or _holds_models(part) for part in get_args(annotation)
+    )
 
 
 def _annotation(field: FieldInfo) -> Any:

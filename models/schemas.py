@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from models import events
 from models.alerts import Alert
+from models.fields import descriptive_fields, sometimes_strict
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "schemas"
@@ -35,7 +36,33 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
     if "type" in model.model_fields:
         # Optional in Python, where a default saves typing; on the wire it tells events apart.
         schema["required"] = ["type", *schema["required"]]
+        _tell_how_strict(model, schema)
     return {"$schema": _DIALECT, **schema}
+
+
+_REQUIRED: Final = "Required and strict: without a usable value the message is a dead letter."
+_STRICT: Final = "Strict: null is absent, an unusable value makes the message a dead letter."
+_DESCRIPTIVE: Final = (
+    "Descriptive: null is absent, an unusable value (of a list: item) is left out and counted, the event is used."
+)
+
+
+def _tell_how_strict(model: type[BaseModel], schema: dict[str, Any]) -> None:
+    """Say of every field what an unusable value of it does; those that always only describe have `x-descriptive`."""
+    details, sometimes = descriptive_fields(model), sometimes_strict(model)
+    properties = [(schema["properties"], schema["required"])]
+    properties += [
+        (part["properties"], part["required"]) for part in schema.get("$defs", {}).values() if "properties" in part
+    ]
+    for fields, required in properties:
+        for name, field in fields.items():
+            descriptive = fields is schema["properties"] and name in details
+            how = _DESCRIPTIVE if descriptive else _REQUIRED if name in required else _STRICT
+            if fields is schema["properties"] and name in sometimes:
+                how = f"{_DESCRIPTIVE} Strict where `{sometimes[name][0]}` is {sometimes[name][1]}."
+            field["description"] = " ".join(filter(None, (field.get("description"), how)))
+            if descriptive:
+                field["x-descriptive"] = True
 
 
 def _text(schema: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from models.alerts import AlertRecord, Priority
 from models.parsing import FaultReason, RejectReason
+from models.repair import LeftOut
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, PatientState, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, PATIENT_TOPICS, SESSIONS_ACTIVE
@@ -77,7 +78,9 @@ class Counts:
         self._types: dict[type, int] = {}
         self.duplicates = self.late = self.unknown = self.unusable = 0
 
-    def add(self, event: object, unknown_fields: int, change: Change, *, late: bool) -> None:
+    def add(
+        self, event: object, unknown_fields: int, change: Change, left_out: tuple[LeftOut, ...] = (), *, late: bool
+    ) -> None:
         """Count one usable event and what filing it did."""
         kind = type(event)
         self._types[kind] = self._types.get(kind, 0) + 1
@@ -86,6 +89,17 @@ class Counts:
         self.duplicates += not change.filed
         if change.dropped:
             self._metrics.cap_drops.labels(kind.__name__).inc(change.dropped)
+
+        if left_out:
+            self._left_out(event, left_out)
+
+    def _left_out(self, event: Any, details: tuple[LeftOut, ...]) -> None:
+        """Count details that were left out of an event, and log each once a source."""
+        kind = str(type(event).__struct_config__.tag)
+        for detail in details:
+            self._metrics.details_left_out.labels(kind, detail.field).inc()
+        for sentence in self._metrics.left_out_said.news(self._topic, event, details):
+            log.warning("%s: %s", self._topic, sentence)
 
     def flush(self, records: int) -> None:
         """Add what was counted of so many records to the metrics, and tell how many were usable."""

@@ -7,6 +7,7 @@ report an end before it came). Signals to water loops are handled at once, so un
 from __future__ import annotations
 
 import sys
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ from models.alerts import AlertRecord, Priority, Transition
 from models.parsing import Parsed, Rejected, parse_loop_event, parse_patient_event
 from models.records import LoopRecord, PatientRecord, Symptom, UnitAlertResponse, UnitSignal
 from models.state import LONGEST_WINDOW, Entry
+from models.text import printable
 from models.topics import PATIENT_TOPICS, UNIT_SIGNALS
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
+from streams.left_out import OnceASource
 from streams.rules.base import StateT
 from streams.rules.catalogue import ALL_RULES, RuleSettings, RuleSettingsError, load_settings
 
@@ -164,7 +167,7 @@ def run(
     try:
         source: BinaryIO = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115 (closed below)
     except OSError as error:
-        print(f"{file}: cannot be read: {error.strerror}", file=sys.stderr)
+        print(f"{printable(file)}: cannot be read: {error.strerror}", file=sys.stderr)
         return 2
     broken = Broken("<stdin>" if file == "-" else file)
     try:
@@ -186,13 +189,14 @@ class UnreadableError(Exception):
 
 @dataclass
 class Broken:
-    """Reports unusable lines on standard error and goes on."""
+    """Reports unusable lines, and details that were left out, on standard error and goes on."""
 
     name: str
     count: int = 0
     #: The line whose time is the latest so far, and that time.
     _latest: tuple[int, datetime] | None = None
     _told_ahead: bool = False
+    _said: OnceASource = field(default_factory=OnceASource)
 
     def usable(self, source: Iterable[bytes]) -> Iterator[Line]:
         """The usable lines; blank ones are passed over.
@@ -201,13 +205,15 @@ class Broken:
             UnreadableError: reading failed; the lines before have been yielded.
         """
         for number, raw in enumerate(self._lines(source), 1):
-            if not raw.strip():
+            if not raw.removeprefix(BOM_UTF8).strip():
                 continue
             parsed = parse_line(raw)
             if isinstance(parsed, Rejected):
                 self.count += 1
-                print(f"{self.name}:{number}: {parsed.detail} ({parsed.reason})", file=sys.stderr)
+                print(f"{printable(self.name)}:{number}: {parsed.detail} ({parsed.reason})", file=sys.stderr)
             else:
+                for sentence in self._said.news(self.name, parsed.record, parsed.left_out) if parsed.left_out else ():
+                    print(f"{printable(self.name)}:{number}: {sentence}", file=sys.stderr)
                 self._compare(number, parsed.received_at or _tells_of(parsed.record))
                 yield parsed
 
@@ -215,7 +221,7 @@ class Broken:
         try:
             yield from source
         except OSError as error:
-            raise UnreadableError(f"{self.name}: cannot be read on: {error.strerror or error}") from None
+            raise UnreadableError(f"{printable(self.name)}: cannot be read on: {error.strerror or error}") from None
 
     def _compare(self, number: int, moment: datetime) -> None:
         """Say once where the clock ran so far ahead that a later line is too old to raise anything."""
@@ -226,9 +232,9 @@ class Broken:
         if not self._told_ahead and latest - moment > LONGEST_WINDOW:
             self._told_ahead = True
             print(
-                f"{self.name}:{line}: its time, {latest.isoformat()}, lies {(latest - moment).days} days ahead of line "
-                f"{number}: since then the clock stands there, and what is more than {LONGEST_WINDOW.days} days older "
-                "raises nothing; correct the one that is wrong",
+                f"{printable(self.name)}:{line}: its time, {latest.isoformat()}, lies {(latest - moment).days} days "
+                f"ahead of line {number}: since then the clock stands there, and what is more than "
+                f"{LONGEST_WINDOW.days} days older raises nothing; correct the one that is wrong",
                 file=sys.stderr,
             )
 

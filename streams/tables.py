@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from models.text import printable
+
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table on stdout; cells may hold anything, what a terminal would act on is shown as `?`."""
@@ -37,8 +39,3 @@ def complain(sentence: str) -> None:
     Console(stderr=True, file=sys.stderr).print(
         printable(sentence), style="red", highlight=False, markup=False, soft_wrap=True
     )
-
-
-def printable(text: str) -> str:
-    """The text without control characters: some of it was written by others."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -376,7 +376,7 @@ class PartitionTask(Generic[StateT]):
                 state, change, told = subjects.state_of(subject), NOT_FILED, []
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
-            counts.add(event, parsed.unknown_fields, change, late=arrived - event.at > LATE)
+            counts.add(event, parsed.unknown_fields, change, parsed.left_out, late=arrived - event.at > LATE)
             if state.outbox:
                 self._mail.all_told(told, instant)
                 self._talking[key] = state

@@ -20,6 +20,7 @@ from prometheus_client import (
 
 from models import events
 from models.parsing import FaultReason, RejectReason
+from streams.left_out import OnceASource
 from streams.open_alerts import OpenAlerts
 
 #: Stands for every label value outside its bounded set.
@@ -101,6 +102,12 @@ class Metrics:
         self.unknown_fields = Counter(
             "dialysis_unknown_fields", "Fields that no model knows, ignored", ["topic"], registry=registry
         )
+        # Count: details of usable messages that only describe and could not be used; they are left out.
+        self.details_left_out = Counter(
+            "dialysis_details_left_out", "Descriptive details left out", ["type", "field"], registry=registry
+        )
+        #: What was said of them in the log, of all tasks.
+        self.left_out_said = OnceASource()
         # Count: records that lay on another partition than their key's and were sent on.
         self.misplaced_records = Counter(
             "dialysis_misplaced_records",

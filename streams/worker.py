@@ -30,6 +30,7 @@ from streams.engine.factory import loop_partition, patient_partition
 from streams.health import Health
 from streams.http_server import AddressError, HttpServer, raise_descriptor_limit
 from streams.log_limit import LogLimit, limit_logs
+from streams.logs import LineFormatter
 from streams.loop_watch import LoopWatch
 from streams.outgoing import Outgoing, Sender
 from streams.picture import Picture
@@ -53,9 +54,9 @@ _encode = msgspec.json.Encoder().encode
 
 def run(settings: Settings) -> int:
     """Run a worker until SIGTERM or SIGINT; returns the exit status."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     for chatty in ("aiokafka", "faust", "mode", "aiohttp.access"):
         logging.getLogger(chatty).setLevel("DEBUG" if settings.log_level == "debug" else "WARNING")
     limit = limit_logs()

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from models.alerts import Alert, Reason
+from models.text import printable
 from streams.demo import hints, words
 from streams.demo.scene import Scene
-from streams.tables import printable
 
 #: Between two lines on how it goes.
 _EVERY: Final = timedelta(seconds=10)

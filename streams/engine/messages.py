@@ -9,6 +9,7 @@ import msgspec
 
 from models.alerts import AlertRecord
 from models.state import Entry, LoopState, PatientState
+from models.text import all_on_one_line, is_plain
 from models.topics import ALERTS_ACTIVE, ALERTS_UNIT
 from streams.engine.lifecycle import Step
 from streams.rules import bedside
@@ -67,7 +68,12 @@ def tell(state: PatientState | LoopState, rule: Rule[Any], step: Step) -> AlertR
         guidance=guidance,
         evidence=evidence,
     )
-    value = msgspec.Raw(_encode(message))
+    encoded = _encode(message)
+    if not is_plain(encoded):
+        # Whatever a rule, or state of an older version, says: a summary is one line (contract, Details and text).
+        message = msgspec.convert(all_on_one_line(msgspec.to_builtins(message)), AlertRecord)
+        encoded = _encode(message)
+    value = msgspec.Raw(encoded)
     state.alerts[alert.alert_id].value = value
     state.outbox.append(
         Entry(

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from pydantic import ValidationError
 
+from models.text import printable
 from streams.rules.base import Limits, LimitsT, parse_limits
 from streams.rules.bounds import Lasting, Silences, UnitsOf
 
@@ -94,7 +95,7 @@ def shown(value: Any) -> str:
 
 def plain(text: str, longest: int = _MAX_NAME) -> str:
     """A name that others gave, as one line of so many characters."""
-    line = "".join(character if character.isprintable() else "?" for character in text)
+    line = printable(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 

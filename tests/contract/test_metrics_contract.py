@@ -27,6 +27,7 @@ CONTRACT = {
 }
 EXTRA = {
     "dialysis_unknown_fields_total": ("counter", {"topic"}),
+    "dialysis_details_left_out_total": ("counter", {"type", "field"}),
     "dialysis_misplaced_records_total": ("counter", {"topic"}),
     "dialysis_events_moved_total": ("counter", {"topic"}),
     "dialysis_cap_drops_total": ("counter", {"cap"}),
@@ -47,6 +48,7 @@ def families() -> dict[str, Metric]:
     metrics = Metrics()
     topic = metrics.topic("dialysis.lab-results")
     topic.events["lab_result"].inc()
+    metrics.details_left_out.labels("symptom", "score").inc()
     metrics.alert_transitions.labels("low_magnesium", "high", "raised").inc()
     metrics.open_alerts.moved(("patients", 0), "low_magnesium", None, "high")
     metrics.event_to_alert_seconds.labels("low-magnesium").observe(0.007)
@@ -97,6 +99,7 @@ def test_no_label_could_hold_a_patient_or_a_machine() -> None:
         "partition",
         "version",
         "cap",
+        "field",
     }
     assert set().union(*(labels for _, labels in (CONTRACT | EXTRA).values())) <= bounded
 

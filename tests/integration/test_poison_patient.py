@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from models.topics import changelog
+from models.topics import MAX_MESSAGE, STATE_BYTES, changelog
 from tests.integration.unit_under_test import Message, UnitUnderTest, ago, lab
 from tests.unit.test_size_bounds import flood
 
@@ -62,12 +62,14 @@ async def test_a_changelog_that_refuses_the_record_sets_that_patient_aside(unit:
     await unit.publish([lab(patient, 2.0) for patient in others])
     await unit.until_done()
     name = changelog(unit.settings.group, "patients")
-    await unit.configure({name: {"max.message.bytes": "60000"}})
+    await unit.configure({name: {MAX_MESSAGE: "60000"}})
     await unit.publish([lab(others[0], 0.5), *poison(poisoned)])
     await unit.until_done()
     await worker.until(lambda: "the changelog refuses the record" in worker.said, 20, "a refusal in the log")
     assert await worker.metric("dialysis_records_refused_total", how="reduced") >= 1
     await worker.stop()
+    # On so small a changelog no worker starts.
+    await unit.configure({name: {MAX_MESSAGE: str(STATE_BYTES)}})
     worker = await unit.start_worker()
     await unit.publish([lab(patient, 0.5) for patient in others[1:]])
     await alerted(unit, others)

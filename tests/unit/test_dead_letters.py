@@ -4,9 +4,9 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.text import printable
 from streams.dead_letters import Origin, as_read, dead_letter
 from streams.kafka_clients import Record
-from streams.tables import printable
 from streams.transport.api import Oversized
 
 MAX = 64 * 1024

@@ -129,7 +129,7 @@ REFUSED: list[tuple[str, dict[str, Any], RejectReason, str]] = [
     ("lab_result", {"analyte": "unobtainium"}, R.UNKNOWN_VALUE, "analyte"),
     ("lab_result", {"analyte": "Magnesium"}, R.UNKNOWN_VALUE, "analyte"),
     ("lab_result", {"unit": ...}, R.MISSING_FIELD, "unit"),
-    ("lab_result", {"unit": None}, R.WRONG_TYPE, "unit"),
+    ("lab_result", {"unit": None}, R.MISSING_FIELD, "unit"),
     ("lab_result", {"result_id": ...}, R.MISSING_FIELD, "result_id"),
     ("lab_result", {"result_id": 7}, R.WRONG_TYPE, "result_id"),
     ("lab_result", {"comparator": "=="}, R.UNKNOWN_VALUE, "comparator"),
@@ -137,7 +137,6 @@ REFUSED: list[tuple[str, dict[str, Any], RejectReason, str]] = [
     ("lab_result", {"specimen": "tears"}, R.UNKNOWN_VALUE, "specimen"),
     ("lab_result", {"haemolysed": "no"}, R.WRONG_TYPE, "haemolysed"),
     ("lab_result", {"haemolysed": 0}, R.WRONG_TYPE, "haemolysed"),
-    ("lab_result", {"flags": "LL"}, R.WRONG_TYPE, "flags"),
     ("lab_result", {"at": ...}, R.MISSING_FIELD, "at"),
     ("lab_result", {"at": "2026-11-23T08:00:00"}, R.NAIVE_TIMESTAMP, "at"),
     ("lab_result", {"at": 1795420800}, R.WRONG_TYPE, "at"),
@@ -158,14 +157,9 @@ REFUSED: list[tuple[str, dict[str, Any], RejectReason, str]] = [
     ("telemetry", {"systolic_mmhg": "120"}, R.WRONG_TYPE, "systolic_mmhg"),
     ("telemetry", {"systolic_mmhg": True}, R.WRONG_TYPE, "systolic_mmhg"),
     ("telemetry", {"machine_id": ...}, R.MISSING_FIELD, "machine_id"),
-    ("telemetry", {"setting_origin": "nurse"}, R.UNKNOWN_VALUE, "setting_origin"),
     ("telemetry", {"at": "2026-11-23T08:00:00"}, R.NAIVE_TIMESTAMP, "at"),
     ("symptom", {"kind": "hiccups"}, R.UNKNOWN_VALUE, "kind"),
-    ("symptom", {"score": 0}, R.OUT_OF_RANGE, "score"),
-    ("symptom", {"score": 11}, R.OUT_OF_RANGE, "score"),
-    ("symptom", {"score": 7.5}, R.WRONG_TYPE, "score"),
     ("symptom", {"ended_at": "2026-11-23T08:00:00"}, R.NAIVE_TIMESTAMP, "ended_at"),
-    ("session_started", {"modality": "hd"}, R.UNKNOWN_VALUE, "modality"),
     ("session_started", {"sodium_profile": [{"minute": 0}]}, R.MISSING_FIELD, "sodium_profile.0.na_mmol_l"),
     ("weight", {"kg": 0}, R.OUT_OF_RANGE, "kg"),
     ("weight", {"moment": "during"}, R.UNKNOWN_VALUE, "moment"),
@@ -225,7 +219,7 @@ def test_the_words_name_fields_never_values() -> None:
 
 
 def test_many_faults_are_cut_short() -> None:
-    wrong: dict[str, Any] = {name: {} for name in ("value", "unit", "at", "result_id", "status", "flags", "source")}
+    wrong: dict[str, Any] = {name: {} for name in ("value", "unit", "at", "result_id", "status", "specimen", "loinc")}
     assert rejected(message(**wrong)).detail.endswith("and 2 more")
 
 
@@ -337,6 +331,11 @@ def test_also_for_mutilated_json(sample: dict[str, Any], at: int, cut: int, put:
         message("telemetry", at="2199-12-31T23:59:59.9999999Z"),
         message("telemetry", at="9999-12-31T23:59:59.9999999Z"),
         message("telemetry", at="2026-11-23T08:00:60Z"),
+        message("telemetry", at="2026-11-23T23:59:60Z"),
+        message("telemetry", source=7, setting_origin="nurse"),
+        message("telemetry", source="\x1b", session_id="a\u202e", machine_id="\x7f"),
+        message("telemetry", unit_id=" unit\u00e9 "),
+        b"\xef\xbb\xbf" + message("telemetry"),
         message("telemetry", at="2026-11-23T24:00:00Z"),
         message("telemetry", at="2026-11-23T08:00Z"),
         message("telemetry", at="2026-11-23T08:00:00+0100"),

@@ -105,7 +105,7 @@ GARBAGE: list[tuple[bytes | None, bytes | None, str]] = [
     (P1.encode(), b"\xff\xfe", "invalid_json"),
     (P1.encode(), b"[]", "not_an_object"),
     (P1.encode(), b"{}", "missing_field"),
-    (P1.encode(), b'{"type":"telemetry "}', "unknown_type"),
+    (P1.encode(), b'{"type":"telemetry?"}', "unknown_type"),
     (
         P1.encode(),
         json.dumps({"type": "weight", "patient_id": P2, "at": stamp(0), "kg": 1.0, "moment": "pre"}).encode(),

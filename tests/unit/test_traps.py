@@ -17,7 +17,7 @@ from streams.agents import Desk
 from streams.health import Health
 from streams.rules.catalogue import parse_settings
 from streams.telemetry import Metrics
-from streams.transport import StaleGenerationError, TopicSet, create_app
+from streams.transport import PartitionCountError, StaleGenerationError, TopicSet, create_app
 from streams.transport.api import TP
 from streams.transport.app import Attached
 from tests.unit.fake_port import patients
@@ -345,7 +345,7 @@ def test_partitions_that_faust_does_not_keep_together_are_refused() -> None:
     together = {TP(topic, 1) for topic in ("in", "more", "changelog")}
     assert attached.partitions_of(together) == {1}
     for missing in together:
-        with pytest.raises(RuntimeError, match="not together"):
+        with pytest.raises(PartitionCountError, match="were assigned different partitions"):
             attached.partitions_of(together - {missing})
 
 
