@@ -29,7 +29,7 @@ test: $(STAMP) ## Run all tests (they start their own Kafka): make test ARGS="-k
 soak: $(STAMP) ## Kill workers and brokers for about 20 minutes: make soak ARGS="--fault kill-late --seed 7"
 	$(BIN)/python -m tests.chaos $(ARGS)
 
-hostile: $(STAMP) ## Attack a worker in every way we know, about 8 minutes: make hostile ARGS="--case hot-loop"
+hostile: $(STAMP) ## Attack a worker in every way we know, about 6 minutes: make hostile ARGS="--case hot-loop"
 	$(BIN)/python -m tests.hostile $(ARGS)
 
 lint: $(STAMP) ## Ruff, strict types, import directions, file length

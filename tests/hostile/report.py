@@ -23,7 +23,8 @@ several times a second, half of them on the partition that is attacked. Lost: no
 over. Made up: an alert that nothing called for, of the others or of somebody whose message must not count. A delay is
 the broker's: from when it appended a result to when it appended the alert. Memory is the worker's, when it was ready
 and at its highest. A case is missed as well where the worker gave up, or did not say what it must
-(`tests/hostile`). Each repeats with `make hostile ARGS="--case NAME"`.
+(`tests/hostile`). Where a case restarts the worker, or lays work before others on their own partition (hot-patient,
+garbage), their delays have that in them. Each repeats with `make hostile ARGS="--case NAME"`.
 """
 
 DOES: Final = "what happens"
