@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak lint bench lock clean
+.PHONY: help install demo test soak hostile lint bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test: $(STAMP) ## Run all tests (they start their own Kafka): make test ARGS="-k
 
 soak: $(STAMP) ## Kill workers and brokers for about 20 minutes: make soak ARGS="--fault kill-late --seed 7"
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+hostile: $(STAMP) ## Attack a worker in every way we know, about 6 minutes: make hostile ARGS="--case hot-loop"
+	$(BIN)/python -m tests.hostile $(ARGS)
 
 lint: $(STAMP) ## Ruff, strict types, import directions, file length
 	$(BIN)/ruff format --check .

@@ -20,6 +20,7 @@ from tests.chaos.faults import BY_NAME, FAULTS, Fault
 from tests.chaos.recovery import PATIENTS, Recovered, recovered
 from tests.chaos.report import PATH, document, lines
 from tests.chaos.run import Result, percentile, run
+from tests.hostile.report import section_of, with_section
 
 _out = Console(soft_wrap=True, highlight=False)
 app = typer.Typer(add_completion=False)
@@ -134,7 +135,10 @@ def soak(
     results, recoveries = asyncio.run(_all(chosen, jobs, recovery=whole))
     _out.print(_table(results))
     if whole:
-        PATH.write_text(document(results, recoveries, time.monotonic() - started), encoding="utf-8")
+        # The part of `make hostile` stays as it is.
+        attacked = section_of(PATH.read_text(encoding="utf-8"))
+        written = with_section(document(results, recoveries, time.monotonic() - started), attacked)
+        PATH.write_text(written, encoding="utf-8")
         _out.print(f"written: {PATH.name}")
     verdicts = list(lines(results, recoveries))
     for line in verdicts:
