@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from models.alerts import Reason
+from models.events import Event
 from models.events import Symptom as SymptomModel
 from models.identity import symptom_key
 from models.records import (
@@ -59,6 +60,7 @@ from streams.rules.bedside import rhythm_ref
 from streams.rules.treatments import GOES_ON
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
+MomentT = TypeVar("MomentT", bound=Event)
 
 
 def apply(
@@ -78,16 +80,16 @@ def apply(
             return merge.send_on(state, event, received_at, way)
         change = apply(state, event, received_at, now)
         return replace(change, facets=change.facets | {MERGE})
-    horizon = now - LONGEST_WINDOW
     if isinstance(event, Telemetry):
-        return _telemetry(state, event, received_at, horizon)
+        return _telemetry(state, event, received_at, now)
+    horizon = now - LONGEST_WINDOW
     if event.at < horizon and not isinstance(event, _TIMELESS) and _latest(event) < horizon:
         return NOT_FILED
     change = _FILERS[type(event)](state, event, received_at, horizon)
     # By the clock, not by the next symptom: what the rules see must not depend on which events came.
     prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used_symptoms(state))
     _unit(state, event)
-    clock = check_clock(state, source_of(event), event, received_at)
+    clock = check_clock(state, source_of(event), event, received_at, now)
     return replace(change, facets=change.facets | clock) if clock else change
 
 
@@ -115,7 +117,8 @@ _SESSION: Final = frozenset({"session"})
 _SESSION_CHANGED: Final = Change(_SESSION)
 
 
-def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, horizon: datetime) -> Change:
+def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, now: datetime) -> Change:
+    horizon = now - LONGEST_WINDOW
     at = sample.at if sample.at - received_at <= AHEAD else received_at
     session = state.sessions.get(sample.session_id)
     change = UNCHANGED
@@ -132,7 +135,7 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, ho
         session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
     if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
         _unit(state, sample)
-    clock = check_clock(state, sample.machine_id, sample, received_at)
+    clock = check_clock(state, sample.machine_id, sample, received_at, now)
     return replace(change, facets=change.facets | clock) if clock else change
 
 
@@ -184,8 +187,7 @@ def _session(state: PatientState, session_id: str, machine_id: str, at: datetime
 
 def _session_started(state: PatientState, event: SessionStarted, received_at: datetime, horizon: datetime) -> Change:
     known = state.sessions.get(event.session_id)
-    same = next((one for one in known.starts if _said_alike(one, event)), None) if known else None
-    event = tamed(event, same, received_at)
+    event = tamed(event, received_at)
     moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, event.machine_id, event.at, horizon)
     starts = _with_message(session.starts, event)
@@ -198,8 +200,7 @@ def _session_started(state: PatientState, event: SessionStarted, received_at: da
 
 def _session_ended(state: PatientState, event: SessionEnded, received_at: datetime, horizon: datetime) -> Change:
     known = state.sessions.get(event.session_id)
-    same = next((one for one in known.ends if _said_alike(one, event)), None) if known else None
-    event = tamed(event, same, received_at)
+    event = tamed(event, received_at)
     moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, "", event.at, horizon)
     ends = _with_message(session.ends, event)
@@ -207,11 +208,6 @@ def _session_ended(state: PatientState, event: SessionEnded, received_at: dateti
         return _SESSION_CHANGED if moved else NOT_FILED
     session.ends = ends
     return _SESSION_CHANGED
-
-
-def _said_alike(one: Any, other: Any) -> bool:
-    """Whether two messages differ in their time alone."""
-    return bool(msgspec.structs.replace(one, at=other.at) == other)
 
 
 def _with_message(held: list[MessageT], event: MessageT) -> list[MessageT] | None:
@@ -243,7 +239,7 @@ def _lab_result(state: PatientState, event: LabResult, received_at: datetime, ho
 
 def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon: datetime) -> Change:
     """Messages of one symptom merge: an end and an `entered_in_error` are never lost to an older message."""
-    event = tamed(event, None, received_at)
+    event = tamed(event, received_at)
     key, ref = symptom_key(event), f"symptom:{event.symptom_id}"
     known = state.symptoms.get(key)
     arrived(state, ref, received_at, anew=False)
@@ -279,11 +275,25 @@ def _merge(one: Symptom, other: Symptom) -> Symptom:
 
 
 def _profile(state: PatientState, event: PatientProfile, received_at: datetime, _horizon: datetime) -> Change:
-    event = tamed(event, state.profile, received_at)
+    event = tamed(event, received_at)
     if state.profile and (event.at, canonical(event)) <= (state.profile.at, canonical(state.profile)):
         return NOT_FILED
     state.profile = event
     return Change(frozenset({"patient_profile"}))
+
+
+def _standing(event: MomentT, known: MomentT | None) -> MomentT:
+    """Of two events of one identity the one that stands.
+
+    Without an id of their own they tell of one moment. Where their sender's clock was ahead, that became the arrival,
+    and the first is the nearest to the truth.
+    """
+    if known is None:
+        return event
+    if event.event_id is None:
+        at = min(event.at, known.at)
+        event, known = (msgspec.structs.replace(one, at=at) for one in (event, known))  # type: ignore[type-var]
+    return event if wins(event, known) else known
 
 
 def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, datetime], Change]:
@@ -292,8 +302,8 @@ def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, da
     def filer(state: PatientState, event: Any, received_at: datetime, horizon: datetime) -> Change:
         key = "|".join((*(str(getattr(event, part)) for part in parts), identity(event)))
         window: dict[str, Any] = getattr(state, name)
-        event = tamed(event, window.get(key), received_at)
-        if key in window and not wins(event, window[key]):
+        event = _standing(tamed(event, received_at), window.get(key))
+        if window.get(key) == event:
             return NOT_FILED
         window[key] = event
         prune(window, MAX_OTHERS, horizon, lambda item: item.at, {key})
@@ -305,7 +315,7 @@ def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, da
 def _rhythm(state: PatientState, event: Rhythm, received_at: datetime, horizon: datetime) -> Change:
     """File a finding on the electrocardiogram, and when it arrived: a late one calls again."""
     change = _file_rhythm(state, event, received_at, horizon)
-    event = tamed(event, None, received_at)
+    event = tamed(event, received_at)
     sooner = arrived(state, rhythm_ref(event), received_at, anew=False)
     return Change(frozenset({"rhythm"}), filed=False) if sooner and not change.filed else change
 
@@ -317,8 +327,8 @@ _ENDS_ORDER: Final = frozenset({"stopped", "cancelled"})
 def _medication(state: PatientState, event: Medication, received_at: datetime, horizon: datetime) -> Change:
     """File a step of an order. An order stands until it is stopped, however old it is and whenever it was told of."""
     key = f"{event.order_id}|{event.action}|{identity(event)}"
-    event = tamed(event, state.medications.get(key), received_at)
-    if key in state.medications and not wins(event, state.medications[key]):
+    event = _standing(tamed(event, received_at), state.medications.get(key))
+    if state.medications.get(key) == event:
         return NOT_FILED
     state.medications[key] = event
     dropped = prune(state.medications, MAX_OTHERS, horizon, lambda step: step.at, _standing_orders(state))

@@ -26,8 +26,12 @@ _CLOCK: Final = frozenset({CLOCK})
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
-def check_clock(state: PatientState, source: str, event: PatientRecord, received_at: datetime) -> frozenset[str]:
+def check_clock(
+    state: PatientState, source: str, event: PatientRecord, received_at: datetime, now: datetime
+) -> frozenset[str]:
     """Note whether a source's newest message came from the future; the facet `CLOCK` where that is news.
+
+    It is news again when the time that the one before told of has come, for then its alert is over.
 
     Between `BELIEVABLE` and `AHEAD` it says nothing: a clock at the edge must not open and close an alert by turns.
     """
@@ -61,7 +65,7 @@ def check_clock(state: PatientState, source: str, event: PatientRecord, received
         received_at=received_at,
     )
     prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset())
-    return _NOTHING if known else _CLOCK
+    return _NOTHING if known and known.at > now else _CLOCK
 
 
 #: A message that is later than this may come from a clock that is behind. A result that does not say when it was
@@ -91,15 +95,15 @@ def tells_of(event: PatientRecord) -> datetime:
     return event.at
 
 
-def tamed(event: EventT, known: EventT | None, received_at: datetime) -> EventT:
+def tamed(event: EventT, received_at: datetime) -> EventT:
     """An event without the times it cannot know: what happened has happened when it is told.
 
-    A time ahead of the arrival would outrank every later word. The onset becomes the arrival, or stays what it was
-    when this is a repeat; a report or an end in the future is no report and no end.
+    A time ahead of the arrival would outrank every later word. The onset becomes the arrival; a report or an end in
+    the future is no report and no end. What is already known has no say in it: it depends on the order of arrival.
     """
     changes: dict[str, Any] = {}
     if event.at - received_at > AHEAD:
-        changes["at"] = known.at if known else received_at
+        changes["at"] = received_at
     for name in ("reported_at", "ended_at"):
         moment = getattr(event, name, None)
         if moment is not None and moment - received_at > AHEAD:

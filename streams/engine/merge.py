@@ -80,7 +80,7 @@ STATEMENTS: Final = (PatientMerged, RecordGivenUp)
 def file_merge(state: PatientState, event: PatientMerged, received_at: datetime, _horizon: datetime) -> Change:
     """Another record is merged into this one: tell it. A repeat changes nothing."""
     known = state.merges.get(event.merged_id)
-    event = tamed(event, known, received_at)
+    event = tamed(event, received_at)
     if known is not None and (event.at, canonical(event)) <= (known.at, canonical(known)):
         return NOT_FILED
     state.merges[event.merged_id] = event
