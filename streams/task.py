@@ -351,7 +351,7 @@ class PartitionTask(Generic[StateT]):
             if record.timestamp != instant_ms:
                 instant_ms = record.timestamp
                 instant = clock.instant(record.timestamp)
-                if instant > subjects.now:
+                if instant > subjects.read_to:
                     clock.advance(instant)
             state, change, told = subjects.take(subject, event, instant)
             by_key[key] = dirty[key] = state

@@ -2,6 +2,10 @@
 
 Pure: no I/O and no clock of its own. `take` files an event and answers with the transitions it made; the
 deadlines up to the clock that the event brings fire before it, each at its own time.
+
+Two moments: `now` also runs while nothing comes, so that silence is noticed. `read_to` is how far the input alone
+says that the world has gone: an event is evaluated there, and what is told of it does not depend on how long somebody
+had waited for it.
 """
 
 from __future__ import annotations
@@ -56,6 +60,8 @@ class Partition(Generic[StateT]):
     ) -> None:
         self.states: dict[str, StateT] = {}
         self.now = BEGINNING
+        #: The highest arrival of what was taken, at most `now`.
+        self.read_to = BEGINNING
         self._new = codec.new
         self._file = file
         self._evaluator = evaluator
@@ -70,6 +76,7 @@ class Partition(Generic[StateT]):
             self.states[state.id] = state
             if state.now is not None:
                 self.now = max(self.now, state.now)
+                self.read_to = max(self.read_to, state.now)
                 if state.rules != self._evaluator.settings.hash:
                     alerts = self._evaluator.evaluate_all(state, state.now, NEW_SETTINGS)
                     told += [Told(state, alert) for alert in alerts]
@@ -86,17 +93,20 @@ class Partition(Generic[StateT]):
         return state
 
     def take(self, subject: str, event: Any, received_at: datetime) -> tuple[StateT, Change, list[AlertRecord]]:
-        """File an event at the clock as it stands; `advance` to `received_at` first.
+        """File and evaluate an event at the highest arrival so far; `advance` to `received_at` first.
+
+        A subject that was already looked at later, because a deadline passed meanwhile, is evaluated there.
 
         Returns:
             The subject's state, what filing changed, and the transitions that followed.
         """
         state = self.states.get(subject) or self.state_of(subject)
         state.heard_at = max(state.heard_at, received_at)
-        change = self._file(state, event, received_at, self.now)
+        self.read_to = max(self.read_to, received_at)
+        change = self._file(state, event, received_at, self.read_to)
         if not change.facets:
             return state, change, []
-        told = self._evaluator.evaluate(state, change.facets, self.now, Cause(change.corrected, change.reason))
+        told = self._evaluator.evaluate(state, change.facets, self.read_to, Cause(change.corrected, change.reason))
         self._arm(state)
         return state, change, told
 
