@@ -363,7 +363,8 @@ class PartitionTask(Generic[StateT]):
             if record.timestamp != instant_ms:
                 instant_ms = record.timestamp
                 instant = clock.instant(record)
-                if instant > subjects.now:
+                if instant > subjects.read_to:
+                    subjects.read_to = instant
                     clock.advance(instant)
             way = parsed.merged_from
             # What a merge moved here arrived when it came to the record it was moved from.
@@ -372,8 +373,7 @@ class PartitionTask(Generic[StateT]):
                 state, change, told = subjects.take(subject, event, arrived, way)
             except Exception:  # noqa: BLE001 (logged there; a fault of ours costs this event, not the partition)
                 self._mail.not_filed(record, event)
-                # What it changed until then is kept.
-                state, change, told = subjects.state_of(subject), NOT_FILED, []
+                state, change, told = subjects.state_of(subject), NOT_FILED, []  # what it changed until then is kept
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
             counts.add(event, parsed.unknown_fields, change, parsed.left_out, late=arrived - event.at > LATE)

@@ -5,7 +5,8 @@
     broker away, lag,     now stands: an outage is not a silence
     recovery
 
-Two looks in a row must find the ends confirmed: the time between them is what the clock gains.
+Two looks in a row must find the ends confirmed: the time between them is what the clock gains. What it gains makes
+deadlines fire and nothing else: events are evaluated where the records' timestamps are (`Partition.read_to`).
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ class TaskClock:
     def reach(self, record: Record) -> None:
         """Move on to a record's timestamp: also a record that needs no filing tells how far the world is."""
         instant = self.instant(record)
-        if instant > self._subjects.now:
+        if instant > self._subjects.read_to:
+            self._subjects.read_to = instant
             self.advance(instant)
 
     def instant(self, record: Record) -> datetime:
@@ -178,6 +180,7 @@ class TaskClock:
         """
         if self._recovered is not None:
             self._subjects.now = min(self._subjects.now, self.instant(record))
+            self._subjects.read_to = min(self._subjects.read_to, self._subjects.now)
 
     @property
     def is_to_be_stored(self) -> bool:

@@ -2,6 +2,10 @@
 
 Pure: no I/O and no clock of its own. `take` files an event and answers with the transitions it made; the
 deadlines up to the clock that the event brings fire before it, each at its own time.
+
+Two moments: `now` also runs while nothing comes, so that silence is noticed. `read_to` is how far the input alone
+says that the world has gone: an event is evaluated there, and what is told of it does not depend on how long somebody
+had waited for it.
 """
 
 from __future__ import annotations
@@ -61,6 +65,8 @@ class Partition(Generic[StateT]):
     ) -> None:
         self.states: dict[str, StateT] = {}
         self.now = BEGINNING
+        #: The highest arrival of what was taken, at most `now`.
+        self.read_to = BEGINNING
         self._new = codec.new
         self._file = file
         self._go_on = go_on
@@ -77,6 +83,7 @@ class Partition(Generic[StateT]):
             self.states[state.id] = state
             if state.now is not None:
                 self.now = max(self.now, state.now)
+                self.read_to = max(self.read_to, state.now)
                 if state.rules != self._evaluator.settings.hash:
                     alerts = self._evaluator.evaluate_all(state, state.now, NEW_SETTINGS)
                     told += [Told(state, alert) for alert in alerts]
@@ -95,7 +102,9 @@ class Partition(Generic[StateT]):
     def take(
         self, subject: str, event: Any, received_at: datetime, way: tuple[str, ...] = ()
     ) -> tuple[StateT, Change, list[AlertRecord]]:
-        """File an event at the clock as it stands; `advance` to `received_at` first.
+        """File and evaluate an event at the highest arrival so far; `advance` to `received_at` first.
+
+        A subject that was already looked at later, because a deadline passed meanwhile, is evaluated there.
 
         Args:
             subject: whom it is about.
@@ -108,14 +117,15 @@ class Partition(Generic[StateT]):
         """
         state = self.states.get(subject) or self.state_of(subject)
         state.heard_at = max(state.heard_at, received_at)
+        self.read_to = max(self.read_to, received_at)
         if way:
-            change = self._file(state, event, received_at, self.now, way)
+            change = self._file(state, event, received_at, self.read_to, way)
         else:
-            change = self._file(state, event, received_at, self.now)
+            change = self._file(state, event, received_at, self.read_to)
         if not change.facets:
             return state, change, []
-        change = self._budget.keep(state, event, change, self.now)
-        told = self._evaluator.evaluate(state, change.facets, self.now, Cause(change.corrected, change.reason))
+        change = self._budget.keep(state, event, change, self.read_to)
+        told = self._evaluator.evaluate(state, change.facets, self.read_to, Cause(change.corrected, change.reason))
         self._arm(state)
         return state, change, told
 

@@ -50,7 +50,7 @@ async def test_kill_9_in_the_middle_of_100_000_waiting_events_loses_nothing(boot
                 await reached(unit, worker, int(len(records) * (share + 0.1 * chance.random())))
                 await asyncio.sleep(chance.random() * 0.3)
                 # Ready once recovered, though much is still to be done; alive all the time.
-                assert (await worker.get("/readyz"))[0] == 200
+                await worker.is_ready()
                 worker.kill()
             killed_at.append(await unit.handled())
             assert pulse.statuses == {200}

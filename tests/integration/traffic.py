@@ -20,6 +20,7 @@ from tests.integration.unit_under_test import (
     SILENT,
     Message,
     UnitUnderTest,
+    differences,
     event,
     headers_of,
     lab,
@@ -277,7 +278,8 @@ async def told_by_workers(unit: UnitUnderTest) -> tuple[Told, int]:
         if alert["patient_id"] is None:
             continue
         repeats += name in told
-        assert told.setdefault(name, found) == found, f"a repeat of {name} differs"
+        first = told.setdefault(name, found)
+        assert first == found, f"a repeat of {name} differs:\n{differences(first, found)}"
     return told, repeats
 
 
@@ -288,7 +290,8 @@ async def nothing_lost_nothing_extra(unit: UnitUnderTest, expected: Told) -> int
     assert not lost, f"{len(lost)} lost of {len(expected)}, such as {_shown(expected, lost)}"
     assert not extra, f"{len(extra)} extra to {len(expected)}, such as {_shown(told, extra)}"
     different = [name for name in expected if expected[name] != told[name]]
-    assert not different, f"{len(different)} differ, such as {_shown(expected, different)}, {_shown(told, different)}"
+    shown = "\n".join(differences(expected[name], told[name]) for name in sorted(different)[:5])
+    assert not different, f"{len(different)} differ from what must be told, such as\n{shown}"
     return repeats
 
 

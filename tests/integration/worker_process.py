@@ -106,12 +106,23 @@ class WorkerProcess:
 
     async def until_ready(self, seconds: float = 30) -> Self:
         """Wait until `/readyz` says yes."""
+        said: tuple[int, str] = (0, "")
 
         async def ready() -> bool:
-            return (await self.get("/readyz"))[0] == 200
+            nonlocal said
+            said = await self.get("/readyz")
+            return said[0] == 200
 
-        await self.until(ready, seconds, "/readyz")
+        try:
+            await self.until(ready, seconds, "/readyz")
+        except AssertionError as error:
+            raise AssertionError(f"/readyz said last: {said}\n{error}") from None
         return self
+
+    async def is_ready(self) -> None:
+        """Assert that `/readyz` says yes; a failure shows which check said no."""
+        status, body = await self.get("/readyz")
+        assert status == 200, f"/readyz: {status} {body}\n{self.said[-3000:]}"
 
     async def metric(self, name: str, **labels: str) -> float:
         """A metric's value; 0 where there is no such sample."""
