@@ -8,6 +8,8 @@ from typing import Final
 
 from models.state import Reading
 
+#: A message that arrives longer than this after what it tells of is late.
+LATE: Final = timedelta(minutes=5)
 #: A clock that missed a change to summer time, or that has another time zone, is behind by a multiple of this.
 BEHIND_STEP: Final = timedelta(minutes=30)
 #: So much may two lags differ from such a multiple, and from one another.
