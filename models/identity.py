@@ -49,5 +49,8 @@ def value_ref(record: LabResult) -> str:
 
 
 def symptom_key(symptom: Symptom) -> str:
-    """Identity of a symptom: its id and the day of its onset (UTC), because devices count from 1 each session."""
-    return f"{symptom.symptom_id}|{symptom.at.date().isoformat()}"
+    """Under which the words on a symptom are held: its id and the hour (UTC) of its onset.
+
+    Devices count from 1 each session; which words are about one symptom is read from all that is held.
+    """
+    return f"{symptom.symptom_id}|{symptom.at.isoformat()[:13]}"

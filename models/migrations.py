@@ -49,7 +49,7 @@ def _from_1(fields: Fields) -> None:
 
 
 def _from_2(fields: Fields) -> None:
-    """Version 3 keeps every version of a result, every start and end of a session, and symptoms by their day."""
+    """Version 3 keeps every version of a result, every start and end of a session, and symptoms by id and hour."""
     arrivals = msgspec.json.decode(fields.get("arrivals", _raw({})), type=dict[str, datetime])
     labs = msgspec.json.decode(fields.get("labs", _raw({})), type=dict[str, LabResult])
     for record in labs.values():

@@ -205,7 +205,7 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     #: When each input (`kind:id`), and each value of a result, first arrived: it could not be known before.
     arrivals: dict[str, datetime] = {}
     heard: dict[str, datetime] = {}
-    #: The newest messages of each source whose clock may be behind: arrival, and by how many seconds.
+    #: Late messages of each source, the last of each of three stretches: arrival, and by how many seconds.
     behind: dict[str, list[Reading]] = {}
     #: What was last told to a water loop about each alert.
     signals: dict[str, UnitSignal] = {}

@@ -36,6 +36,7 @@ from streams.mail import Mail
 from streams.outgoing import Outgoing
 from streams.port import CLOCK_KEY, Kind, Port, Word
 from streams.rules.base import StateT
+from streams.rules.clocks import LATE
 from streams.set_aside import SetAside
 from streams.stored import Stored, was_made_anew
 from streams.task_clock import END_CONFIRMED_S, Mark, TaskClock
@@ -58,8 +59,6 @@ LOOK_EVERY: Final = 4
 RETIRE_EVERY: Final = timedelta(days=1)
 #: Part of the largest message that the unsent transitions of one subject may take.
 OUTBOX_SHARE: Final = 8
-#: An event that took longer than this from its own time to its record counts as late.
-LATE: Final = timedelta(minutes=5)
 
 
 class PartitionTask(Generic[StateT]):

@@ -15,7 +15,6 @@ import msgspec
 
 from models.alerts import Reason
 from models.events import Event
-from models.events import Symptom as SymptomModel
 from models.identity import symptom_key
 from models.records import (
     AlertResponse,
@@ -56,7 +55,7 @@ from streams.engine.clocks import AHEAD, arrived, check_clock, source_of, tamed
 from streams.engine.results import file_result, forget_arrivals
 from streams.engine.windows import prune
 from streams.rules.base import MERGE
-from streams.rules.bedside import rhythm_ref
+from streams.rules.bedside import as_one, rhythm_ref
 from streams.rules.treatments import GOES_ON
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
@@ -227,9 +226,6 @@ def _with_message(held: list[MessageT], event: MessageT) -> list[MessageT] | Non
 
 # -- results, symptoms and what people said ---------------------------------------------------------------------------
 
-_SYMPTOM_FIELDS: Final = sorted(
-    set(SymptomModel.model_fields) - {"type", "received_at", "merged_from", "patient_id", "symptom_id", "status"}
-)
 _SYMPTOM: Final = frozenset({"symptom"})
 
 
@@ -248,8 +244,10 @@ def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon
         state.symptoms[key] = event
         dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used_symptoms(state) | {key})
         forget_arrivals(state)
-        return Change(_SYMPTOM, dropped=dropped)
-    merged = _merge(known, event)
+        if event.status == "present":
+            return Change(_SYMPTOM, dropped=dropped)
+        return Change(_SYMPTOM, ref, Reason.ENTERED_IN_ERROR, dropped)
+    merged = as_one([known, event])
     if merged == known:
         return Change(_SYMPTOM, filed=False) if sooner else NOT_FILED
     state.symptoms[key] = merged
@@ -262,16 +260,6 @@ def _used_symptoms(state: PatientState) -> set[str]:
     """Keys of the symptoms that an open alert rests on."""
     used = _used(state, "symptom")
     return {key for key, symptom in state.symptoms.items() if symptom.symptom_id in used} if used else used
-
-
-def _merge(one: Symptom, other: Symptom) -> Symptom:
-    """Field by field the greater word; what only one of them says is kept. Commutative and associative."""
-    status = {} if one.status == other.status else {"status": "entered_in_error"}
-    greater = {
-        name: max((getattr(s, name) for s in (one, other) if getattr(s, name) is not None), default=None)
-        for name in _SYMPTOM_FIELDS
-    }
-    return msgspec.structs.replace(one, **greater, **status)  # type: ignore[type-var]
 
 
 def _profile(state: PatientState, event: PatientProfile, received_at: datetime, _horizon: datetime) -> Change:

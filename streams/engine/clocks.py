@@ -15,7 +15,7 @@ from models.records import LabResult, PatientRecord, Symptom
 from models.state import LONGEST_WINDOW, MAX_SOURCES, PatientState, Problem, Reading
 from streams.engine.windows import prune
 from streams.rules.base import CLOCK
-from streams.rules.clocks import BEHIND_STEADY, BEHIND_STEP, is_behind
+from streams.rules.clocks import BEHIND_STEADY, BEHIND_STEP, LATE, is_behind
 
 #: How far `at` may lie ahead of the record's timestamp before the sender's clock is called wrong.
 AHEAD: Final = timedelta(minutes=5)
@@ -74,16 +74,28 @@ _BEHIND: Final = BEHIND_STEADY - BEHIND_STEP
 
 
 def _check_behind(state: PatientState, source: str, ahead: timedelta, received_at: datetime) -> frozenset[str]:
-    """Keep the lags of a source's newest two late messages."""
+    """Keep the lags of a source's newest late messages: the last of each of three stretches of time."""
     known, heard = state.behind.get(source, []), state.heard.get(source)
-    before = is_behind(known, heard)
     lag = Reading(received_at, -ahead.total_seconds())
-    if lag in known:
+    newest: dict[int, Reading] = {}
+    for one in sorted((*known, lag), key=_by_arrival):
+        newest[int(one.at.timestamp() // _STRETCH_S)] = one
+    kept = list(newest.values())[-_STRETCHES:]
+    if kept == known:
         return _NOTHING
-    newest = sorted((*known, lag), key=lambda reading: (reading.at, reading.value))[-2:]
-    state.behind[source] = newest
+    before = is_behind(known, heard)
+    state.behind[source] = kept
     prune(state.behind, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda lags: lags[-1].at, {source})
-    return _CLOCK if is_behind(newest, heard) != before else _NOTHING
+    return _CLOCK if is_behind(kept, heard) != before else _NOTHING
+
+
+#: Of three stretches as long as `LATE` the first and the last message lie further apart than it.
+_STRETCH_S: Final = LATE.total_seconds()
+_STRETCHES: Final = 3
+
+
+def _by_arrival(reading: Reading) -> tuple[datetime, float]:
+    return reading.at, reading.value
 
 
 def tells_of(event: PatientRecord) -> datetime:

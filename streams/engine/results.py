@@ -14,7 +14,7 @@ what stands is a function of the versions, so no order of arrival changes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -31,6 +31,7 @@ from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.clocks import AHEAD, arrived
 from streams.engine.windows import prune
 from streams.rules.bedside import rhythm_ref
+from streams.rules.replaced import connected, held_results, links_of, replaced_by_another
 
 #: A laboratory's clock may be ahead by so much; a report that lies further ahead tells no order.
 REPORT_AHEAD: Final = timedelta(days=1)
@@ -97,9 +98,9 @@ def _believed(event: LabResult, received_at: datetime) -> LabResult:
 def _settle(state: PatientState, event: LabResult) -> None:
     """Decide anew which versions of the result stand, and of those that it replaces or that replace it."""
     analyte = analyte_of(event) or event.loinc
-    links = _links(state, analyte)
-    names = {event.result_id} | _connected(event.result_id, links) if links else {event.result_id}
-    replaced = _replaced(links)
+    links = links_of(held_results(state), analyte)
+    names = connected(event.result_id, links) if links else {event.result_id}
+    replaced = replaced_by_another(links)
     for name in names:
         group = f"{name}|{analyte}|"
         held = {
@@ -133,67 +134,6 @@ def _standing(state: PatientState, held: dict[str, LabResult]) -> set[str]:
             del standing[min(standing, key=lambda at: (abs(at - record.at), at))]
         standing[record.at] = key
     return set(standing.values())
-
-
-# -- results that replace others -----------------------------------------------------------------------------------
-
-
-def _links(state: PatientState, analyte: object) -> dict[str, set[str]]:
-    """Which results each result of an analyte replaces."""
-    links: dict[str, set[str]] = {}
-    for window in (state.labs, state.versions):
-        for record in window.values():
-            if (
-                record.replaces
-                and record.replaces != record.result_id
-                and (analyte_of(record) or record.loinc) == analyte
-            ):
-                links.setdefault(record.result_id, set()).add(record.replaces)
-    return links
-
-
-def _connected(name: str, links: dict[str, set[str]]) -> set[str]:
-    """Every result that a chain of corrections connects with one."""
-    found, waiting = {name}, [name]
-    while waiting:
-        one = waiting.pop()
-        near = set(links.get(one, ())) | {other for other, targets in links.items() if one in targets}
-        waiting += near - found
-        found |= near
-    return found
-
-
-def _reaches(start: str, goal: str, links: dict[str, set[str]]) -> bool:
-    seen, waiting = set(), list(links.get(start, ()))
-    while waiting:
-        one = waiting.pop()
-        if one == goal:
-            return True
-        if one not in seen:
-            seen.add(one)
-            waiting += links.get(one, ())
-    return False
-
-
-def _replaced(links: dict[str, set[str]]) -> set[str]:
-    """The results that another replaces; a circle is a contradiction and replaces nothing."""
-    return {old for new, targets in links.items() for old in targets if not _reaches(old, new, links)}
-
-
-def circles(records: Iterable[LabResult]) -> list[LabResult]:
-    """The results that replace each other in a circle."""
-    held = list(records)
-    links: dict[str, dict[str, set[str]]] = {}
-    for record in held:
-        if record.replaces and record.replaces != record.result_id:
-            of_analyte = links.setdefault(str(analyte_of(record) or record.loinc), {})
-            of_analyte.setdefault(record.result_id, set()).add(record.replaces)
-    return [
-        record
-        for record in held
-        if record.replaces
-        and _reaches(record.result_id, record.result_id, links.get(str(analyte_of(record) or record.loinc), {}))
-    ]
 
 
 # -- bounds ---------------------------------------------------------------------------------------------------------

@@ -2,27 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from models.alerts import EvidenceRecord
+from models.events import Symptom as SymptomModel
 from models.events import SymptomKind
 from models.identity import symptom_key
 from models.records import Rhythm, Symptom
 from models.state import PatientState
-from streams.rules.treatments import treatments
+from streams.rules.treatments import Treatment, treatment_at, treatments
 
 K = SymptomKind
 #: Signs of nerve and muscle irritability that make a low magnesium urgent (contract, ruling on R01).
 IRRITABILITY: Final = frozenset({K.JERK, K.SPASM, K.CRAMP, K.TWITCH, K.MYOCLONUS, K.SEIZURE})
 
+_SAID: Final = sorted(
+    set(SymptomModel.model_fields) - {"type", "received_at", "merged_from", "patient_id", "symptom_id", "status"}
+)
+
 
 def present(state: PatientState, kinds: Iterable[SymptomKind]) -> list[Symptom]:
     """Symptoms of some kinds that were not entered in error, in the order of onset."""
     wanted = frozenset(kinds)
-    found = [s for s in state.symptoms.values() if s.kind in wanted and s.status == "present"]
+    found = [s for s in symptoms(state) if s.kind in wanted and s.status == "present"]
     return sorted(found, key=lambda symptom: (symptom.at, symptom.symptom_id))
+
+
+def symptoms(state: PatientState) -> list[Symptom]:
+    """The patient's symptoms, each with all that was said of it."""
+    return [words[0] if len(words) == 1 else as_one(words) for words in _words(state)]
+
+
+def as_one(words: Sequence[Symptom]) -> Symptom:
+    """The words on one symptom as one: of each field the greatest; what only some of them say is kept.
+
+    An end and an `entered_in_error` are never lost to an older word. No order of the words matters.
+    """
+    status = "present" if all(word.status == "present" for word in words) else "entered_in_error"
+    greatest = {}
+    for name in _SAID:
+        said = [value for word in words if (value := getattr(word, name)) is not None]
+        greatest[name] = max(said, default=None)
+    return msgspec.structs.replace(words[0], **greatest, status=status)  # type: ignore[type-var]
+
+
+def _words(state: PatientState) -> list[list[Symptom]]:
+    """The words on each symptom, in the order of their times.
+
+    Words under one id are about one symptom in one treatment; those in no treatment, about one a day.
+    """
+    held = state.symptoms.values()
+    if len({symptom.symptom_id for symptom in held}) == len(held):
+        return [[symptom] for symptom in held]
+    found = treatments(state)
+    groups: list[list[Symptom]] = []
+    newest: dict[str, tuple[Treatment | None, list[Symptom]]] = {}
+    for word in sorted(held, key=lambda symptom: symptom.at):
+        treatment = treatment_at(found, word.at)
+        before, group = newest.get(word.symptom_id, (None, []))
+        if not group or not _is_one(group[-1], before, word, treatment):
+            group = []
+            groups.append(group)
+        group.append(word)
+        newest[word.symptom_id] = treatment, group
+    return groups
+
+
+def _is_one(before: Symptom, then: Treatment | None, word: Symptom, now: Treatment | None) -> bool:
+    if then is not None and now is not None:
+        return then is now
+    return before.at.date() == word.at.date()
 
 
 def symptom_ref(symptom: Symptom) -> str:
@@ -31,8 +84,11 @@ def symptom_ref(symptom: Symptom) -> str:
 
 
 def known_at(state: PatientState, symptom: Symptom) -> datetime:
-    """When a symptom could be known: when it first arrived."""
-    return state.arrivals.get(f"symptom:{symptom_key(symptom)}", symptom.at)
+    """When a symptom could be known: when the first word on it arrived."""
+    words = [word for word in state.symptoms.values() if word.symptom_id == symptom.symptom_id]
+    if len(words) > 1:
+        words = next((group for group in _words(state) if as_one(group) == symptom), words)
+    return min(state.arrivals.get(f"symptom:{symptom_key(word)}", word.at) for word in words or [symptom])
 
 
 def end_of(symptom: Symptom) -> datetime | None:

@@ -16,6 +16,7 @@ from models.state import PatientState
 from streams.rules import bedside, labs
 from streams.rules.base import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.bounds import Minutes
+from streams.rules.clocks import LATE
 from streams.rules.treatments import Treatment, treatment_at, treatments
 
 CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
@@ -94,7 +95,8 @@ def _over_at(state: PatientState, group: list[Symptom], silence: timedelta) -> d
     open_ones = [cramp for cramp in group if bedside.end_of(cramp) is None]
     if not open_ones:
         return max(words)
-    return max(*words, *(bedside.known_at(state, cramp) for cramp in open_ones)) + silence
+    arrivals = [(cramp.at, bedside.known_at(state, cramp)) for cramp in open_ones]
+    return max(words + [known for at, known in arrivals if known - at > LATE]) + silence
 
 
 def _charted_late(state: PatientState, group: list[Symptom], silence: timedelta) -> str:

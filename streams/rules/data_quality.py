@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from models.alerts import EvidenceRecord, Priority
 from models.analytes import Analyte
-from models.identity import analyte_of, symptom_key
+from models.identity import analyte_of
 from models.records import LabResult
 from models.state import LONGEST_WINDOW, PatientState
 from streams.rules import aluminum_level, bedside, labs, magnesium
@@ -30,6 +30,7 @@ from streams.rules.base import (
 )
 from streams.rules.clocks import is_behind
 from streams.rules.drops import dropped
+from streams.rules.replaced import circles
 from streams.rules.treatments import GOES_ON, may_contradict, treatments
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     Only the newest result of an analyte counts: a usable one after it closes the alert.
     """
     yield from _results(view)
+    yield from _circles(view)
     yield from _contradictory(view)
     yield from _clocks(view)
     yield from _behind(view)
@@ -189,16 +191,17 @@ def _contradictory(view: PatientView) -> Iterator[Finding]:
             ),
             advice="Check the session's start and end on the machine and in the record.",
         )
-    for symptom in view.state.symptoms.values():
+    for symptom in bedside.symptoms(view.state):
         known = bedside.known_at(view.state, symptom)
         if symptom.ended_at is None or bedside.end_of(symptom) is not None or symptom.status != "present":
             continue
         if view.now >= known + _SAID_FOR:
             continue
         view.look_at(known + _SAID_FOR)
+        name = f"symptom:{symptom.symptom_id}|{symptom.at.date().isoformat()}"
         yield _finding(
-            key=f"symptom:{symptom_key(symptom)}",
-            anchor=f"symptom:{symptom_key(symptom)}",
+            key=name,
+            anchor=name,
             moment=symptom.at,
             known=known,
             summary=f"A {symptom.kind} is said to have ended before it began; its end is disbelieved",
@@ -221,6 +224,25 @@ def _behind(view: PatientView) -> Iterator[Finding]:
             summary=f"Clock of {source} is {newest.value / 60:.0f} min behind",
             evidence=EvidenceRecord(kind="clock", id=source, name="behind", value=newest.value, unit="s", at=newest.at),
             advice="Check the clock and the time zone of the sending device: its events are filed too early.",
+        )
+
+
+def _circles(view: PatientView) -> Iterator[Finding]:
+    """Results that replace each other in a circle; all of them count meanwhile."""
+    for analyte, records in circles(view.state):
+        known = max(labs.known_at(view.state, record) for record in records)
+        if view.now >= known + _SAID_FOR:
+            continue
+        view.look_at(known + _SAID_FOR)
+        names = list(dict.fromkeys(record.result_id for record in records))
+        yield _finding(
+            key=f"replaces:{analyte}",
+            anchor=f"replaces:{analyte}|{min(names)}",
+            moment=records[0].at,
+            known=known,
+            summary=f"Results of {analyte} replace each other in a circle of {len(names)}; all of them count",
+            evidence=labs.evidence(records[-1], analyte_of(records[-1])),
+            advice="Ask the laboratory which of these results is the valid one.",
         )
 
 

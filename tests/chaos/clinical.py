@@ -48,6 +48,7 @@ _IRRITABLE: Final = frozenset({"jerk", "spasm", "cramp", "twitch", "myoclonus", 
 _TOGETHER: Final = timedelta(days=7)
 _AFTER_SESSION: Final = timedelta(hours=5)
 _SILENCE: Final = timedelta(minutes=30)
+_LATE: Final = timedelta(minutes=5)
 _NO_SPECIMEN: Final = timedelta(hours=24)
 _CONTEXT: Final = timedelta(hours=24)
 
@@ -128,6 +129,8 @@ class _Symptom:
     name: str
     kind: str
     at: datetime
+    #: When it was first told of.
+    heard: datetime
     ended_at: datetime | None
     worse: bool
     erroneous: bool
@@ -151,7 +154,7 @@ class _Patient:
             case "lab_result":
                 return self._result(body, at, order)
             case "symptom":
-                return self._symptom(body, at)
+                return self._symptom(body, at, record.moment)
             case "rhythm" if body["kind"] == "qtc":
                 self.qtc.append((at, body["qtc_ms"]))
             case "session_started" | "telemetry" | "machine_alarm" | "session_ended":
@@ -175,12 +178,14 @@ class _Patient:
             self.labs[name] = _Lab(name, analyte, unit, body.get("value"), status, at, rank, first)
         return str(name)
 
-    def _symptom(self, body: dict[str, Any], at: datetime) -> str:
+    def _symptom(self, body: dict[str, Any], at: datetime, heard: datetime) -> str:
         name = body["symptom_id"]
         known = self.symptoms.get(name)
         ended = _moment(body["ended_at"]) if body.get("ended_at") else known.ended_at if known else None
         erroneous = body.get("status") == "entered_in_error" or bool(known and known.erroneous)
-        self.symptoms[name] = _Symptom(name, body["kind"], at, ended, bool(body.get("worse_after_dialysis")), erroneous)
+        heard = known.heard if known else heard
+        worse = bool(body.get("worse_after_dialysis"))
+        self.symptoms[name] = _Symptom(name, body["kind"], at, heard, ended, worse, erroneous)
         return str(name)
 
     def usable(self, analyte: str) -> list[_Lab]:
@@ -279,8 +284,10 @@ def _overdue(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
 
 
 def _cramp_over(group: list[_Symptom]) -> datetime:
+    """What was charted late, with no end, may go on: then the silence counts from when it was told of."""
     words = max(moment for cramp in group for moment in (cramp.at, cramp.ended_at) if moment)
-    return words if all(cramp.ended_at for cramp in group) else words + _SILENCE
+    late = [cramp.heard for cramp in group if not cramp.ended_at and cramp.heard - cramp.at > _LATE]
+    return words if all(cramp.ended_at for cramp in group) else max([words, *late]) + _SILENCE
 
 
 def _cramp(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:

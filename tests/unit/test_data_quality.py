@@ -216,6 +216,33 @@ def test_lateness_alone_raises_nothing() -> None:
     ward.expect_nothing_more()
 
 
+@pytest.mark.parametrize(
+    ("arrivals", "is_behind"),
+    [
+        (["09:00:00", "09:00:01", "09:04:59"], False),
+        (["09:00:00", "09:05:00"], True),
+        ([f"09:{second // 60:02d}:{second % 60:02d}" for second in range(0, 660, 20)], True),
+    ],
+    ids=["one sitting", "two sittings", "a machine"],
+)
+def test_a_sender_whose_messages_are_late_by_the_same_hour(arrivals: list[str], is_behind: bool) -> None:
+    """Several things that one person charts late in one sitting are no clock that is behind."""
+    ward = ward_()
+    for arrival in arrivals:
+        ward.telemetry(at=arrival.replace("09:", "08:", 1), received=arrival)
+    assert [alert.summary for alert in ward.watched] == ["Clock of m1 is 60 min behind"] * is_behind
+
+
+def test_a_sender_that_is_in_time_again_closes_it() -> None:
+    ward = ward_()
+    for minute in range(0, 11, 5):
+        ward.telemetry(at=f"08:{minute:02d}", received=f"09:{minute:02d}")
+    ward.telemetry(at="09:11", received="09:11")
+    ward.expect("09:05", "raised", priority="low")
+    ward.expect("09:11", "resolved")
+    ward.expect_nothing_more()
+
+
 def test_a_response_from_the_future_silences_nothing_yet_to_come() -> None:
     ward = Unit(watch="low_magnesium")
     ward.lab("magnesium", 1.5, at="08:00")

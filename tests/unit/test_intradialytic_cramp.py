@@ -200,6 +200,30 @@ def test_a_session_that_spans_midnight() -> None:
     ward.session_end(at="d2 02:00")
 
 
+@pytest.mark.parametrize("kind", ["jerk", "cramp"])
+def test_an_id_of_another_session_of_the_day_is_another_symptom(kind: str) -> None:
+    """Devices count from 1 each session; neither the end nor the kind of the first symptom is of the second."""
+    ward = on_dialysis()
+    ward.symptom(kind, at="09:00", name="1", ended="09:10")
+    ward.session_end(at="12:00")
+    ward.session("s2", at="14:00")
+    ward.symptom("cramp", at="15:00", name="1")
+    assert (RULE, "p1/s2", "active", "medium") in ward.open
+
+
+def test_words_of_other_times_on_one_symptom_of_a_session_belong_together() -> None:
+    """A device that sends the time of the word, over midnight."""
+    ward = Unit(watch=RULE)
+    ward.session(at="d1 22:00")
+    ward.symptom("cramp", at="d1 23:50", name="c1")
+    ward.expect("d1 23:50", "raised")
+    ward.symptom("cramp", at="d2 00:10", name="c1", score=5)
+    ward.expect("d2 00:10", "updated")
+    ward.symptom("cramp", at="d2 00:20", name="c1", status="entered_in_error")
+    ward.expect("d2 00:20", "withdrawn")
+    ward.expect_nothing_more()
+
+
 def test_the_hour_that_a_dst_change_repeats() -> None:
     """A cramp at 02:50 summer time is over at 02:20 winter time, thirty minutes later."""
     ward = Unit(watch=RULE)

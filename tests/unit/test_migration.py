@@ -52,15 +52,15 @@ def test_states_of_version_1_are_read_and_written_in_the_present_form(table: str
 
 
 def _as_of_version_3(fields: dict[str, Any]) -> dict[str, Any]:
-    """The windows whose keys or shape version 3 changed: what they hold stays, under (id, analyte) and (id, day)."""
+    """The windows whose keys or shape version 3 changed: what they hold stays."""
     labs, symptoms = fields.get("labs", {}).values(), fields.get("symptoms", {}).values()
     arrivals = fields.get("arrivals", {})
     changed: dict[str, Any] = {
         "labs": {version_key(msgspec.convert(record, LabResult)): record for record in labs},
-        "symptoms": {f"{record['symptom_id']}|{record['at'][:10]}": record for record in symptoms},
+        "symptoms": {f"{record['symptom_id']}|{record['at'][:13]}": record for record in symptoms},
         "arrivals": arrivals
         | {value_ref(msgspec.convert(r, LabResult)): arrivals[f"lab_result:{r['result_id']}"] for r in labs}
-        | {f"symptom:{r['symptom_id']}|{r['at'][:10]}": arrivals[f"symptom:{r['symptom_id']}"] for r in symptoms},
+        | {f"symptom:{r['symptom_id']}|{r['at'][:13]}": arrivals[f"symptom:{r['symptom_id']}"] for r in symptoms},
         "sessions": {
             name: {
                 {"started": "starts", "ended": "ends"}.get(field, field): [value]
