@@ -188,7 +188,7 @@ def _arrival(state: PatientState, event: Any) -> datetime:
         return labs.known_at(state, event)
     if isinstance(event, Rhythm):
         return bedside.rhythm_known_at(state, event)
-    return bedside.known_at(state, event) if isinstance(event, Symptom) else event.at
+    return bedside.heard_at(state, event) if isinstance(event, Symptom) else event.at
 
 
 def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, datetime]]:

@@ -88,7 +88,12 @@ def known_at(state: PatientState, symptom: Symptom) -> datetime:
     words = [word for word in state.symptoms.values() if word.symptom_id == symptom.symptom_id]
     if len(words) > 1:
         words = next((group for group in _words(state) if as_one(group) == symptom), words)
-    return min(state.arrivals.get(f"symptom:{symptom_key(word)}", word.at) for word in words or [symptom])
+    return min(heard_at(state, word) for word in words or [symptom])
+
+
+def heard_at(state: PatientState, word: Symptom) -> datetime:
+    """When a word on a symptom first arrived."""
+    return state.arrivals.get(f"symptom:{symptom_key(word)}", word.at)
 
 
 def end_of(symptom: Symptom) -> datetime | None:

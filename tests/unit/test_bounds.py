@@ -63,7 +63,7 @@ def test_a_machine_that_repeats_everything_for_a_day_leaves_a_record_within_its_
     text = "Transmembrane pressure above its limit; " * 6
     started = {"type": "session_started", "session_id": "s1", "machine_id": "m1", "chair": "1", "water_loop_id": "l"}
     alarm = {"type": "machine_alarm", "session_id": "s1", "machine_id": "m1", "code": "198244", "text": text}
-    for number, at in enumerate(seconds_of_a_day(30)):
+    for number, at in enumerate(seconds_of_a_day(60)):
         ward.put(at, **SAMPLE)
         ward.put(at, **alarm, phase=("start", "continue", "end")[number % 3])
         ward.put(at, **started)
