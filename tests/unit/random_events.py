@@ -66,7 +66,7 @@ class Senders:
     def event(self, type_: str, true: datetime, sender: str, **fields: Any) -> Event:
         """An event as its sender tells it; fields that are None stay out, or are null."""
         said = {name: self._said(value, sender) for name, value in fields.items()}
-        if self.pick(True, False):
+        if self.chance.random() < 0.5:
             said = {name: value for name, value in said.items() if value is not None}
         if self.chance.random() < 0.1:
             said |= [self.pick(*ODD_DETAILS)]
@@ -130,7 +130,7 @@ def symptom(of: Senders) -> Event:
         kind=SymptomKind(of.pick(*kinds)),
         ended_at=of.pick(None, None, at + 10 * MINUTE, at + HOUR, at - 4 * MINUTE),
         score=of.pick(None, 3, 8),
-        worse_after_dialysis=of.pick(None, True, False),
+        worse_after_dialysis=of.chance.choice([None, True, False]),
         status=of.pick(*[None] * 7, "entered_in_error"),
         source=of.pick(None, "chart"),
     )
@@ -197,12 +197,15 @@ def rhythm(of: Senders) -> Event:
 
 
 def profile(of: Senders) -> Event:
+    """A profile. One of a record that is given up which says that the patient left stays there, and hides older ones."""
+    patient = of.pick(*of.patients)
+    left = () if patient == GIVEN_UP else ("transferred", "deceased")
     return of.event(
         "patient_profile",
         of.moment(),
         "administration",
-        patient_id=of.pick(*of.patients),
-        status=of.pick(None, "active", "active", "transferred", "deceased"),
+        patient_id=patient,
+        status=of.pick(None, "active", "active", *left),
         height_cm=of.pick(None, 170.0, -1.0),
     )
 
