@@ -197,7 +197,7 @@ def rhythm(of: Senders) -> Event:
 
 
 def profile(of: Senders) -> Event:
-    """A profile. One of a record that is given up which says that the patient left stays there, and hides older ones."""
+    """A profile; none that says that the patient left of a given-up record: it stays there, and hides older ones."""
     patient = of.pick(*of.patients)
     left = () if patient == GIVEN_UP else ("transferred", "deceased")
     return of.event(
