@@ -85,10 +85,11 @@ def symptom_ref(symptom: Symptom) -> str:
 
 def known_at(state: PatientState, symptom: Symptom) -> datetime:
     """When a symptom could be known: when the first word on it arrived."""
-    words = [word for word in state.symptoms.values() if word.symptom_id == symptom.symptom_id]
-    if len(words) > 1:
-        words = next((group for group in _words(state) if as_one(group) == symptom), words)
-    return min(heard_at(state, word) for word in words or [symptom])
+    known = heard_at(state, symptom)
+    if known == state.arrivals.get(symptom_ref(symptom), known):  # the first word under this id at all
+        return known
+    words = next((group for group in _words(state) if as_one(group) == symptom), [symptom])
+    return min(heard_at(state, word) for word in words)
 
 
 def heard_at(state: PatientState, word: Symptom) -> datetime:
