@@ -51,7 +51,7 @@ from models.state import (
 from streams.engine import merge
 from streams.engine.answers import file_response
 from streams.engine.change import NOT_FILED, UNCHANGED, Change, canonical, identity, wins
-from streams.engine.clocks import AHEAD, arrived, check_clock, source_of, tamed
+from streams.engine.clocks import AHEAD, arrived, check_clock, is_in_time, source_of, tamed
 from streams.engine.results import file_result, forget_arrivals
 from streams.engine.windows import prune
 from streams.rules.base import MERGE
@@ -117,11 +117,12 @@ _SESSION_CHANGED: Final = Change(_SESSION)
 
 
 def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, now: datetime) -> Change:
-    horizon = now - LONGEST_WINDOW
-    at = sample.at if sample.at - received_at <= AHEAD else received_at
+    ahead = sample.at - received_at
+    at = sample.at if ahead <= AHEAD else received_at
     session = state.sessions.get(sample.session_id)
     change = UNCHANGED
     if session is None or at < session.first_at:
+        horizon = now - LONGEST_WINDOW
         if at < horizon or received_at - at > LONGEST_SESSION:
             return NOT_FILED  # a clock that went back, or a tale of long ago: no word on when the session began
         session = _session(state, sample.session_id, sample.machine_id, at, horizon)
@@ -134,6 +135,8 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
         session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
     if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
         _unit(state, sample)
+    if is_in_time(state, sample.machine_id, ahead, received_at):
+        return change
     clock = check_clock(state, sample.machine_id, sample, received_at, now)
     return replace(change, facets=change.facets | clock) if clock else change
 
@@ -141,11 +144,11 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
 def _flow(session: Session, at: datetime) -> Change | None:
     """Note that blood flowed; a change for the rules where a stretch begins, or moves a boundary of the treatment."""
     flows = session.flows
-    if flows and (newest := flows[-1]).since <= at <= newest.until + GOES_ON:
+    if flows and (newest := flows[-1]).since <= at and (at <= newest.until or at - newest.until <= GOES_ON):
         if at <= newest.until:
             return None
         # Once a minute is enough for a treatment of which an end was told.
-        news = bool(session.ends) and (at - newest.until >= _MINUTE or at.minute != newest.until.minute)
+        news = session.ends and (at - newest.until >= _MINUTE or at.minute != newest.until.minute)
         newest.until = at
         return _SESSION_CHANGED if news else None
     if any(flow.since <= at <= flow.until for flow in flows):

@@ -68,6 +68,16 @@ def check_clock(
     return _NOTHING if known and known.at > now else _CLOCK
 
 
+def is_in_time(state: PatientState, source: str, ahead: timedelta, received_at: datetime) -> bool:
+    """Note a message of a clock that nothing was ever wrong with; False where `check_clock` has to look."""
+    heard = state.heard.get(source)
+    if heard is None or state.behind or state.problems or not _BEHIND <= ahead <= BELIEVABLE:
+        return False
+    if received_at > heard:
+        state.heard[source] = received_at
+    return True
+
+
 #: A message that is later than this may come from a clock that is behind. A result that does not say when it was
 #: reported tells nothing of that: it is told of long after the collection.
 _BEHIND: Final = BEHIND_STEADY - BEHIND_STEP

@@ -116,8 +116,10 @@ class Partition(Generic[StateT]):
             The subject's state, what filing changed, and the transitions that followed.
         """
         state = self.states.get(subject) or self.state_of(subject)
-        state.heard_at = max(state.heard_at, received_at)
-        self.read_to = max(self.read_to, received_at)
+        if received_at > state.heard_at:  # noqa: PLR1730 (of every record; a call costs more)
+            state.heard_at = received_at
+        if received_at > self.read_to:  # noqa: PLR1730
+            self.read_to = received_at
         if way:
             change = self._file(state, event, received_at, self.read_to, way)
         else:
