@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 
@@ -129,6 +130,7 @@ _FACTORS: Final[dict[Analyte, dict[str, float]]] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def canonical_unit(analyte: Analyte, unit: str) -> str | None:
     """The UCUM unit that a reported unit means for an analyte, or None when it is unknown there.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 import msgspec
 
@@ -12,12 +13,12 @@ from models.records import LabResult, Symptom
 _encode = msgspec.json.Encoder().encode
 
 
+_by_loinc: Final = {code: known.analyte for code, known in LOINC.items()}.get
+
+
 def analyte_of(record: LabResult) -> Analyte | None:
     """The analyte, by name or by LOINC code; None where the code is unknown."""
-    if record.analyte is not None:
-        return record.analyte
-    known = LOINC.get(record.loinc or "")
-    return known.analyte if known else None
+    return record.analyte or _by_loinc(record.loinc or "")
 
 
 def group_of(record: LabResult) -> str:

@@ -28,7 +28,7 @@ from models.settings import Settings
 from models.state import PatientState
 from streams.collector import collector_rests
 from streams.correct import Corrector
-from streams.engine.change import NOT_FILED
+from streams.engine.change import NOT_FILED, UNCHANGED
 from streams.engine.partition import BEGINNING, Told
 from streams.health import Health
 from streams.inbox import Inbox
@@ -53,8 +53,6 @@ REST_SHARE: Final = 0.25
 TICK_S: Final = 0.1
 #: How long, in seconds, a task goes on handling records before others have their turn; one record may take longer.
 TURN_S: Final = 0.025
-#: The time is looked at after so many records.
-LOOK_EVERY: Final = 4
 #: How often a task looks for subjects to retire, by its clock.
 RETIRE_EVERY: Final = timedelta(days=1)
 #: Part of the largest message that the unsent transitions of one subject may take.
@@ -336,14 +334,11 @@ class PartitionTask(Generic[StateT]):
         count = len(records)
         name, subject_of = self._short[topic], attrgetter(self.kind.subject)
         subjects, parse, by_key, dirty = self.subjects, self.kind.parse, self._by_key, self._dirty
-        clock = self._clock
+        clock, turn_ends = self._clock, self._turn_ends
         counts = self._mail.counts(topic)
         instant_ms: int | None = None
         instant = subjects.now
-        for number, record in enumerate(records):
-            if number and not number % LOOK_EVERY and time.monotonic() > self._turn_ends:
-                count = number
-                break
+        for number, record in enumerate(records, 1):
             key = record.key
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
@@ -381,8 +376,11 @@ class PartitionTask(Generic[StateT]):
                 self._talking[key] = state
                 if (told or state.closed) and self._has_much_to_say(state):
                     self._must_speak = True
-                    count = number + 1
+                    count = number
                     break
+            if change is not UNCHANGED and time.monotonic() > turn_ends:
+                count = number
+                break
         newest = records[count - 1]
         clock.marks[name] = Mark(newest.offset, newest.timestamp)
         clock.handled()

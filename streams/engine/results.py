@@ -145,8 +145,9 @@ def _prune(state: PatientState, horizon: datetime, used: set[str], newest: str) 
     # A sender that gives all its results one id must not fill the window with results that an open alert keeps.
     dropped = _keep_newest(state.labs, group, lambda key: state.labs[key].at)
     dropped += _keep_newest(state.versions, group, lambda key: _age(state, key))
-    kept = {key for key, record in state.labs.items() if record.result_id in used} | _newest(state) | {newest}
-    dropped += prune(state.labs, MAX_LABS, horizon, lambda record: record.at, kept)
+    if len(state.labs) > MAX_LABS or any(record.at < horizon for record in state.labs.values()):
+        kept = {key for key, record in state.labs.items() if record.result_id in used} | _newest(state) | {newest}
+        dropped += prune(state.labs, MAX_LABS, horizon, lambda record: record.at, kept)
     dropped += prune(state.versions, MAX_VERSIONS, horizon, lambda record: record.at, frozenset())
     forget_arrivals(state)
     return dropped

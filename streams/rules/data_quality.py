@@ -69,12 +69,14 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
 def _results(view: PatientView) -> Iterator[Finding]:
     newest: dict[str, LabResult] = {}
-    for record in view.state.labs.values():
+    for record in reversed(view.state.labs.values()):  # mostly the newest first: the others are soon passed over
+        name = _name(record)
+        known = newest.get(name)
+        if known is not None and record.at < known.at and name != _UNKNOWN:
+            continue
         if not labs.is_live(record) or not labs.is_of_patient(record):
             continue
-        name = _name(record)
         # Of the codes that nobody knows the first stays: a feed full of them is one condition, not many.
-        known = newest.get(name)
         if known is None or _is_later(view, record, known) != (name == _UNKNOWN):
             newest[name] = record
     for name, record in sorted(newest.items()):
@@ -109,7 +111,7 @@ def _key(record: LabResult) -> str:
 
 
 def _name(record: LabResult) -> str:
-    return str(analyte_of(record) or _UNKNOWN)
+    return analyte_of(record) or _UNKNOWN
 
 
 def _is_later(view: PatientView, one: LabResult, other: LabResult) -> bool:

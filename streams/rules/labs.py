@@ -161,7 +161,7 @@ def results(state: PatientState, analyte: Analyte) -> list[Result]:
     found = (
         result
         for record in state.labs.values()
-        if analyte_of(record) is analyte and (result := read(state, record)) is not None
+        if (record.analyte or analyte_of(record)) is analyte and (result := read(state, record)) is not None
     )
     ordered = sorted(found, key=_COLLECTED)
     if any(one.record.at == other.record.at for one, other in pairwise(ordered)):

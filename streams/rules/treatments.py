@@ -113,12 +113,8 @@ def may_contradict(session: Session) -> bool:
 
 def _pieces(session: Session) -> list[Treatment]:
     """The treatments of one session id."""
-    if session.starts and session.ends and not may_contradict(session):
-        (started,), (ended,) = session.starts, session.ends
-        return [Treatment(session, started.at, session.session_id, started, ended.at, ended.at, session.flows)]
-    if len(session.starts) == 1 and not session.flows and not session.ends:
-        (started,) = session.starts
-        return [Treatment(session, started.at, session.session_id, started, over_at=started.at + LONGEST_SESSION)]
+    if len(session.starts) == 1 and (ordinary := _ordinary(session, session.starts[0])) is not None:
+        return [ordinary]
     found: list[Treatment] = []
     for at, _, said in sorted(_timeline(session), key=lambda item: item[:2]):
         piece = found[-1] if found else None
@@ -135,6 +131,22 @@ def _pieces(session: Session) -> list[Treatment]:
         piece.key = session.session_id if piece is found[-1] else f"{session.session_id}@{piece.start.isoformat()}"
         _conclude(piece)
     return found
+
+
+def _ordinary(session: Session, started: SessionStarted) -> Treatment | None:
+    """The one treatment of a session id whose messages agree; None where they have to be pieced together."""
+    start, flows = started.at, session.flows
+    if session.ends:
+        if may_contradict(session):
+            return None
+        (ended,) = session.ends
+        return Treatment(session, start, session.session_id, started, ended.at, ended.at, flows)
+    over_at = start + LONGEST_SESSION
+    if flows:
+        if len(flows) > 1 or not start <= flows[0].since <= over_at:
+            return None
+        over_at = max(over_at, flows[0].until + READING_LASTS)
+    return Treatment(session, start, session.session_id, started, over_at=over_at, flows=flows)
 
 
 def _timeline(session: Session) -> Iterator[tuple[datetime, int, SessionStarted | Flow | None]]:

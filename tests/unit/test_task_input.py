@@ -11,7 +11,7 @@ from models.state import PatientState, StateCodec
 from streams.mail import MOVED_FROM
 from streams.port import CLOCK_KEY
 from streams.rules.catalogue import parse_settings
-from streams.task import LOOK_EVERY, TURN_S
+from streams.task import TURN_S
 from streams.transport.api import TP
 from tests.unit.fake_port import PREFIX, FakeKafka, Host, loops, place, stamp, subjects
 from tests.unit.task_events import ELSEWHERE, P1, P2, telemetry
@@ -254,6 +254,6 @@ async def test_a_subject_whose_records_are_dear_does_not_hold_the_loop(
         turns.append(kafka.clock.elapsed - began)
         assert host.task.handled > before
     assert len(turns) > 4
-    assert max(turns) <= TURN_S + LOOK_EVERY * 0.005
+    assert max(turns) <= TURN_S + 2 * 0.005  # the last one may pass the end of the turn
     await host.settle()
     assert kafka.committed == {PREFIX + "lab-results": 40}
