@@ -338,7 +338,12 @@ class PartitionTask(Generic[StateT]):
         counts = self._mail.counts(topic)
         instant_ms: int | None = None
         instant = subjects.now
-        for number, record in enumerate(records, 1):
+        was_dear = False
+        for number, record in enumerate(records):
+            if was_dear and time.monotonic() > turn_ends:
+                count = number
+                break
+            was_dear = True  # all but a sample that changed nothing may have been
             key = record.key
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
@@ -376,11 +381,9 @@ class PartitionTask(Generic[StateT]):
                 self._talking[key] = state
                 if (told or state.closed) and self._has_much_to_say(state):
                     self._must_speak = True
-                    count = number
+                    count = number + 1
                     break
-            if change is not UNCHANGED and time.monotonic() > turn_ends:
-                count = number
-                break
+            was_dear = change is not UNCHANGED
         newest = records[count - 1]
         clock.marks[name] = Mark(newest.offset, newest.timestamp)
         clock.handled()

@@ -43,7 +43,7 @@ def file_response(
         elif not wins(as_known, known):
             return NOT_FILED
     window[key] = event
-    dropped = prune(window, MAX_RESPONSES, horizon, lambda response: response.at, _newest_words(state) | {key})
+    dropped = prune(window, MAX_RESPONSES, horizon, lambda response: response.at, lambda: _newest_words(state) | {key})
     return Change(frozenset({"alert_response"}), dropped=dropped, unmatched=not _fits(state, event.alert_id))
 
 

@@ -86,7 +86,7 @@ def apply(
         return NOT_FILED
     change = _FILERS[type(event)](state, event, received_at, horizon)
     # By the clock, not by the next symptom: what the rules see must not depend on which events came.
-    prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used_symptoms(state))
+    prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, lambda: _used_symptoms(state))
     _unit(state, event)
     clock = check_clock(state, source_of(event), event, received_at, now)
     return replace(change, facets=change.facets | clock) if clock else change
@@ -130,7 +130,7 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
     if (blood_flow := sample.blood_flow_ml_min) is not None and blood_flow > 0:
         flows = session.flows
         if not session.ends and flows and (newest := flows[-1]).until <= at <= newest.until + GOES_ON:
-            newest.until = at  # by far the most frequent; as `_flow` would
+            newest.until = at  # as `_flow` would: nearly every sample, without a call
         else:
             change = _flow(session, at) or change
     if sample.systolic_mmhg is not None:
@@ -148,11 +148,11 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
 def _flow(session: Session, at: datetime) -> Change | None:
     """Note that blood flowed; a change for the rules where a stretch begins, or moves a boundary of the treatment."""
     flows = session.flows
-    if flows and (newest := flows[-1]).since <= at and (at <= newest.until or at - newest.until <= GOES_ON):
+    if flows and (newest := flows[-1]).since <= at <= newest.until + GOES_ON:
         if at <= newest.until:
             return None
         # Once a minute is enough for a treatment of which an end was told.
-        news = session.ends and (at - newest.until >= _MINUTE or at.minute != newest.until.minute)
+        news = bool(session.ends) and (at - newest.until >= _MINUTE or at.minute != newest.until.minute)
         newest.until = at
         return _SESSION_CHANGED if news else None
     if any(flow.since <= at <= flow.until for flow in flows):
@@ -186,7 +186,7 @@ def _session(state: PatientState, session_id: str, machine_id: str, at: datetime
     session = state.sessions.get(session_id)
     if session is None:
         session = state.sessions[session_id] = Session(session_id=session_id, machine_id=machine_id, first_at=at)
-        prune(state.sessions, MAX_SESSIONS, horizon, lambda s: s.first_at, _used(state, "session_ended"))
+        prune(state.sessions, MAX_SESSIONS, horizon, lambda s: s.first_at, lambda: _used(state, "session_ended"))
     session.first_at = min(session.first_at, at)
     return session
 
@@ -237,7 +237,7 @@ _SYMPTOM: Final = frozenset({"symptom"})
 
 
 def _lab_result(state: PatientState, event: LabResult, received_at: datetime, horizon: datetime) -> Change:
-    return file_result(state, event, received_at, horizon, _used(state, "lab_result"))
+    return file_result(state, event, received_at, horizon, lambda: _used(state, "lab_result"))
 
 
 def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon: datetime) -> Change:
@@ -249,7 +249,7 @@ def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon
     sooner = arrived(state, f"symptom:{key}", received_at, anew=False)
     if known is None:
         state.symptoms[key] = event
-        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, _used_symptoms(state) | {key})
+        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, lambda: _used_symptoms(state) | {key})
         forget_arrivals(state)
         if event.status == "present":
             return Change(_SYMPTOM, dropped=dropped)
@@ -301,7 +301,7 @@ def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, da
         if window.get(key) == event:
             return NOT_FILED
         window[key] = event
-        prune(window, MAX_OTHERS, horizon, lambda item: item.at, {key})
+        prune(window, MAX_OTHERS, horizon, lambda item: item.at, lambda: {key})
         return Change(frozenset({type(event).__struct_config__.tag}))
 
     return filer
@@ -326,7 +326,7 @@ def _medication(state: PatientState, event: Medication, received_at: datetime, h
     if state.medications.get(key) == event:
         return NOT_FILED
     state.medications[key] = event
-    dropped = prune(state.medications, MAX_OTHERS, horizon, lambda step: step.at, _standing_orders(state))
+    dropped = prune(state.medications, MAX_OTHERS, horizon, lambda step: step.at, lambda: _standing_orders(state))
     if key not in state.medications:
         return NOT_FILED
     return Change(frozenset({"medication"}), dropped=dropped)

@@ -29,13 +29,17 @@ def _signal(state: LoopState, event: UnitSignal, horizon: datetime) -> Change:
     if known is not None and not is_newer(event, known):
         return NOT_FILED
     state.signals[event.alert_id] = event
-    used = {
+    dropped = prune(state.signals, MAX_SIGNALS, horizon, last_at, lambda: _used(state))
+    if known is not None and event.retracted and not known.retracted:
+        return Change(_SIGNAL, f"alert:{event.alert_id}", Reason.ENTERED_IN_ERROR, dropped)
+    return Change(_SIGNAL, dropped=dropped)
+
+
+def _used(state: LoopState) -> set[str]:
+    """Ids of patients' alerts that an open alert of the loop rests on."""
+    return {
         ground.removeprefix("alert:")
         for alert in state.alerts.values()
         if alert.over_at is None
         for ground in alert.grounds
     }
-    dropped = prune(state.signals, MAX_SIGNALS, horizon, last_at, used)
-    if known is not None and event.retracted and not known.retracted:
-        return Change(_SIGNAL, f"alert:{event.alert_id}", Reason.ENTERED_IN_ERROR, dropped)
-    return Change(_SIGNAL, dropped=dropped)

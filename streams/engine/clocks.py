@@ -45,7 +45,7 @@ def check_clock(
         if heard is None or received_at > heard:
             state.heard[source] = received_at
             if heard is None:
-                prune(state.heard, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda moment: moment, frozenset())
+                prune(state.heard, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda moment: moment, frozenset)
         lags = state.behind.get(source, ()) if state.behind else ()
         changed = is_behind(lags, heard) and not is_behind(lags, state.heard[source])
         known = state.problems.get(source) if state.problems else None
@@ -64,7 +64,7 @@ def check_clock(
         at=tells_of(event),
         received_at=received_at,
     )
-    prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset())
+    prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset)
     return _NOTHING if known and known.at > now else _CLOCK
 
 
@@ -95,7 +95,7 @@ def _check_behind(state: PatientState, source: str, ahead: timedelta, received_a
         return _NOTHING
     before = is_behind(known, heard)
     state.behind[source] = kept
-    prune(state.behind, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda lags: lags[-1].at, {source})
+    prune(state.behind, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda lags: lags[-1].at, lambda: {source})
     return _CLOCK if is_behind(kept, heard) != before else _NOTHING
 
 

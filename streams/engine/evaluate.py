@@ -171,8 +171,13 @@ class Evaluator(Generic[StateT]):
             state.outbox.append(tombstone(alert.alert_id))
         over = {name: alert for name, alert in state.alerts.items() if alert.tombstoned}
         before, horizon = len(over), now - LONGEST_WINDOW
-        held = {name for name, alert in over.items() if _is_anchored(state, alert)}
-        prune(over, MAX_OVER_ALERTS, horizon, lambda alert: alert.over_at or now, held)
+        prune(
+            over,
+            MAX_OVER_ALERTS,
+            horizon,
+            lambda alert: alert.over_at or now,
+            lambda: {name for name, alert in over.items() if _is_anchored(state, alert)},
+        )
         if len(over) != before:
             state.alerts = {name: a for name, a in state.alerts.items() if not a.tombstoned or name in over}
 

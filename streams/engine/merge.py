@@ -84,7 +84,7 @@ def file_merge(state: PatientState, event: PatientMerged, received_at: datetime,
     if known is not None and (event.at, canonical(event)) <= (known.at, canonical(known)):
         return NOT_FILED
     state.merges[event.merged_id] = event
-    prune(state.merges, MAX_OTHERS, _EVER, lambda m: m.at, {event.merged_id})
+    prune(state.merges, MAX_OTHERS, _EVER, lambda m: m.at, lambda: {event.merged_id})
     if event.merged_id == state.id:
         state.contradictions.setdefault(state.id, received_at)
         return _CHANGED
@@ -125,7 +125,7 @@ def keeps(state: PatientState, received_at: datetime, way: tuple[str, ...]) -> b
         return False
     for other in circle - {state.id}:
         state.contradictions.setdefault(other, received_at)
-    prune(state.contradictions, MAX_OTHERS, _EVER, lambda since: since, circle)
+    prune(state.contradictions, MAX_OTHERS, _EVER, lambda since: since, lambda: circle)
     state.merged_into = state.merged_at = None
     return True
 

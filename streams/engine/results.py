@@ -46,9 +46,9 @@ _REASONS: Final = {
 
 
 def file_result(
-    state: PatientState, event: LabResult, received_at: datetime, horizon: datetime, used: set[str]
+    state: PatientState, event: LabResult, received_at: datetime, horizon: datetime, used: Callable[[], set[str]]
 ) -> Change:
-    """File a version of a result; `used` holds the ids of results that open alerts rest on."""
+    """File a version of a result; `used` tells the ids of results that open alerts rest on."""
     event = _believed(event, received_at)
     if _is_unread(event):
         return Change(unread=True)
@@ -65,7 +65,7 @@ def file_result(
     if not known:
         state.versions[key] = event
     _settle(state, event)
-    dropped = _prune(state, horizon, used | {event.result_id}, key)
+    dropped = _prune(state, horizon, lambda: used() | {event.result_id}, key)
     if known:
         return Change(_LAB, filed=False, dropped=dropped)
     if event.replaces:
@@ -139,16 +139,19 @@ def _standing(state: PatientState, held: dict[str, LabResult]) -> set[str]:
 # -- bounds ---------------------------------------------------------------------------------------------------------
 
 
-def _prune(state: PatientState, horizon: datetime, used: set[str], newest: str) -> int:
+def _prune(state: PatientState, horizon: datetime, used: Callable[[], set[str]], newest: str) -> int:
     """Keep the windows of results and of replaced versions within their bounds."""
     group = newest[: newest.rindex("|") + 1]
     # A sender that gives all its results one id must not fill the window with results that an open alert keeps.
     dropped = _keep_newest(state.labs, group, lambda key: state.labs[key].at)
     dropped += _keep_newest(state.versions, group, lambda key: _age(state, key))
-    if len(state.labs) > MAX_LABS or any(record.at < horizon for record in state.labs.values()):
-        kept = {key for key, record in state.labs.items() if record.result_id in used} | _newest(state) | {newest}
-        dropped += prune(state.labs, MAX_LABS, horizon, lambda record: record.at, kept)
-    dropped += prune(state.versions, MAX_VERSIONS, horizon, lambda record: record.at, frozenset())
+
+    def kept() -> set[str]:
+        ids = used()
+        return {key for key, record in state.labs.items() if record.result_id in ids} | _newest(state) | {newest}
+
+    dropped += prune(state.labs, MAX_LABS, horizon, lambda record: record.at, kept)
+    dropped += prune(state.versions, MAX_VERSIONS, horizon, lambda record: record.at, frozenset)
     forget_arrivals(state)
     return dropped
 

@@ -14,19 +14,26 @@ def prune(
     cap: int,
     horizon: datetime,
     moment: Callable[[ItemT], datetime],
-    kept: Set[str],
+    kept: Callable[[], Set[str]],
 ) -> int:
     """Drop what lies before the horizon, then the oldest above the cap, but never what is in `kept`.
+
+    `kept` is asked only where something would go: it is dearer than the rest.
 
     Returns:
         How many the cap pushed out; they were still within the window.
     """
-    for key in [key for key, item in window.items() if moment(item) < horizon and key not in kept]:
-        del window[key]
+    old = [key for key, item in window.items() if moment(item) < horizon]
+    if not old and len(window) <= cap:
+        return 0
+    stay = kept()
+    for key in old:
+        if key not in stay:
+            del window[key]
     surplus = len(window) - cap
     if surplus <= 0:
         return 0
-    oldest = sorted((key for key in window if key not in kept), key=lambda key: (moment(window[key]), key))
+    oldest = sorted((key for key in window if key not in stay), key=lambda key: (moment(window[key]), key))
     for key in oldest[:surplus]:
         del window[key]
     return min(surplus, len(oldest))

@@ -115,10 +115,11 @@ def _name(record: LabResult) -> str:
 
 
 def _is_later(view: PatientView, one: LabResult, other: LabResult) -> bool:
-    """Whether one result comes after another: by collection, then by report."""
+    """Whether one result comes after another: by collection, then by report, then by its code."""
     if one.at != other.at:
         return one.at > other.at
-    return labs.order_of(view.state, one) > labs.order_of(view.state, other)
+    first, second = (labs.order_of(view.state, record) for record in (one, other))
+    return (first, one.loinc or "") > (second, other.loinc or "")
 
 
 def _contradiction(view: PatientView, record: LabResult) -> str | None:

@@ -161,6 +161,7 @@ def results(state: PatientState, analyte: Analyte) -> list[Result]:
     found = (
         result
         for record in state.labs.values()
+        # Most records name it: no call for these, in the innermost loop of every rule on results.
         if (record.analyte or analyte_of(record)) is analyte and (result := read(state, record)) is not None
     )
     ordered = sorted(found, key=_COLLECTED)

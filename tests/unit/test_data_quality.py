@@ -45,6 +45,14 @@ def test_an_unknown_code_is_said() -> None:
     ward.expect_nothing_more()
 
 
+@pytest.mark.parametrize("codes", [("MG-SERUM", "K-SERUM"), ("K-SERUM", "MG-SERUM")])
+def test_of_two_unknown_codes_in_one_panel_the_same_is_said_in_any_order(codes: tuple[str, str]) -> None:
+    ward = Unit()
+    for code in codes:
+        ward.lab(None, 1.0, loinc=code, at="08:00", name="panel")
+    assert "K-SERUM" in ward.watched[-1].summary
+
+
 def test_an_ordinary_result_that_no_rule_reads_is_no_trouble() -> None:
     """A haemoglobin and a glucose are in every panel: well-formed codes of other analytes are counted, not said."""
     ward = Unit()

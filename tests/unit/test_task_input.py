@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -230,6 +231,29 @@ async def test_signals_of_two_patients_raise_a_unit_alert_and_a_person_ends_it(k
     await host.settle()
     assert kafka.told() == ["raised", "resolved"]
     assert len(kafka.topic("dead-letters")) == 1
+
+
+async def test_records_that_are_dear_to_refuse_do_not_hold_the_loop(kafka: FakeKafka) -> None:
+    for _ in range(40):
+        kafka.put("lab-results", P1.encode(), {"type": "lab_result"}, 10)
+    host = await Host(kafka).start()
+    parse = host.task.kind.parse
+
+    def dear(value: bytes | None) -> Any:
+        kafka.clock.elapsed += 0.005
+        return parse(value)
+
+    host.task.kind = replace(host.task.kind, parse=dear)
+    turns: list[float] = []
+    while host.task.handled < 40:
+        before, began = host.task.handled, kafka.clock.elapsed
+        await host.deliver("lab-results")
+        await host.turn()
+        turns.append(kafka.clock.elapsed - began)
+        assert host.task.handled > before
+    assert max(turns) <= TURN_S + 2 * 0.005
+    await host.settle()
+    assert len(kafka.topic("dead-letters")) == 40
 
 
 async def test_a_subject_whose_records_are_dear_does_not_hold_the_loop(
