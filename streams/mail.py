@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -41,6 +42,8 @@ MUCH_WAITS: Final = 4 * 1024 * 1024
 LAST_WORD: Final = timedelta(days=1)
 _NO_VALUE: Final = bytes(NO_VALUE)
 _partition_of = DefaultPartitioner()
+#: An alert's id; anything else that an answer names may tell who somebody is.
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 #: A transition, and the timestamp of the record that made it; None for a deadline.
 Noted = tuple[AlertRecord, datetime | None]
@@ -88,7 +91,7 @@ class Counts:
         self.late += late
         self.duplicates += not change.filed
         if change.unmatched:
-            self._metrics.unmatched_responses.inc()
+            self._unmatched(event)
         if change.unread:
             self._metrics.unread_results.inc()
         if change.dropped:
@@ -96,6 +99,12 @@ class Counts:
 
         if left_out:
             self._left_out(event, left_out)
+
+    def _unmatched(self, answer: Any) -> None:
+        """Count an answer that fits no alert, and log it: a device that shows old alerts, or an id typed wrongly."""
+        self._metrics.unmatched_responses.inc()
+        name = answer.alert_id if _UUID.fullmatch(answer.alert_id) else "by an id that is no UUID"
+        log.warning("%s: an answer (%s) fits no alert of its patient or loop: %s", self._topic, answer.action, name)
 
     def _left_out(self, event: Any, details: tuple[LeftOut, ...]) -> None:
         """Count details that were left out of an event, and log each once a source."""

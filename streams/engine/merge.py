@@ -49,6 +49,7 @@ _EVER: Final = datetime.min.replace(tzinfo=UTC)
 _MERGE: Final = frozenset({MERGE})
 _CHANGED: Final = Change(_MERGE)
 _SENT_ON: Final = Change()
+_UNMATCHED: Final = Change(unmatched=True)
 _TOPICS: Final[dict[type, str]] = {
     LabResult: LAB_RESULTS,
     Telemetry: MACHINE_EVENTS,
@@ -132,7 +133,9 @@ def keeps(state: PatientState, received_at: datetime, way: tuple[str, ...]) -> b
 
 def send_on(state: PatientState, event: PatientRecord, received_at: datetime, way: tuple[str, ...]) -> Change:
     """Send an event of a record that was given up to the one that stays; an answer to its alerts is over with them."""
-    if isinstance(event, AlertResponse) or (isinstance(event, PatientProfile) and event.status != "active"):
+    if isinstance(event, AlertResponse):
+        return _UNMATCHED
+    if isinstance(event, PatientProfile) and event.status != "active":
         return NOT_FILED
     _send_on(state, event, received_at, way)
     return _SENT_ON
