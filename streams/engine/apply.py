@@ -56,7 +56,7 @@ from streams.engine.results import file_result, forget_arrivals
 from streams.engine.windows import prune
 from streams.rules.base import MERGE
 from streams.rules.bedside import as_one, rhythm_ref
-from streams.rules.treatments import GOES_ON
+from streams.rules.treatments import GOES_ON, is_sure_to_run
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 MomentT = TypeVar("MomentT", bound=Event)
@@ -132,7 +132,7 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
         if not session.ends and flows and (newest := flows[-1]).until <= at <= newest.until + GOES_ON:
             newest.until = at  # as `_flow` would: nearly every sample, without a call
         else:
-            change = _flow(session, at) or change
+            change = _flow(state, session, at) or change
     if sample.systolic_mmhg is not None:
         session.systolic = _newer(session.systolic, at, sample.systolic_mmhg)
     if sample.uf_rate_ml_h is not None:
@@ -145,7 +145,7 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
     return replace(change, facets=change.facets | clock) if clock else change
 
 
-def _flow(session: Session, at: datetime) -> Change | None:
+def _flow(state: PatientState, session: Session, at: datetime) -> Change | None:
     """Note that blood flowed; a change for the rules where a stretch begins, or moves a boundary of the treatment."""
     flows = session.flows
     if flows and (newest := flows[-1]).since <= at <= newest.until + GOES_ON:
@@ -157,8 +157,9 @@ def _flow(session: Session, at: datetime) -> Change | None:
         return _SESSION_CHANGED if news else None
     if any(flow.since <= at <= flow.until for flow in flows):
         return None
+    known = is_sure_to_run(state, session, at)
     session.flows = _merged([*flows, Flow(at, at)])
-    return _SESSION_CHANGED
+    return None if known else _SESSION_CHANGED
 
 
 def _merged(flows: list[Flow]) -> list[Flow]:

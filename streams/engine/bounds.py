@@ -91,6 +91,10 @@ class Budget:
         self._credit[state.id] = credit
         return change
 
+    def begin(self, subject: str) -> None:
+        """The subject is new: nothing is held of it."""
+        self._credit[subject] = MAX_INPUT_BYTES
+
     def forget(self, subject: str) -> None:
         """The subject left the partition, or its state is another one."""
         self._credit.pop(subject, None)

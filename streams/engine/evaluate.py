@@ -130,7 +130,8 @@ class Evaluator(Generic[StateT]):
             state.looks.pop(rule.name, None)
         else:
             state.looks[rule.name] = view.next_look
-        return self._match(state, rule.name, outcomes, now, cause)
+        # Nearly always a rule has nothing to say, and no alert to end.
+        return self._match(state, rule.name, outcomes, now, cause) if outcomes or state.alerts else []
 
     @staticmethod
     def _match(state: Any, rule: str, outcomes: list[Outcome], now: datetime, cause: Cause) -> list[Step]:

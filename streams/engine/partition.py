@@ -97,6 +97,7 @@ class Partition(Generic[StateT]):
         if state is None:
             state = self.states[subject] = self._new(subject)
             state.rules = self._evaluator.settings.hash
+            self._budget.begin(subject)
         return state
 
     def take(

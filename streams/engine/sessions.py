@@ -25,10 +25,9 @@ def _running(state: PatientState, now: datetime) -> Treatment | None:
 def end_sessions(state: PatientState, now: datetime) -> None:
     """Put a tombstone into the outbox for every session that was told of and is over."""
     state.looks.pop(SESSIONS, None)
-    running = _running(state, now)
-    for session in state.sessions.values():
-        if session.told_at is None:
-            continue
+    told = [session for session in state.sessions.values() if session.told_at is not None]
+    running = _running(state, now) if told else None
+    for session in told:
         if running is not None and session is running.session:
             _look_again(state, running, now)
         else:
@@ -57,6 +56,8 @@ def over_since(state: PatientState, now: datetime, horizon: timedelta) -> list[s
 
 def tell_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None:
     """Key and value for `sessions.active`, if the running session was not told of lately; notes that it is now."""
+    if _was_told(state, now):
+        return None
     running = _running(state, now)
     if running is None:
         return None
@@ -66,6 +67,21 @@ def tell_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None
     session.told_at = now
     _look_again(state, running, now)
     return session.session_id, _encode(_shown(state, running, now))
+
+
+def _was_told(state: PatientState, now: datetime) -> bool:
+    """Whether a session was told of lately, and none without an end never: nearly always, in few steps.
+
+    A session that was used again after its end, while another runs, is told of when that one is due again.
+    """
+    lately = False
+    for session in state.sessions.values():
+        if session.told_at is None:
+            if not session.ends:
+                return False
+        elif now - session.told_at < TOLD_EVERY:
+            lately = True
+    return lately
 
 
 def _shown(state: PatientState, running: Treatment, now: datetime) -> dict[str, Any]:

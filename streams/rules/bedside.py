@@ -27,6 +27,8 @@ _SAID: Final = sorted(
 
 def present(state: PatientState, kinds: Iterable[SymptomKind]) -> list[Symptom]:
     """Symptoms of some kinds that were not entered in error, in the order of onset."""
+    if not state.symptoms:
+        return []
     wanted = frozenset(kinds)
     found = [s for s in symptoms(state) if s.kind in wanted and s.status == "present"]
     return sorted(found, key=lambda symptom: (symptom.at, symptom.symptom_id))

@@ -195,9 +195,9 @@ def _contradictory(view: PatientView) -> Iterator[Finding]:
             advice="Check the session's start and end on the machine and in the record.",
         )
     for symptom in bedside.symptoms(view.state):
-        known = bedside.known_at(view.state, symptom)
         if symptom.ended_at is None or bedside.end_of(symptom) is not None or symptom.status != "present":
             continue
+        known = bedside.known_at(view.state, symptom)
         if view.now >= known + _SAID_FOR:
             continue
         view.look_at(known + _SAID_FOR)

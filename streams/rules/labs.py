@@ -158,6 +158,8 @@ def read(state: PatientState, record: LabResult) -> Result | None:
 
 def results(state: PatientState, analyte: Analyte) -> list[Result]:
     """Usable results of an analyte in the order of collection."""
+    if not state.labs:
+        return []
     found = (
         result
         for record in state.labs.values()

@@ -111,6 +111,29 @@ def may_contradict(session: Session) -> bool:
     )
 
 
+def is_sure_to_run(state: PatientState, session: Session, moment: datetime) -> bool:
+    """Whether the first blood flow of a session changes no treatment: its start was told, all others have ended.
+
+    True of nearly every session, whose rules then need not be asked a second time.
+    """
+    if len(session.starts) != 1 or session.ends or session.flows:
+        return False
+    start = session.starts[0].at
+    if not start <= moment <= start + LONGEST_SESSION - READING_LASTS:
+        return False
+    return all(other is session or _is_over(other, start - GOES_ON) for other in state.sessions.values())
+
+
+def _is_over(session: Session, by: datetime) -> bool:
+    """Whether everything that was told of a session lies before a moment, and an end was the last of it."""
+    if not session.ends or not session.first_at <= session.ends[-1].at < by:
+        return False
+    ended = session.ends[-1].at
+    return (not session.starts or session.starts[-1].at <= ended) and (
+        not session.flows or session.flows[-1].until <= ended
+    )
+
+
 def _pieces(session: Session) -> list[Treatment]:
     """The treatments of one session id."""
     if len(session.starts) == 1 and (ordinary := _ordinary(session, session.starts[0])) is not None:
@@ -197,8 +220,7 @@ def _conclude(piece: Treatment) -> None:
 
 def treatment_at(found: Iterable[Treatment], moment: datetime, skew: timedelta = SKEW) -> Treatment | None:
     """The treatment that ran at a moment; of several the one whose blood flowed, then the one that started last."""
-    return max(
-        (piece for piece in found if piece.contains(moment, skew)),
-        key=lambda piece: (piece.contains(moment), piece.flows_at(moment), piece.start, piece.session_id),
-        default=None,
-    )
+    near = [piece for piece in found if piece.contains(moment, skew)]
+    if len(near) < 2:  # nearly always
+        return near[0] if near else None
+    return max(near, key=lambda piece: (piece.contains(moment), piece.flows_at(moment), piece.start, piece.session_id))
