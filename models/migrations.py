@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from models.identity import symptom_key, value_ref, version_key
+from models.identity import symptom_key, version_key
 from models.records import LabResult, Symptom
 
 #: A stored state: its fields, each as the JSON that was stored.
@@ -52,9 +52,6 @@ def _from_2(fields: Fields) -> None:
     """Version 3 keeps every version of a result, every start and end of a session, and symptoms by id and hour."""
     arrivals = msgspec.json.decode(fields.get("arrivals", _raw({})), type=dict[str, datetime])
     labs = msgspec.json.decode(fields.get("labs", _raw({})), type=dict[str, LabResult])
-    for record in labs.values():
-        if (known := arrivals.get(f"lab_result:{record.result_id}")) is not None:
-            arrivals[value_ref(record)] = known
     fields["labs"] = _raw({version_key(record): record for record in labs.values()})
     symptoms = msgspec.json.decode(fields.get("symptoms", _raw({})), type=dict[str, Symptom])
     for symptom in symptoms.values():

@@ -28,8 +28,9 @@ from models.migrations import NEVER
 from models.records import LabResult
 from models.state import MAX_LABS, MAX_VERSIONS, MAX_VERSIONS_OF_RESULT, PatientState
 from streams.engine.change import NOT_FILED, Change, canonical
-from streams.engine.clocks import AHEAD, arrived
+from streams.engine.clocks import AHEAD
 from streams.engine.windows import prune
+from streams.rules import labs
 from streams.rules.bedside import rhythm_ref
 from streams.rules.replaced import connected, held_results, links_of, replaced_by_another
 
@@ -56,8 +57,7 @@ def file_result(
     key = version_key(event)
     ref = f"lab_result:{event.result_id}"
     # Who answered knew of the id: when that first arrived decides which answers count, whatever version stands.
-    moved = arrived(state, ref, received_at, anew=False)
-    sooner = arrived(state, value_ref(event), received_at, anew=False)
+    moved, sooner = _arrived(state, event, ref, received_at)
     known = key in state.labs or key in state.versions
     if known and not sooner and not moved:
         return NOT_FILED
@@ -74,6 +74,30 @@ def file_result(
     if before - after:
         return Change(_LAB, ref, _REASONS.get(event.status, Reason.RESULT_CORRECTED), dropped)
     return Change(_LAB, dropped=dropped) if moved or after - before else Change(dropped=dropped)
+
+
+def _arrived(state: PatientState, event: LabResult, ref: str, received_at: datetime) -> tuple[bool, bool]:
+    """Note when a result's id and its value first arrived; whether each did so sooner than was known.
+
+    A value that arrived with the first word on its id, as nearly all do, has no entry of its own (`labs.arrived_at`).
+    """
+    first = state.arrivals.get(ref)
+    if first is None:
+        state.arrivals[ref] = received_at
+        return True, True
+    name = value_ref(event)
+    held = {value_ref(record) for record in held_results(state) if record.result_id == event.result_id}
+    known = state.arrivals.get(name, first if name in held else None)
+    if moved := received_at < first:
+        for other in held:
+            state.arrivals.setdefault(other, first)
+        state.arrivals[ref] = received_at
+    sooner = known is None or received_at < known
+    if sooner and received_at == state.arrivals[ref]:
+        state.arrivals.pop(name, None)
+    elif sooner:
+        state.arrivals[name] = received_at
+    return moved, sooner
 
 
 _LOINC: Final = re.compile(r"\d{1,7}-\d\Z", re.ASCII)
@@ -125,7 +149,7 @@ def _standing(state: PatientState, held: dict[str, LabResult]) -> set[str]:
     def order(key: str) -> tuple[datetime, int, datetime, bytes]:
         record = held[key]
         first = record.reported_at if reported and record.reported_at else NEVER
-        return first, _RANK[record.status], state.arrivals.get(value_ref(record), NEVER), canonical(record)
+        return first, _RANK[record.status], labs.arrived_at(state, record) or NEVER, canonical(record)
 
     standing: dict[datetime, str] = {}
     for key in sorted(held, key=order):
@@ -169,7 +193,7 @@ def _keep_newest(window: dict[str, LabResult], group: str, age: Callable[[str], 
 
 def _age(state: PatientState, key: str) -> datetime:
     record = state.versions[key]
-    return record.reported_at or state.arrivals.get(value_ref(record), NEVER)
+    return record.reported_at or labs.arrived_at(state, record) or NEVER
 
 
 def _newest(state: PatientState) -> set[str]:

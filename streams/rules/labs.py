@@ -98,7 +98,12 @@ def known_at(state: PatientState, record: LabResult) -> datetime:
 
     A corrected value is another value, known from its own arrival: an answer covers the value that was seen.
     """
-    return state.arrivals.get(value_ref(record), record.reported_at or record.at)
+    return arrived_at(state, record) or record.reported_at or record.at
+
+
+def arrived_at(state: PatientState, record: LabResult) -> datetime | None:
+    """When a result's value first arrived: with the first word on its id, unless it is noted apart."""
+    return state.arrivals.get(value_ref(record)) or state.arrivals.get(f"lab_result:{record.result_id}")
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from models.identity import value_ref, version_key
+from models.identity import version_key
 from models.migrations import migrate
 from models.records import LabResult
 from models.state import SCHEMA_VERSION, LoopState, PatientState, StateCodec
@@ -59,7 +59,6 @@ def _as_of_version_3(fields: dict[str, Any]) -> dict[str, Any]:
         "labs": {version_key(msgspec.convert(record, LabResult)): record for record in labs},
         "symptoms": {f"{record['symptom_id']}|{record['at'][:13]}": record for record in symptoms},
         "arrivals": arrivals
-        | {value_ref(msgspec.convert(r, LabResult)): arrivals[f"lab_result:{r['result_id']}"] for r in labs}
         | {f"symptom:{r['symptom_id']}|{r['at'][:13]}": arrivals[f"symptom:{r['symptom_id']}"] for r in symptoms},
         "sessions": {
             name: {
