@@ -11,12 +11,14 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_exponential
 
 from models.settings import Settings
 from models.topics import ALERTS_UNIT, MAX_MESSAGE, PATIENT_TOPICS, WORKER_STATUS, TopicSpec, all_topics, too_small
-from streams.kafka_clients import REQUEST_S, KafkaFailedError, admin_client, explained, partition_counts
+from streams.kafka_clients import KafkaFailedError, admin_client, explained, partition_counts
 from streams.tables import complain, print_table, say
 
 DONE: Final = 0
 FAILED: Final = 1
 
+#: A controller with much to do, or one that had to start a broker, takes its time; who asks for topics can wait.
+_LEADERS_S: Final = 60.0
 #: One order for all readers matters more here than room: a unit's alerts are few, a status is 5 s apart.
 _SINGLE: Final = (ALERTS_UNIT, WORKER_STATUS)
 _CHECKED: Final = "cleanup.policy"
@@ -188,7 +190,7 @@ async def _wait_until_known(admin: AIOKafkaAdminClient, names: set[str]) -> dict
 
     @retry(
         retry=retry_if_result(lambda present: not names <= present.keys()),
-        stop=stop_after_delay(REQUEST_S),
+        stop=stop_after_delay(_LEADERS_S),
         wait=wait_exponential(multiplier=0.05, max=1.0),
         retry_error_callback=lambda _state: None,
     )
@@ -197,7 +199,7 @@ async def _wait_until_known(admin: AIOKafkaAdminClient, names: set[str]) -> dict
 
     present = await look()
     if present is None:
-        raise KafkaFailedError(f"Kafka made the topics, but not all have a leader after {REQUEST_S:.0f} s.")
+        raise KafkaFailedError(f"Kafka made the topics, but not all have a leader after {_LEADERS_S:.0f} s.")
     return present
 
 

@@ -22,6 +22,7 @@ from models.settings import Settings
 from streams.checkpoint import ChangelogWriter
 from streams.outgoing import Outgoing, Sender
 from streams.transport import (
+    TP,
     App,
     Batch,
     PartitionCountError,
@@ -52,6 +53,7 @@ class Counting:
         self.toys, self.partition = toys, partition
         self.state: dict[bytes, Any] = {key: json.loads(value) for key, value in recovered.items()}
         self.queue: deque[Batch] = deque()
+        self.paused: set[TP] = set()
         self.held: list[Batch] = []
         self.dirty: set[bytes] = set()
         self.alerts: list[Outgoing] = []
@@ -61,6 +63,7 @@ class Counting:
     def put(self, batch: Batch) -> None:
         self.queue.append(batch)
         if len(self.queue) >= MANY:
+            self.paused.add(batch.tp)
             self.toys.app.pause({batch.tp})
         self.wake.set()
 
@@ -70,8 +73,10 @@ class Counting:
             self.wake.clear()
             while self.queue:
                 batch = self.queue.popleft()
-                if len(self.queue) < MANY:
-                    self.toys.app.resume({batch.tp})
+                # All of them: nothing may be left in the queue of a topic that another one's batch had paused.
+                if len(self.queue) < MANY and self.paused:
+                    self.toys.app.resume(self.paused)
+                    self.paused = set()
                 async with self.lock:
                     self.apply(batch)
                 await asyncio.sleep(SLEEP)
