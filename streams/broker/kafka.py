@@ -133,11 +133,13 @@ class EmbeddedKafka:
 
     def suspend(self) -> None:
         """Freeze it: connections stay open and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        if self._child is not None:
+            self._child.suspend()
 
     def resume(self) -> None:
         """Let a suspended broker go on."""
-        self._signal(signal.SIGCONT)
+        if self._child is not None:
+            self._child.send(signal.SIGCONT)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it ends by itself.
@@ -237,10 +239,6 @@ class EmbeddedKafka:
             return _STARTED in (self.data / LOG_FILE).read_bytes()
         except FileNotFoundError:
             return False
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._child is not None:
-            self._child.send(number)
 
     def _end(self, number: signal.Signals, patience: float) -> None:
         if self._child is not None:

@@ -52,6 +52,12 @@ class Child:
         """Send a signal, if it still lives."""
         self._process.send_signal(number)
 
+    def suspend(self) -> None:
+        """Freeze it, and return once all of its threads stand still: on a busy machine SIGSTOP takes its time."""
+        self.send(signal.SIGSTOP)
+        with contextlib.suppress(ChildProcessError):  # it has ended
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
     def end(self, number: signal.Signals, patience: float) -> None:
         """End it, with SIGKILL if the signal does not do it in time.
 

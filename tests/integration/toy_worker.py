@@ -116,17 +116,24 @@ class Toys:
         self.writer, self.sender = ChangelogWriter(app, topics), Sender(app)
         self.tasks: dict[int, Counting] = {}
         self.workers: list[asyncio.Task[None]] = []
-        self.records = 0
+        self.records = self.taken = 0
         self.first: float | None = None
 
     def count(self, records: int) -> None:
         self.first = self.first or time.monotonic()
         self.records += records
         if FAIL_IN == "task":
-            self.fail()
+            self.fail_after(self.records)
 
-    def fail(self) -> None:
-        if FAIL_AT and self.records >= FAIL_AT:
+    def take(self, batch: Batch) -> None:
+        # What it has taken, not counted: all may be taken before it has counted enough, and nothing more comes.
+        self.taken += len(batch)
+        if FAIL_IN == "agent":
+            self.fail_after(self.taken)
+        self.tasks[batch.partition].put(batch)
+
+    def fail_after(self, records: int) -> None:
+        if FAIL_AT and records >= FAIL_AT:
             raise RuntimeError("told to fail")
 
     async def on_assigned(self, partitions: set[int], recovered: Any) -> None:
@@ -170,9 +177,7 @@ async def main() -> int:
     @app.agent(app.attach(topics, toys))
     async def toy(stream: Any) -> None:
         async for batch in batches(stream):
-            if FAIL_IN == "agent":
-                toys.fail()
-            toys.tasks[batch.partition].put(batch)
+            toys.take(batch)
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
