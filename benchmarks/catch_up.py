@@ -22,7 +22,7 @@ from benchmarks.workload import Message
 from models.alerts import AlertRecord
 from models.settings import Settings
 from models.topics import PATIENT_TOPICS
-from streams.kafka_clients import admin_client, committed, consumer_client
+from streams.kafka.clients import admin_client, committed, consumer_client
 
 _POLL_S: Final = 0.025
 _LONGEST_S: Final = 300.0

@@ -17,8 +17,8 @@ from aiokafka.partitioner import murmur2
 from benchmarks.workload import Message
 from models.settings import Settings
 from models.topics import PATIENT_TOPICS
-from streams.kafka_clients import admin_client
-from streams.topics import ensure_topics
+from streams.kafka.clients import admin_client
+from streams.kafka.topic_setup import ensure_topics
 
 #: Largest batch: the default of Java's producer, as gateways send them.
 BATCH_BYTES: Final = 16 * 1024

@@ -15,8 +15,8 @@ from models.alerts import AlertRecord
 from models.parsing import Rejected
 from models.settings import Settings
 from models.topics import ALERTS_UNIT, FAMILIES
-from streams.kafka_clients import admin_client, consumer_client, partition_counts, read_to_end
-from streams.replay import Replay, parse_line
+from streams.engine.replay import Replay, parse_line
+from streams.kafka.clients import admin_client, consumer_client, partition_counts, read_to_end
 from streams.rules.catalogue import parse_settings
 
 _decode: Final = msgspec.json.Decoder(AlertRecord).decode

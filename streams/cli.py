@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn
 
 import typer
 
-from streams.output import printed
+from streams.commands.output import printed
+from streams.exit_status import WRONG_USE
 
 if TYPE_CHECKING:
     from models.settings import Settings
 
 NAME: Final = "dialysis-alerts"
-WRONG_USE: Final = 2
 
 # Tracebacks stay plain: pretty ones print local variables, and those may hold a patient's data.
 app = typer.Typer(
@@ -54,7 +54,7 @@ def _moment(text: str) -> datetime:
 
 
 def _settings() -> "Settings":
-    from streams.environment import EnvironmentVariablesError, read_settings
+    from streams.commands.environment import EnvironmentVariablesError, read_settings
 
     try:
         return read_settings()
@@ -110,7 +110,7 @@ def broker(
 def worker() -> None:
     """Run a worker against DIALYSIS_BROKERS, until SIGTERM or Ctrl-C."""
     settings = _settings()
-    from streams.worker import run
+    from streams.worker.process import run
 
     _leave(run(settings))
 
@@ -134,9 +134,9 @@ def simulate(
 ) -> None:
     """Publish the events of a seeded virtual unit."""
     settings = _settings()
-    from streams.simulator import command, messages
+    from streams.simulator import command, planned
 
-    chosen = messages.Scenario(scenario)
+    chosen = planned.Scenario(scenario)
     _leave(
         command.run(
             settings,
@@ -169,7 +169,7 @@ def replay(
 ) -> None:
     """Turn a file of events into alert transitions on standard output, without a broker."""
     settings = _settings()
-    from streams.replay import run
+    from streams.commands.replay import run
 
     _leave(run(file, until, summary, compare, strict, rules or settings.rules))
 
@@ -180,9 +180,9 @@ def topics(
 ) -> None:
     """Print the topics with their settings, or make them."""
     settings = _settings()
-    import streams.topics
+    from streams.commands import topics as command
 
-    _leave(streams.topics.create(settings) if create else streams.topics.show(settings))
+    _leave(command.create(settings) if create else command.show(settings))
 
 
 @rules_app.callback(invoke_without_command=True)
@@ -195,7 +195,7 @@ def _rules(context: typer.Context) -> None:
 def rules_list() -> None:
     """List the rules of this site."""
     settings = _settings()
-    from streams.rules.report import list_rules
+    from streams.commands.rules import list_rules
 
     _leave(list_rules(settings.rules))
 
@@ -204,7 +204,7 @@ def rules_list() -> None:
 def rules_show(name: Annotated[str, typer.Argument(help="A rule, such as low_magnesium.")]) -> None:
     """Show one rule: what it reads, its thresholds and their sources."""
     settings = _settings()
-    from streams.rules.report import show_rule
+    from streams.commands.rules import show_rule
 
     _leave(show_rule(name, settings.rules))
 
@@ -212,7 +212,7 @@ def rules_show(name: Annotated[str, typer.Argument(help="A rule, such as low_mag
 @rules_app.command("check")
 def rules_check(file: Annotated[Path, typer.Argument(help="A rule-settings file (TOML).")]) -> None:
     """Validate a site's rule settings."""
-    from streams.rules.report import check_rules
+    from streams.commands.rules import check_rules
 
     _leave(check_rules(file))
 
@@ -224,7 +224,7 @@ def _dead_letters(context: typer.Context, reason: Reason = None, topic: Topic = 
             raise typer.BadParameter(f"--reason and --topic go after `{context.invoked_subcommand}`")
         return
     settings = _settings()
-    from streams.dead_letters import list_dead_letters
+    from streams.commands.dead_letters import list_dead_letters
 
     _leave(list_dead_letters(settings, reason, _full(settings, topic)))
 
@@ -237,9 +237,9 @@ def redrive(
 ) -> None:
     """Publish dead letters again after a fix, each once."""
     settings = _settings()
-    import streams.redrive
+    from streams.commands.redrive import redrive as publish_again
 
-    _leave(streams.redrive.redrive(settings, reason, _full(settings, topic), dry_run))
+    _leave(publish_again(settings, reason, _full(settings, topic), dry_run))
 
 
 def _full(settings: "Settings", topic: str | None) -> str | None:

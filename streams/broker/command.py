@@ -10,10 +10,8 @@ from rich.console import Console
 
 from streams.broker.errors import BrokerError
 from streams.broker.kafka import EmbeddedKafka
+from streams.exit_status import DONE, FAILED, WRONG_USE
 
-DONE = 0
-FAILED = 1
-WRONG_USE = 2
 _MAX_PORT = 65535
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from streams.broker import jvm as runtime
+from streams.broker.child_process import Child, spawn
 from streams.broker.download import fetch
 from streams.broker.errors import BrokerError, why_it_died
-from streams.broker.ports import HOST, ReservedPort, answers
-from streams.broker.process import Child, spawn
-from streams.broker.settings import CLUSTER_ID
+from streams.broker.server_settings import CLUSTER_ID
 from streams.broker.storage import (
     FORMAT_PROPERTIES,
     LOG4J_PROPERTIES,
@@ -22,6 +21,7 @@ from streams.broker.storage import (
     SERVER_PROPERTIES,
     DataFolder,
 )
+from streams.broker.tcp_ports import HOST, ReservedPort, answers
 
 _FORMAT_S = 60.0
 _START_S = 90.0

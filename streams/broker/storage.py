@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streams.broker.errors import BrokerError
-from streams.broker.settings import CLUSTER_ID, NODE_ID, log4j_properties, server_properties
+from streams.broker.server_settings import CLUSTER_ID, NODE_ID, log4j_properties, server_properties
 
 if TYPE_CHECKING:
     from filelock import FileLock

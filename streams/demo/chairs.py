@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 from rich.text import Text
 
 from models.alerts import Alert, Priority, Status
-from streams.demo.picture import Seat
 from streams.demo.scene import Scene
-from streams.demo.words import MARKS
+from streams.demo.screen_state import Seat
+from streams.demo.wording import MARKS
 from streams.simulator.timetable import CHAIRS_PER_UNIT
 
 #: IEC 60601-1-8: high red, medium yellow, low cyan (or yellow).

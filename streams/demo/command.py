@@ -15,17 +15,14 @@ from models.settings import Settings
 from streams.broker.command import ignore_signals, signals_interrupt
 from streams.broker.errors import BrokerError
 from streams.broker.kafka import EmbeddedKafka
-from streams.broker.ports import HOST
+from streams.broker.tcp_ports import HOST
+from streams.commands.console import complain, say
 from streams.demo import summary
 from streams.demo.programs import DemoError, reserve
 from streams.demo.stage import Stage
-from streams.kafka_clients import KafkaFailedError
+from streams.exit_status import DONE, FAILED, WRONG_USE
+from streams.kafka.clients import KafkaFailedError
 from streams.rules.catalogue import RuleSettingsError, load_settings
-from streams.tables import complain, say
-
-DONE: Final = 0
-FAILED: Final = 1
-WRONG_USE: Final = 2
 
 #: Where a broker is expected; another port is taken where somebody listens there.
 _BROKER_PORT: Final = 9092

@@ -12,8 +12,8 @@ import msgspec
 from models.alerts import Alert, Priority, Status
 from models.settings import Settings
 from models.topics import CLINICAL_EVENTS
-from streams.demo.picture import Picture
-from streams.kafka_clients import explained, producer_client
+from streams.demo.screen_state import Picture
+from streams.kafka.clients import explained, producer_client
 
 #: The share of alerts that get an answer at all, and how soon, seconds.
 _ANSWERED: Final = 0.6

@@ -5,7 +5,7 @@ from typing import Final
 
 from models.alerts import Alert, Reason
 from models.text import printable
-from streams.demo import hints, words
+from streams.demo import hints, wording
 from streams.demo.scene import Scene
 
 #: Between two lines on how it goes.
@@ -28,24 +28,24 @@ class Plain:
         """A transition. Those of the past are only counted: they come all at once."""
         if alert.at < self._scene.start:
             return
-        place = words.place(alert, words.chairs_by_patient(self._scene))
+        place = wording.place(alert, wording.chairs_by_patient(self._scene))
         why = "" if alert.reason in _PLAIN_REASONS else f" ({alert.reason})"
         _line(
-            f"{words.clock(alert.at)} {alert.transition:12} {alert.priority:6} {place:6} "
+            f"{wording.clock(alert.at)} {alert.transition:12} {alert.priority:6} {place:6} "
             f"{alert.rule}: {alert.summary}{why}"
         )
 
     def show(self, now: datetime) -> None:
         """How it goes, when it is time to say so or the worker fell silent."""
         scene = self._scene
-        blind = words.blindness(scene, now) is not None
+        blind = wording.blindness(scene, now) is not None
         if self._due is not None and now < self._due and blind == self._was_blind:
             return
         self._due, self._was_blind = now + (_EVERY if scene.live else _EVERY_BEFORE), blind
-        said = [words.worker(scene, now)]
+        said = [wording.worker(scene, now)]
         if scene.live:
-            said = [words.rate(scene), words.latency(scene), words.open_alerts(scene), *said]
-        _line(f"{words.clock(now)} -- {'; '.join(said)}")
+            said = [wording.rate(scene), wording.latency(scene), wording.open_alerts(scene), *said]
+        _line(f"{wording.clock(now)} -- {'; '.join(said)}")
 
     def went_live(self) -> None:
         """The past is worked off."""

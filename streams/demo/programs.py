@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from models.settings import Settings
+from streams.broker.child_process import spawn
 from streams.broker.errors import BrokerError
-from streams.broker.ports import ReservedPort
-from streams.broker.process import spawn
+from streams.broker.tcp_ports import ReservedPort
 
 _WORDS: Final = 8
 _TAIL_BYTES: Final = 16 * 1024

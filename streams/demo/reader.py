@@ -8,9 +8,9 @@ from aiokafka.structs import TopicPartition
 from models.alerts import Alert
 from models.settings import Settings
 from models.topics import ALERTS_ACTIVE, ALERTS_UNIT, DEAD_LETTERS, FAMILIES, SESSIONS_ACTIVE, WORKER_STATUS
-from streams.demo.picture import Picture
-from streams.kafka_clients import Record, consumer_client, explained
-from streams.topics import wanted_topics
+from streams.demo.screen_state import Picture
+from streams.kafka.clients import Record, consumer_client, explained
+from streams.kafka.topic_setup import wanted_topics
 
 _POLL_MS: Final = 200
 _MAX_RECORDS: Final = 1000

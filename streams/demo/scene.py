@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.settings import Settings
 from streams.demo.gauges import Gauges
-from streams.demo.picture import Picture
+from streams.demo.screen_state import Picture
 
 
 @dataclass(slots=True)

@@ -21,8 +21,8 @@ from streams.demo.programs import DemoError, Program
 from streams.demo.reader import read
 from streams.demo.scene import Scene
 from streams.demo.screen import Screen
+from streams.kafka.topic_setup import ensure_topics
 from streams.simulator.timetable import CHAIRS_PER_UNIT, PATIENTS_PER_CHAIR
-from streams.topics import ensure_topics
 
 BACKFILL: Final = timedelta(hours=4)
 SEED: Final = 1

@@ -1,9 +1,9 @@
 """What the demo says at its end."""
 
-from streams.demo import words
-from streams.demo.picture import kinds
+from streams.commands.console import print_table, say
+from streams.demo import wording
 from streams.demo.scene import Scene
-from streams.tables import print_table, say
+from streams.demo.screen_state import kinds
 
 
 def summarize(scene: Scene, seconds: float) -> None:
@@ -15,8 +15,8 @@ def summarize(scene: Scene, seconds: float) -> None:
     print_table("Transitions by rule and kind", ("rule", "transitions"), rows)
     say("")
     say(f"Live for {seconds:.0f} s after {(scene.start - scene.begin).total_seconds() / 3600:g} h of simulated past.")
-    say(f"Transitions: {picture.counts.total()}; alerts: {words.open_alerts(scene)}.")
-    say(f"Latency: {words.latency(scene)}.")
+    say(f"Transitions: {picture.counts.total()}; alerts: {wording.open_alerts(scene)}.")
+    say(f"Latency: {wording.latency(scene)}.")
     say(f"Events: {gauges.events:,.0f} taken; dead letters: {picture.dead_letters}.")
     if picture.strange:
         say(f"{picture.strange} records of the worker could not be understood.")

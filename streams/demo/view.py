@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.text import Text
 
 from models.alerts import Alert, Priority, Status, Transition
-from streams.demo import hints, words
+from streams.demo import hints, wording
 from streams.demo.chairs import COLOURS, columns, grid, style
 from streams.demo.scene import Scene
 from streams.simulator.timetable import CHAIRS_PER_UNIT
@@ -38,9 +38,9 @@ def draw(scene: Scene, width: int, height: int, now: datetime) -> Group:
 
 
 def _header(scene: Scene, width: int, now: datetime) -> list[Text]:
-    blind = words.blindness(scene, now)
-    left = f" dialysis-alerts demo  {words.clock(now)}"
-    right = f"{words.worker(scene, now)} "
+    blind = wording.blindness(scene, now)
+    left = f" dialysis-alerts demo  {wording.clock(now)}"
+    right = f"{wording.worker(scene, now)} "
     if len(left) + len(right) > width:
         left = ""
     colour = "bold white on red" if blind else "bold reverse"
@@ -51,7 +51,7 @@ def _header(scene: Scene, width: int, now: datetime) -> list[Text]:
         second = Text(f" {hours:g} h of past come first ")
         second.append("━" * max(0, done), "green")
         return [first, second]
-    second = Text(f" {words.rate(scene)}   {words.latency(scene)}")
+    second = Text(f" {wording.rate(scene)}   {wording.latency(scene)}")
     return [first, second]
 
 
@@ -69,8 +69,8 @@ def _alerts(scene: Scene, width: int, room: int, now: datetime) -> list[Text]:
     """The most urgent alerts, padded to `room` lines so that the rest of the view stands still."""
     ranked = scene.picture.ranked()
     shown = ranked if len(ranked) <= room else ranked[: room - 1]
-    chairs = words.chairs_by_patient(scene)
-    lines = [_title(width, f"Alerts: {words.open_alerts(scene, marked=True)}")]
+    chairs = wording.chairs_by_patient(scene)
+    lines = [_title(width, f"Alerts: {wording.open_alerts(scene, marked=True)}")]
     lines += [_alert(alert, chairs, width, now) for alert in shown]
     if len(shown) < len(ranked):
         rest = ranked[len(shown) :]
@@ -83,12 +83,12 @@ def _alerts(scene: Scene, width: int, room: int, now: datetime) -> list[Text]:
 def _alert(alert: Alert, chairs: dict[str, str], width: int, now: datetime) -> Text:
     rule_width = 19 if width < _WIDE else 29
     line = Text(" ")
-    line.append(f"{words.MARKS[alert.priority]:3}", style(alert))
+    line.append(f"{wording.MARKS[alert.priority]:3}", style(alert))
     colour = COLOURS[alert.priority]
     line.append(f" {alert.priority:6} " if width >= _WIDE else " ", colour)
-    line.append(f"{words.place(alert, chairs):6.6} ")
+    line.append(f"{wording.place(alert, chairs):6.6} ")
     line.append(f"{_cut(alert.rule, rule_width):{rule_width}} ", colour)
-    right = f" {words.age(alert.onset_at, now):>4} {words.state(alert):9.9}"
+    right = f" {wording.age(alert.onset_at, now):>4} {wording.state(alert):9.9}"
     room = max(0, width - line.cell_len - len(right))
     summary = Text(alert.summary)
     summary.truncate(room, overflow="ellipsis", pad=True)
@@ -98,13 +98,13 @@ def _alert(alert: Alert, chairs: dict[str, str], width: int, now: datetime) -> T
 
 
 def _transitions(scene: Scene, width: int, number: int) -> list[Text]:
-    chairs = words.chairs_by_patient(scene)
+    chairs = wording.chairs_by_patient(scene)
     lines = [_title(width, f"Last transitions: {scene.picture.counts.total()} in all")]
     for alert in [*scene.picture.latest][: -number - 1 : -1]:
         colour = _OVER.get(alert.transition, COLOURS[alert.priority])
-        line = Text(f" {words.clock(alert.at)} ")
+        line = Text(f" {wording.clock(alert.at)} ")
         line.append(f"{alert.transition:13}", colour)
-        line.append(f"{words.place(alert, chairs):6.6} {alert.rule}: {alert.summary}")
+        line.append(f"{wording.place(alert, chairs):6.6} {alert.rule}: {alert.summary}")
         lines.append(line)
     return lines + [Text()] * (number + 1 - len(lines))
 

@@ -11,11 +11,11 @@ from typing import Any, Final, Generic
 from models.alerts import AlertRecord, Reason, Status
 from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, NO_VALUE, AlertState, LoopState, PatientState
 from streams.engine import lifecycle
-from streams.engine.bounds import anchors_of, surplus_over
 from streams.engine.lifecycle import ORDINARY, Cause, Step
 from streams.engine.messages import tell, tombstone
+from streams.engine.size_bounds import anchors_of, surplus_over
 from streams.engine.windows import prune
-from streams.rules.base import FAILING, Ending, Outcome, Rule, StateT, View
+from streams.rules.api import FAILING, Ending, Outcome, Rule, StateT, View
 from streams.rules.catalogue import RuleSettings
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from functools import partial
 
 from models.state import LoopState, PatientState, StateCodec
 from streams.engine import merge
-from streams.engine.apply import apply
-from streams.engine.apply_loop import apply_loop
+from streams.engine.active_sessions import end_sessions
 from streams.engine.evaluate import Evaluator
+from streams.engine.filing import apply
+from streams.engine.loop_filing import apply_loop
+from streams.engine.loop_signals import send_signals
 from streams.engine.partition import Partition
-from streams.engine.sessions import end_sessions
-from streams.engine.signals import send_signals
 from streams.rules.catalogue import LOOP_RULES, PATIENT_RULES, RuleSettings
 
 

@@ -20,10 +20,10 @@ import msgspec
 from models.alerts import Reason, Status, Transition, alert_id
 from models.events import ResponseAction
 from models.state import MAX_EVIDENCE, AlertState, LoopState, PatientState
-from streams.engine.bounds import bounded
-from streams.rules.base import Ending, Finding, Outcome
+from streams.engine.size_bounds import bounded
+from streams.rules.api import Ending, Finding, Outcome
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
-from streams.rules.responses import Word, responses_to, settled_at
+from streams.rules.facts.responses import Word, responses_to, settled_at
 
 State = PatientState | LoopState
 

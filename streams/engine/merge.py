@@ -36,11 +36,11 @@ from models.records import (
 from models.state import MAX_OTHERS, Entry, Flow, PatientState, Session
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, SESSIONS_ACTIVE
 from streams.engine.change import NOT_FILED, Change, canonical
-from streams.engine.clocks import tamed
+from streams.engine.sender_clocks import tamed
 from streams.engine.windows import prune
-from streams.rules import bedside, labs
-from streams.rules.base import MERGE
-from streams.rules.treatments import GOES_ON
+from streams.rules.api import MERGE
+from streams.rules.facts import bedside, labs
+from streams.rules.facts.treatments import GOES_ON
 
 #: How many bytes of events a record puts into its outbox at a time; the outbox is stored with the record.
 MOST_AT_ONCE: Final = 64 * 1024

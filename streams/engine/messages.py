@@ -12,9 +12,9 @@ from models.state import Entry, LoopState, PatientState
 from models.text import all_on_one_line, is_plain
 from models.topics import ALERTS_ACTIVE, ALERTS_UNIT
 from streams.engine.lifecycle import Step
-from streams.rules import bedside
-from streams.rules.base import Rule
-from streams.rules.treatments import treatment_at, treatments
+from streams.rules.api import Rule
+from streams.rules.facts import bedside
+from streams.rules.facts.treatments import treatment_at, treatments
 
 _encode = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(AlertRecord)

@@ -19,11 +19,11 @@ from typing import Any, Final, Generic
 
 from models.alerts import AlertRecord
 from models.state import RETIRE_AFTER, PatientState, StateCodec, SubjectState
-from streams.engine.bounds import Budget, begin_anew, note, reduce
 from streams.engine.change import Change
 from streams.engine.evaluate import Evaluator
 from streams.engine.lifecycle import NEW_SETTINGS, Cause
-from streams.rules.base import StateT
+from streams.engine.size_bounds import Budget, begin_anew, note, reduce
+from streams.rules.api import StateT
 
 log = logging.getLogger(__name__)
 

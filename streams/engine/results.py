@@ -24,15 +24,15 @@ from models.alerts import Reason
 from models.analytes import LOINC
 from models.events import ResultStatus
 from models.identity import analyte_of, group_of, value_ref, version_key
-from models.migrations import NEVER
 from models.records import LabResult
 from models.state import MAX_LABS, MAX_VERSIONS, MAX_VERSIONS_OF_RESULT, PatientState
+from models.state.migrations import NEVER
 from streams.engine.change import NOT_FILED, Change, canonical
-from streams.engine.clocks import AHEAD
+from streams.engine.sender_clocks import AHEAD
 from streams.engine.windows import prune
-from streams.rules import labs
-from streams.rules.bedside import rhythm_ref
-from streams.rules.replaced import connected, held_results, links_of, replaced_by_another
+from streams.rules.facts import labs
+from streams.rules.facts.bedside import rhythm_ref
+from streams.rules.facts.replaced_results import connected, held_results, links_of, replaced_by_another
 
 #: A laboratory's clock may be ahead by so much; a report that lies further ahead tells no order.
 REPORT_AHEAD: Final = timedelta(days=1)

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from models.alerts import EvidenceRecord, Priority, Reason
 from models.analytes import Analyte
-from streams.rules import bedside, labs
-from streams.rules.base import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
-from streams.rules.bounds import Days, Hours
-from streams.rules.responses import settled_at
-from streams.rules.suspicion import AluminumSuspicionLimits, Suspicion, excluded_at, suspicion
+from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.facts import bedside, labs
+from streams.rules.facts.responses import settled_at
+from streams.rules.facts.suspicion import AluminumSuspicionLimits, Suspicion, excluded_at, suspicion
+from streams.rules.thresholds import Days, Hours
 
 SUSPICION: Final = "aluminum_suspicion"
 _READS: Final = frozenset({"symptom", "lab_result", "session"})

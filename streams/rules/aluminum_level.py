@@ -11,11 +11,11 @@ from pydantic import Field
 from models.alerts import GuidanceRecord, Priority
 from models.analytes import NMOL_L, UG_L, UMOL_L, Analyte
 from models.state import PatientState
-from streams.rules import labs
-from streams.rules.base import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
-from streams.rules.bounds import Silences
-from streams.rules.responses import settled_at
-from streams.rules.suspicion import AluminumSuspicionLimits, excluded_at, exclusions, suspicion
+from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.facts import labs
+from streams.rules.facts.responses import settled_at
+from streams.rules.facts.suspicion import AluminumSuspicionLimits, excluded_at, exclusions, suspicion
+from streams.rules.thresholds import Silences
 
 NAME: Final = "aluminum_level"
 _PRIORITIES: Final = (Priority.INFO, Priority.LOW, Priority.MEDIUM, Priority.HIGH)

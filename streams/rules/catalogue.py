@@ -15,8 +15,17 @@ from pydantic import AfterValidator, Field
 
 from models.alerts import Priority
 from streams.rules import aluminum, aluminum_level, cramp, data_quality, magnesium, water_loop
-from streams.rules.base import AcceptedRisk, Limits, LimitsT, LoopRule, PatientRule, Rule, StateT
-from streams.rules.checks import ACCEPT_RISK, MAX_WORDS, check, has_critical_band, plain, shown, silenced, words_of
+from streams.rules.api import AcceptedRisk, Limits, LimitsT, LoopRule, PatientRule, Rule, StateT
+from streams.rules.settings_checks import (
+    ACCEPT_RISK,
+    MAX_WORDS,
+    check,
+    has_critical_band,
+    plain,
+    shown,
+    silenced,
+    words_of,
+)
 from streams.rules.settings_file import SettingsFileError, read_tables
 
 PATIENT_RULES: Final[tuple[PatientRule, ...]] = (

@@ -13,11 +13,11 @@ from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.events import SymptomKind
 from models.records import Symptom
 from models.state import PatientState
-from streams.rules import bedside, labs
-from streams.rules.base import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
-from streams.rules.bounds import Minutes
-from streams.rules.clocks import LATE
-from streams.rules.treatments import Treatment, treatment_at, treatments
+from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.facts import bedside, labs
+from streams.rules.facts.late_clocks import LATE
+from streams.rules.facts.treatments import Treatment, treatment_at, treatments
+from streams.rules.thresholds import Minutes
 
 CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
 

@@ -12,8 +12,8 @@ from models.analytes import Analyte
 from models.identity import analyte_of
 from models.records import LabResult
 from models.state import LONGEST_WINDOW, PatientState
-from streams.rules import aluminum_level, bedside, labs, magnesium
-from streams.rules.base import (
+from streams.rules import aluminum_level, magnesium
+from streams.rules.api import (
     CLOCK,
     DROPPED,
     FAILING,
@@ -28,10 +28,11 @@ from streams.rules.base import (
     View,
     guidance,
 )
-from streams.rules.clocks import is_behind
 from streams.rules.drops import dropped
-from streams.rules.replaced import circles
-from streams.rules.treatments import GOES_ON, may_contradict, treatments
+from streams.rules.facts import bedside, labs
+from streams.rules.facts.late_clocks import is_behind
+from streams.rules.facts.replaced_results import circles
+from streams.rules.facts.treatments import GOES_ON, may_contradict, treatments
 
 log = logging.getLogger(__name__)
 

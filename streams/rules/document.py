@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from streams.rules.base import Rule
-from streams.rules.bounds import Silences
+from streams.rules.api import Rule
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
-from streams.rules.checks import marked
+from streams.rules.settings_checks import marked
+from streams.rules.thresholds import Silences
 
 PATH: Final = Path(__file__).parents[2] / "docs" / "rules.md"
 

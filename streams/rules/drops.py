@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from models.alerts import EvidenceRecord, Priority
-from models.bounds import DROPS_FORGOTTEN
-from streams.rules.base import Finding, PatientView, guidance
+from models.state.bounds import DROPS_FORGOTTEN
+from streams.rules.api import Finding, PatientView, guidance
 
 
 def dropped(view: PatientView) -> Iterator[Finding]:

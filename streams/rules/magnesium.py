@@ -11,9 +11,9 @@ from pydantic import Field
 from models.alerts import Priority, Reason
 from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.records import Rhythm, Symptom
-from streams.rules import bedside, labs
-from streams.rules.base import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
-from streams.rules.bounds import Silences
+from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.facts import bedside, labs
+from streams.rules.thresholds import Silences
 
 _CONTEXT: Final = timedelta(hours=24)
 

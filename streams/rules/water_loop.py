@@ -12,8 +12,8 @@ from pydantic import Field
 from models.alerts import EvidenceRecord, Priority
 from models.records import UnitSignal
 from models.state import MAX_EVIDENCE
-from streams.rules.base import Finding, Limits, LoopRule, LoopView, Outcome, guidance
-from streams.rules.bounds import Days, Silences
+from streams.rules.api import Finding, Limits, LoopRule, LoopView, Outcome, guidance
+from streams.rules.thresholds import Days, Silences
 
 NAME: Final = "aluminum_cluster"
 

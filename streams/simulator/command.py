@@ -14,17 +14,14 @@ from typing import Final
 from rich.console import Console
 
 from models.settings import Settings
+from streams.exit_status import DONE, FAILED, WRONG_USE
 from streams.simulator.lines import write_jsonl
-from streams.simulator.messages import Scenario, TimedMessage
 from streams.simulator.pace import AS_FAST_AS_POSSIBLE
+from streams.simulator.planned import Scenario, TimedMessage
 from streams.simulator.publish import PublishSummary, publish
 from streams.simulator.target import PublishError
 from streams.simulator.timetable import PATIENTS_PER_CHAIR
 from streams.simulator.unit import unit_events
-
-DONE = 0
-FAILED = 1
-WRONG_USE = 2
 
 #: A Monday morning; a file says the same every time it is written.
 FIXED_START: Final = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from zlib import crc32
 
-from streams.simulator.messages import TimedMessage
+from streams.simulator.planned import TimedMessage
 from streams.simulator.rates import Rates
 
 #: A repeat follows within this many seconds.

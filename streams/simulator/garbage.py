@@ -7,7 +7,7 @@ import msgspec
 
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS
 from streams.simulator.chance import stream
-from streams.simulator.messages import Planted, Scribe, TimedMessage
+from streams.simulator.planned import Planted, Scribe, TimedMessage
 from streams.simulator.population import Population
 
 #: The first of each kind follow each other quickly; then they are rare, so that topics stay mostly usable.

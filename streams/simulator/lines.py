@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from streams.simulator.messages import TimedMessage
+from streams.simulator.planned import TimedMessage
 
 
 def json_line(message: TimedMessage) -> bytes:

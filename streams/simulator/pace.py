@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from streams.simulator.messages import TimedMessage
+from streams.simulator.planned import TimedMessage
 
 AS_FAST_AS_POSSIBLE: Final = 0.0
 

@@ -8,7 +8,7 @@ from models.analytes import Analyte
 from models.topics import CLINICAL_EVENTS
 from streams.simulator.chance import stream
 from streams.simulator.laboratories import LABORATORIES, Laboratory, draw_level
-from streams.simulator.messages import Planted, Scribe, TimedMessage
+from streams.simulator.planned import Planted, Scribe, TimedMessage
 from streams.simulator.rates import Rates
 
 DAY: Final = 86_400.0

@@ -14,8 +14,8 @@ from aiokafka.errors import InvalidTimestampError, KafkaConnectionError, KafkaEr
 
 from models.settings import Settings
 from models.topics import PATIENT_TOPICS
-from streams.simulator.messages import TimedMessage
 from streams.simulator.pace import Pace
+from streams.simulator.planned import TimedMessage
 from streams.simulator.target import PublishError, append_time_topics
 
 _START_S: Final = 15.0

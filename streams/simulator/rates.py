@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from models.analytes import Analyte
-from streams.simulator.messages import Scenario
+from streams.simulator.planned import Scenario
 
 
 @dataclass(frozen=True, slots=True)

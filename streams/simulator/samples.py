@@ -9,7 +9,7 @@ import msgspec
 from models.topics import MACHINE_EVENTS
 from streams.simulator.chance import noise
 from streams.simulator.course import BP_EVERY, PUMP_STOP, REDUCED_UF, Course
-from streams.simulator.messages import Planted, Scribe, TimedMessage
+from streams.simulator.planned import Planted, Scribe, TimedMessage
 from streams.simulator.population import HOUR, MINUTE
 from streams.simulator.timetable import Slot
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 from models.analytes import Analyte
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS
 from streams.simulator.chance import stream
-from streams.simulator.labs import Laboratory
-from streams.simulator.messages import Planted, Scribe, TimedMessage
+from streams.simulator.lab_panels import Laboratory
+from streams.simulator.planned import Planted, Scribe, TimedMessage
 from streams.simulator.population import DAY, MINUTE
 from streams.simulator.timetable import CHAIRS_PER_UNIT, Slot, Timetable
 

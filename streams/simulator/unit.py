@@ -11,14 +11,14 @@ from streams.simulator.chance import stream
 from streams.simulator.course import draw_course
 from streams.simulator.faults import disturbed
 from streams.simulator.garbage import garbage
-from streams.simulator.labs import known_results
-from streams.simulator.messages import Planted, Scenario, Scribe, TimedMessage
+from streams.simulator.lab_panels import known_results
+from streams.simulator.planned import Planted, Scenario, Scribe, TimedMessage
 from streams.simulator.population import Population, known_before
 from streams.simulator.rates import RATES
 from streams.simulator.samples import samples
 from streams.simulator.script import ROUND, Script
-from streams.simulator.session import ANNOUNCED, LAST_WORD, session
 from streams.simulator.timetable import Slot, Timetable
+from streams.simulator.treatment import ANNOUNCED, LAST_WORD, session
 
 __all__ = ["Planted", "Scenario", "TimedMessage", "unit_events"]
 

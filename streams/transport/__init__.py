@@ -30,7 +30,7 @@ from streams.transport.api import (
 
 if TYPE_CHECKING:
     from streams.transport.app import App, batches, create_app, run
-    from streams.transport.topics import TopicMadeAnewError, TopicWatch, check_partitions
+    from streams.transport.partition_check import TopicMadeAnewError, TopicWatch, check_partitions
 
 __all__ = [
     "TP",
@@ -54,9 +54,9 @@ _MODULES = {
     "batches": "app",
     "create_app": "app",
     "run": "app",
-    "check_partitions": "topics",
-    "TopicMadeAnewError": "topics",
-    "TopicWatch": "topics",
+    "check_partitions": "partition_check",
+    "TopicMadeAnewError": "partition_check",
+    "TopicWatch": "partition_check",
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,8 +12,9 @@ import faust
 import mode
 from yarl import URL
 
-from streams.transport.api import TP, Batch, Listener, PartitionCountError, StaleGenerationError, TopicSet
+from streams.transport.api import TP, Batch, Listener, StaleGenerationError, TopicSet
 from streams.transport.consumer import BatchMessage, Consumer, Transport
+from streams.transport.ownership import Attached, Claim
 from streams.transport.recovery import TableManager
 
 if TYPE_CHECKING:
@@ -40,61 +40,6 @@ _FETCH_BYTES = 1024 * 1024
 _PRODUCER_BATCH_BYTES = 256 * 1024
 _HEADROOM_BYTES = 64 * 1024  # what a record's key, headers and framing may add to its value
 _STOP_MARGIN_SECONDS = 5.0
-
-
-@dataclass(slots=True)
-class Claim:
-    """This worker's right to write one partition's changelog in one generation.
-
-    `end` is the log's end after all that is known to be in it: read at the recovery, or written by us since.
-    """
-
-    generation: int
-    stamp: Stamp
-    end: int
-
-    def next_stamp(self) -> Stamp:
-        """The stamp of the next write."""
-        stamp = self.stamp
-        self.stamp = stamp._replace(sequence=stamp.sequence + 1)
-        return stamp
-
-    def wrote(self, offset: int, count: int) -> range:
-        """Notes records of ours at an offset; returns the offsets before them of which we know nothing."""
-        unknown = range(self.end, offset)
-        self.end = offset + count
-        return unknown
-
-
-@dataclass(slots=True)
-class Attached:
-    """A topic set, its listener, and what is claimed for it."""
-
-    topics: TopicSet
-    changelog: str
-    listener: Listener
-    claims: dict[int, Claim] = field(default_factory=dict)
-    told: bool = False  # whether the listener knows of the claims
-    #: Claims of the generation before whose state the listener still holds.
-    kept: dict[int, Claim] = field(default_factory=dict)
-
-    def still_kept(self, owned: set[int], read: Collection[int]) -> dict[int, tuple[Stamp, int]]:
-        """Latest stamp and log end of the partitions that came back and in whose changelog nobody wrote."""
-        return {p: (claim.stamp, claim.end) for p, claim in self.kept.items() if p in owned and p not in read}
-
-    def partitions_of(self, assigned: Collection[TP]) -> set[int]:
-        """The partition numbers of an assignment: the same for every topic and the changelog."""
-        by_topic = {
-            topic: {tp.partition for tp in assigned if tp.topic == topic}
-            for topic in (*self.topics.topics, self.changelog)
-        }
-        if len({frozenset(numbers) for numbers in by_topic.values()}) > 1:
-            counts = ", ".join(f"{topic}: {len(numbers)}" for topic, numbers in sorted(by_topic.items()))
-            raise PartitionCountError(
-                f"The topics of {self.topics.table} were assigned different partitions ({counts}): was one deleted, or "
-                "given more partitions, while the worker ran?"
-            )
-        return by_topic[self.changelog]
 
 
 class BatchSchema(faust.Schema):  # type: ignore[type-arg]
@@ -285,8 +230,8 @@ def create_app(settings: Settings) -> App:
         stream_wait_empty=False,
         # The producer. aiokafka's partitioner is murmur2, as Java's and as the contract says. No idempotence:
         # with it aiokafka repeats a batch until it is through, however long the partition has been somebody
-        # else's; without it a batch ends with its request timeout, and streams.checkpoint looks again whether
-        # it may be written. Order needs no idempotence: aiokafka has one batch of a partition in flight.
+        # else's; without it a batch ends with its request timeout, and the changelog's writer looks again whether it
+        # may be written. Order needs no idempotence: aiokafka has one batch of a partition in flight.
         producer_acks=-1,
         producer_linger=0.002,
         producer_max_batch_size=_PRODUCER_BATCH_BYTES,

@@ -15,13 +15,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import ConsumerMessage, tuples
 
 from streams.transport.api import TP, Batch, Records
+from streams.transport.host import ConsumerHost
 from streams.transport.ledger import Entry, Ledger
 from streams.transport.thread import ConsumerThread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from streams.transport.app import App
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Consumer(driver.Consumer):
     broker answers in time.
     """
 
-    app: App
+    app: ConsumerHost  # type: ignore[assignment]  # of an App all that this file needs
     _thread: ConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -223,7 +222,7 @@ class Producer(driver.Producer):
     nothing of an old generation, but for what was on its way through the socket.
     """
 
-    app: App
+    app: ConsumerHost  # type: ignore[assignment]  # of an App all that this file needs
 
     def _new_producer(self, transactional_id: str | None = None) -> Any:
         producer: Any = super()._new_producer(transactional_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from aiokafka.errors import KafkaError
 from faust.tables.manager import TableManager as FaustTableManager
@@ -14,9 +14,7 @@ from mode import Service
 
 from streams.transport.api import TP, StaleGenerationError
 from streams.transport.changelog import read_changelogs
-
-if TYPE_CHECKING:
-    from streams.transport.app import App
+from streams.transport.host import Flow, RecoveryHost
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +30,7 @@ class Recovery(FaustRecovery):
     on and opened here, in one step. A rebalance in the middle starts all over in the new generation.
     """
 
-    app: App
+    app: RecoveryHost  # type: ignore[assignment]  # of an App all that this file needs
 
     def __post_init__(self) -> None:
         self._running: asyncio.Task[None] | None = None
@@ -113,7 +111,7 @@ class Recovery(FaustRecovery):
         app.recovery_seconds = time.monotonic() - started
         await self._open(consumer)
 
-    async def _open(self, consumer: Any) -> None:
+    async def _open(self, consumer: Flow) -> None:
         app = self.app
         await app.on_rebalance_complete.send()
         self.completed.set()

@@ -26,12 +26,12 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from streams.transport.api import TP, Oversized, Records, Slice, size_of_headers
 from streams.transport.bootstrap import install as ask_the_next_server
 from streams.transport.committed import Withheld
-from streams.transport.records import install as read_any_header_name
+from streams.transport.record_reader import install as read_any_header_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from streams.transport.consumer import Consumer
+    from streams.transport.host import FetchOwner
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
     Methods that start with an underscore run in that thread, all others are called from the main one.
     """
 
-    consumer: Consumer
+    consumer: FetchOwner  # type: ignore[assignment]  # of a Consumer all that this file needs
 
     def __post_init__(self) -> None:
         super().__post_init__()

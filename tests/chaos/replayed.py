@@ -12,7 +12,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from models.alerts import AlertRecord
 from models.parsing import Rejected
-from streams.replay import Replay, parse_line
+from streams.engine.replay import Replay, parse_line
 from streams.rules.catalogue import default_settings
 from tests.chaos.logs import Logs, Record, Sent
 from tests.chaos.plan import Shape, plan

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import msgspec
 
-from streams.agents import KafkaPort
 from streams.cli import main
 from streams.engine.partition import Partition
-from streams.mail import Mail
-from streams.outgoing import Outgoing
-from streams.task import PartitionTask
-from streams.task_clock import TaskClock
+from streams.worker.assignment import KafkaPort
+from streams.worker.clock import TaskClock
+from streams.worker.outbox import Mail
+from streams.worker.sender import Outgoing
+from streams.worker.task import PartitionTask
 
 # What is changed here is private to its module: a bug does not ask.
 _Task: Any = PartitionTask

@@ -22,7 +22,7 @@ import msgspec
 
 from models.alerts import AlertRecord
 from models.parsing import Parsed
-from streams.replay import Replay, parse_line
+from streams.engine.replay import Replay, parse_line
 from streams.rules.catalogue import parse_settings
 from tests.unit.random_events import Event, random_events
 from tests.unit.timeline import FIRST_DAY

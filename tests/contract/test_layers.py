@@ -29,9 +29,9 @@ def test_imports_point_one_way() -> None:
     ("module", "barred"),
     [
         ("models.schemas", (*HEAVY, "streams")),
-        ("streams.rules.catalogue", (*HEAVY, "streams.engine", "streams.replay")),
-        ("streams.engine.factory", (*HEAVY, "streams.replay", "streams.cli")),
-        ("streams.replay", (*HEAVY, "rich", "typer")),
+        ("streams.rules.catalogue", (*HEAVY, "streams.engine")),
+        ("streams.engine.factory", (*HEAVY, "streams.engine.replay", "streams.cli")),
+        ("streams.commands.replay", (*HEAVY, "rich", "typer")),
         ("streams.cli", HEAVY),
     ],
 )
@@ -100,3 +100,13 @@ def test_no_file_is_longer_than_five_hundred_lines() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500
     }
     assert long == {}
+
+
+def test_no_two_modules_share_a_name() -> None:
+    """Two files of one name mean two things, or one thing twice. `api` is a room's interface, `command` its command."""
+    named: dict[str, list[str]] = {}
+    for folder in ("models", "streams"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.stem not in ("__init__", "__main__", "api", "command") and path.parent.name != "commands":
+                named.setdefault(path.stem, []).append(str(path.relative_to(ROOT)))
+    assert [paths for paths in named.values() if len(paths) > 1] == []

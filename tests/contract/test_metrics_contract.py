@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.telemetry import Metrics
+from streams.worker.metrics import Metrics
 
 CONTRACT = {
     "dialysis_events_total": ("counter", {"topic", "type"}),

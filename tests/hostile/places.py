@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiokafka.admin import NewPartitions
 
 from models.topics import ALERTS_ACTIVE, LAB_RESULTS, changelog
-from streams.topics import ensure_topics
+from streams.kafka.topic_setup import ensure_topics
 from tests.hostile.stage import Case, Stage
 from tests.integration.unit_under_test import lab
 from tests.integration.worker_process import until

@@ -22,8 +22,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 
-from streams.checkpoint import ChangelogWriter
 from streams.cli import main
+from streams.worker.changelog_writer import ChangelogWriter
 
 PATIENT = os.environ["FREEZE_FOR"].encode()
 MOMENT = os.environ["FREEZE_AT"]

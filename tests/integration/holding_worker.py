@@ -14,9 +14,9 @@ import signal
 import sys
 from typing import Any
 
-from streams.agents import Desk
 from streams.cli import main
 from streams.transport import TP
+from streams.worker.assignment import Desk
 
 log = logging.getLogger(__name__)
 

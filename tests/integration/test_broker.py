@@ -22,8 +22,8 @@ import pytest
 from streams.broker import command
 from streams.broker.errors import BrokerError
 from streams.broker.kafka import EmbeddedKafka
-from streams.broker.ports import ReservedPort, answers
 from streams.broker.storage import DataFolder
+from streams.broker.tcp_ports import ReservedPort, answers
 
 # Most of it is untyped, which strict mypy would say at every call.
 clients: Any = aiokafka

@@ -10,10 +10,11 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import ConsumerRecord
 
 from models.settings import Settings
-from streams.dead_letters import dead_letter, list_dead_letters
-from streams.kafka_clients import Record, consumer_client, producer_client, read_to_end
-from streams.redrive import redrive
-from streams.topics import ensure_topics
+from streams.commands.dead_letters import list_dead_letters
+from streams.commands.redrive import redrive
+from streams.kafka.clients import Record, consumer_client, producer_client, read_to_end
+from streams.kafka.dead_letter import dead_letter
+from streams.kafka.topic_setup import ensure_topics
 
 LABS, MACHINES = "lab-results", "machine-events"
 PARTITIONS = 3

@@ -17,7 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from models.settings import Settings
 from models.topics import LAB_RESULTS, MACHINE_EVENTS, PATIENT_TOPICS
-from streams.simulator.messages import Scenario, TimedMessage
+from streams.simulator.planned import Scenario, TimedMessage
 from streams.simulator.publish import publish
 from streams.simulator.target import PublishError
 from streams.simulator.unit import unit_events

@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions
 
 from models.settings import Settings
-from streams.kafka_clients import admin_client, consumer_client, read_to_end
-from streams.topics import ensure_topics
+from streams.kafka.clients import admin_client, consumer_client, read_to_end
+from streams.kafka.topic_setup import ensure_topics
 from tests.integration.worker_process import WorkerProcess
 
 PARTITIONS = 2

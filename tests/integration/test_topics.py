@@ -8,8 +8,9 @@ from aiokafka.admin import NewTopic
 
 from models.settings import Settings
 from models.topics import PATIENT_TOPICS, all_topics
-from streams import topics
-from streams.kafka_clients import admin_client, partition_counts
+from streams.commands import topics
+from streams.kafka.clients import admin_client, partition_counts
+from streams.kafka.topic_setup import ensure_topics, wanted_topics
 from streams.transport import PartitionCountError, check_partitions
 
 
@@ -52,19 +53,19 @@ def test_it_makes_every_topic_once(settings: Settings, capsys: pytest.CaptureFix
 
 
 async def test_two_at_a_time_make_each_topic_once(settings: Settings) -> None:
-    one, two = await asyncio.gather(topics.ensure_topics(settings), topics.ensure_topics(settings))
-    names = {topic.name for topic in topics.wanted_topics(settings)}
+    one, two = await asyncio.gather(ensure_topics(settings), ensure_topics(settings))
+    names = {topic.name for topic in wanted_topics(settings)}
     assert set(one.created) | set(two.created) == names
     assert not set(one.created) & set(two.created)
     assert not one.differences + two.differences + one.notes + two.notes
 
 
 async def test_a_demo_lets_producers_give_the_time(settings: Settings) -> None:
-    made = await topics.ensure_topics(settings, producer_time=True)
+    made = await ensure_topics(settings, producer_time=True)
     assert made.created
-    again = await topics.ensure_topics(settings, producer_time=True)
+    again = await ensure_topics(settings, producer_time=True)
     assert not again.created + again.differences + again.notes
-    ordinary = await topics.ensure_topics(settings)
+    ordinary = await ensure_topics(settings)
     wanted = "has message.timestamp.type=CreateTime, LogAppendTime is wanted."
     assert sorted(ordinary.notes) == sorted(f"{settings.topic(name)} {wanted}" for name in PATIENT_TOPICS)
 
@@ -94,7 +95,7 @@ def test_a_topic_that_takes_too_small_messages_is_named_with_the_fix(
     printed = capsys.readouterr()
     assert f"{alerts} takes messages of 2000 bytes, 131072 are needed: `kafka-configs.sh" in printed.err
     assert f"note: {labs} has max.message.bytes=2000," in printed.out, "an input may be as small as a site likes"
-    wanted = {topic.name: topic.spec for topic in topics.wanted_topics(settings)}
+    wanted = {topic.name: topic.spec for topic in wanted_topics(settings)}
     needs = {name: spec.needs for name, spec in wanted.items() if spec.needs}
     with pytest.raises(PartitionCountError, match=r"alerts\.session takes messages of 2000 bytes") as raised:
         asyncio.run(check_partitions(settings, dict.fromkeys(wanted), needs))

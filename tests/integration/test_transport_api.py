@@ -11,8 +11,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.broker.kafka import EmbeddedKafka
-from streams.checkpoint import ChangelogWriter
-from streams.outgoing import NeverSendsError, Outgoing, Sender
 from streams.transport import (
     TP,
     App,
@@ -26,6 +24,8 @@ from streams.transport import (
     run,
 )
 from streams.transport.changelog import read_changelogs
+from streams.worker.changelog_writer import ChangelogWriter
+from streams.worker.sender import NeverSendsError, Outgoing, Sender
 from tests.integration.toys import Playground
 from tests.integration.worker_process import until
 

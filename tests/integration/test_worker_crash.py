@@ -14,7 +14,7 @@ import pytest
 
 from models.topics import PATIENT_TOPICS
 from streams.broker.kafka import EmbeddedKafka
-from streams.topics import ensure_topics
+from streams.kafka.topic_setup import ensure_topics
 from tests.integration.traffic import (
     OPEN,
     Record,

@@ -15,7 +15,7 @@ import pytest
 
 from models.parsing import Rejected, parse_loop_event, parse_patient_event
 from models.topics import UNIT_SIGNALS
-from streams.mail import MOVED_FROM
+from streams.worker.outbox import MOVED_FROM
 from tests.integration.kcat import run_kcat
 from tests.integration.unit_under_test import (
     INPUTS,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streams.broker.kafka import EmbeddedKafka
-from streams.topics import ensure_topics
+from streams.kafka.topic_setup import ensure_topics
 from tests.integration.unit_under_test import SILENT, UnitUnderTest, ago, lab
 from tests.integration.worker_process import COMMAND, WorkerProcess
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from models.state import PatientState, StateCodec
 from models.topics import changelog
-from streams.port import CLOCK_KEY
 from streams.transport.changelog import Stamp
+from streams.worker.ports import CLOCK_KEY
 from tests.integration.traffic import (
     Expected,
     busy_days,

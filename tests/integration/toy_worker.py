@@ -19,8 +19,6 @@ from collections import deque
 from typing import Any
 
 from models.settings import Settings
-from streams.checkpoint import ChangelogWriter
-from streams.outgoing import Outgoing, Sender
 from streams.transport import (
     TP,
     App,
@@ -33,6 +31,8 @@ from streams.transport import (
     create_app,
     run,
 )
+from streams.worker.changelog_writer import ChangelogWriter
+from streams.worker.sender import Outgoing, Sender
 
 SLEEP = float(os.environ.get("TOY_SLEEP", "0"))
 FAIL_AT = int(os.environ.get("TOY_FAIL_AT", "0"))

@@ -35,10 +35,10 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from models.settings import Settings
 from models.topics import FAMILIES, PATIENT_TOPICS, UNIT_SIGNALS, changelog
-from streams.port import CLOCK_KEY
-from streams.topics import ensure_topics, wanted_topics
+from streams.kafka.topic_setup import ensure_topics, wanted_topics
 from streams.transport.changelog import read_changelogs
-from streams.transport.records import install as read_any_header_name
+from streams.transport.record_reader import install as read_any_header_name
+from streams.worker.ports import CLOCK_KEY
 from tests.integration.worker_process import COMMAND, Pulse, WorkerProcess, until
 
 _Admin: Any = AIOKafkaAdminClient

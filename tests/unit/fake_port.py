@@ -1,4 +1,4 @@
-"""A broker for tasks, in memory: it takes what `streams.port.Port` lets a task say, notes the order, and can die.
+"""A broker for tasks, in memory: it takes what `Port` (streams.worker.ports) lets a task send, and can die.
 
     kafka = FakeKafka()
     kafka.put("lab-results", key, event, at=1_000)       # a record on an input topic, with its timestamp (ms)
@@ -28,15 +28,15 @@ from models.parsing import parse_loop_event, parse_patient_event
 from models.settings import Settings
 from models.state import LoopState, PatientState, StateCodec
 from models.topics import PATIENT_TOPICS, UNIT_SIGNALS
-from streams.checkpoint import UnstoredError
 from streams.engine.factory import loop_partition, patient_partition
-from streams.health import Health
-from streams.outgoing import Outgoing, UnsentError
-from streams.port import Kind
 from streams.rules.catalogue import RuleSettings, parse_settings
-from streams.task import PartitionTask
-from streams.telemetry import Metrics
 from streams.transport.api import TP, Batch, Recovered
+from streams.worker.changelog_writer import UnstoredError
+from streams.worker.health import Health
+from streams.worker.metrics import Metrics
+from streams.worker.ports import Kind
+from streams.worker.sender import Outgoing, UnsentError
+from streams.worker.task import PartitionTask
 
 PARTITIONS = 4
 PREFIX = "t."
@@ -376,7 +376,7 @@ class Host:
 
 
 def install(clock: Clock, monkeypatch: Any) -> None:
-    """Let `streams.task` live and its clock live by a `Clock`."""
-    for module in ("task", "task_clock"):
-        monkeypatch.setattr(f"streams.{module}.time", clock)
-        monkeypatch.setattr(f"streams.{module}.datetime", clock)
+    """Let `streams.worker.task` live and its clock live by a `Clock`."""
+    for module in ("task", "clock"):
+        monkeypatch.setattr(f"streams.worker.{module}.time", clock)
+        monkeypatch.setattr(f"streams.worker.{module}.datetime", clock)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models.alerts import AlertRecord
-from streams.replay import Replay
+from streams.engine.replay import Replay
 from streams.rules.catalogue import default_settings
 from tests.unit.fake_port import FakeKafka, Host
 from tests.unit.task_events import P1, P2, answer, low_magnesium

@@ -64,6 +64,6 @@ async def test_the_only_server_is_asked_with_patience() -> None:
 def test_every_client_starts_like_this() -> None:
     import aiokafka.client  # noqa: PLC0415
 
-    import streams.kafka_clients  # noqa: F401, PLC0415
+    import streams.kafka.clients  # noqa: F401, PLC0415
 
     assert aiokafka.client.AIOKafkaClient.bootstrap is bootstrap

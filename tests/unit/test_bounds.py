@@ -11,8 +11,8 @@ from models.settings import Settings
 from models.state import RETIRE_AFTER, PatientState, StateCodec
 from streams.engine.factory import patient_partition
 from streams.engine.partition import Partition
-from streams.port import CLOCK_KEY
 from streams.rules.catalogue import parse_settings
+from streams.worker.ports import CLOCK_KEY
 from tests.unit.fake_port import EPOCH, FakeKafka, Host
 from tests.unit.task_events import DAY, HOUR, P1, P2, P3, cramp, telemetry
 from tests.unit.timeline import FIRST_DAY, to_line

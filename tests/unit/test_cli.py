@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from models.settings import Settings
 from streams import cli
-from streams.simulator.messages import Scenario
+from streams.simulator.planned import Scenario
 
 CONTRACT_COMMANDS = ["demo", "broker", "worker", "simulate", "replay", "rules", "topics", "dead-letters"]
 SUBCOMMANDS = [["rules", "list"], ["rules", "show"], ["rules", "check"], ["dead-letters", "redrive"]]
@@ -119,7 +119,7 @@ def test_wrong_settings_are_named_one_a_line(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("status", [0, 1, 2])
 def test_the_status_is_that_of_the_command(body: Callable[..., Calls], status: int) -> None:
-    calls = body("streams.worker", "run", status=status)
+    calls = body("streams.worker.process", "run", status=status)
     assert invoke("worker").exit_code == status
     assert calls == [("run", (Settings(),), {})]
 
@@ -149,7 +149,7 @@ def test_the_scenarios_are_those_of_the_simulator() -> None:
 
 
 def test_replay(body: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = body("streams.replay", "run")
+    calls = body("streams.commands.replay", "run")
     monkeypatch.setenv("DIALYSIS_RULES", "site.toml")
     assert invoke("replay", "-").exit_code == 0
     words = "replay a.jsonl --until 2026-01-01T00:00:00+01:00 --summary --compare b.toml --strict --rules c.toml"
@@ -160,7 +160,7 @@ def test_replay(body: Callable[..., Calls], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_rules(body: Callable[..., Calls]) -> None:
-    calls = body("streams.rules.report", "list_rules", "show_rule", "check_rules")
+    calls = body("streams.commands.rules", "list_rules", "show_rule", "check_rules")
     for words in ("rules", "rules list", "rules show low_magnesium", "rules check site.toml"):
         assert invoke(*words.split()).exit_code == 0
     assert [(name, words) for name, words, _ in calls] == [
@@ -172,13 +172,16 @@ def test_rules(body: Callable[..., Calls]) -> None:
 
 
 def test_topics(body: Callable[..., Calls]) -> None:
-    calls = body("streams.topics", "show", "create")
+    calls = body("streams.commands.topics", "show", "create")
     assert invoke("topics").exit_code == invoke("topics", "--create").exit_code == 0
     assert [name for name, _, _ in calls] == ["show", "create"]
 
 
 def test_dead_letters(body: Callable[..., Calls]) -> None:
-    listed, redriven = body("streams.dead_letters", "list_dead_letters"), body("streams.redrive", "redrive")
+    listed, redriven = (
+        body("streams.commands.dead_letters", "list_dead_letters"),
+        body("streams.commands.redrive", "redrive"),
+    )
     assert invoke("dead-letters", "--reason", "empty").exit_code == 0
     assert listed[0][1][1:] == ("empty", None)
     assert invoke("dead-letters", "redrive", "--topic", "lab-results", "--dry-run").exit_code == 0

@@ -9,7 +9,7 @@ import pytest
 
 from streams.engine import evaluate
 from streams.rules import data_quality, magnesium
-from streams.rules.base import Outcome, PatientRule, PatientView
+from streams.rules.api import Outcome, PatientRule, PatientView
 from tests.unit.timeline import Unit, moment
 
 RULE = "data_quality"

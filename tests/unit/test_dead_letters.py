@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.text import printable
-from streams.dead_letters import Origin, as_read, dead_letter
-from streams.kafka_clients import Record
+from streams.kafka.clients import Record
+from streams.kafka.dead_letter import Origin, as_read, dead_letter
 from streams.transport.api import Oversized
 
 MAX = 64 * 1024

@@ -13,18 +13,18 @@ from rich.console import Console
 from models.alerts import Alert, Priority, Status
 from models.settings import Settings
 from models.topics import FAMILIES, PATIENT_TOPICS
-from streams.demo import hints, words
+from streams.demo import hints, wording
 from streams.demo.gauges import Gauges
 from streams.demo.nurse import Nurse, answer
-from streams.demo.picture import Picture, kinds
 from streams.demo.plain import Plain
 from streams.demo.programs import environment, last_lines
 from streams.demo.reader import take
 from streams.demo.scene import Scene
+from streams.demo.screen_state import Picture, kinds
 from streams.demo.stage import BACKFILL
 from streams.demo.summary import summarize
 from streams.demo.view import draw
-from streams.kafka_clients import Record
+from streams.kafka.clients import Record
 
 NOW = datetime(2026, 11, 23, 7, 30, tzinfo=UTC)
 
@@ -130,11 +130,11 @@ def test_ten_seconds_without_a_word_are_blindness(scene: Scene) -> None:
     assert not scene.picture.is_blind(NOW + timedelta(seconds=10))
     later = NOW + timedelta(seconds=11)
     assert scene.picture.is_blind(later)
-    assert words.worker(scene, later) == "BLIND: no word from the worker for 11 s"
+    assert wording.worker(scene, later) == "BLIND: no word from the worker for 11 s"
     scene.picture.worker_word(word(1, later))
-    assert words.worker(scene, later) == "worker 1 of 2 partitions, lag 0"
+    assert wording.worker(scene, later) == "worker 1 of 2 partitions, lag 0"
     scene.picture.worker_word(word(0, later, recovering=True))
-    assert words.worker(scene, later) == "worker 1 of 2 partitions, lag 0"
+    assert wording.worker(scene, later) == "worker 1 of 2 partitions, lag 0"
 
 
 def test_the_most_urgent_comes_first_and_info_does_not_come() -> None:
@@ -291,7 +291,7 @@ def test_the_summary_counts_by_rule_and_kind(scene: Scene, capsys: pytest.Captur
     ("seconds", "shown"), [(-5, "0s"), (59, "59s"), (60, "1m"), (3600, "1h"), (3 * 86400, "3d"), (9e8, "999d")]
 )
 def test_age(seconds: float, shown: str) -> None:
-    assert words.age(NOW, NOW + timedelta(seconds=seconds)) == shown
+    assert wording.age(NOW, NOW + timedelta(seconds=seconds)) == shown
 
 
 # -- the nurse, the commands, the programs

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.settings import Settings
 from models.state import LONGEST_WINDOW
-from streams.environment import EnvironmentVariablesError, read_settings
+from streams.commands.environment import EnvironmentVariablesError, read_settings
 
 NAMES = sorted(f"DIALYSIS_{name.upper()}" for name in Settings.model_fields)
 ODD = [

@@ -2,9 +2,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from models.settings import Settings
-from streams.health import Check, Health, Limits
-from streams.http_server import AddressError, HttpServer, application
-from streams.telemetry import Metrics
+from streams.worker.health import Check, Health, Limits
+from streams.worker.http_server import AddressError, HttpServer, application
+from streams.worker.metrics import Metrics
 
 LABS, MACHINES = "dialysis.lab-results", "dialysis.machine-events"
 LIMITS = Limits()

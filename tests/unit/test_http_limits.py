@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streams import http_server
-from streams.health import Health
-from streams.http_server import CONNECTIONS, HttpServer, Page
-from streams.telemetry import Metrics
+from streams.worker import http_server
+from streams.worker.health import Health
+from streams.worker.http_server import CONNECTIONS, HttpServer, Page
+from streams.worker.metrics import Metrics
 
 
 @pytest.fixture

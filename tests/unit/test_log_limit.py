@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.log_limit import MOST_OF_A_PLACE, LogLimit
+from streams.worker.log_limit import MOST_OF_A_PLACE, LogLimit
 
 
 class Log:

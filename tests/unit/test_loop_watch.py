@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from streams.loop_watch import LoopWatch
-from streams.telemetry import Metrics
+from streams.worker.loop_watch import LoopWatch
+from streams.worker.metrics import Metrics
 
 
 def worst(metrics: Metrics) -> float | None:

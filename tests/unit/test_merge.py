@@ -12,7 +12,7 @@ import pytest
 from models.alerts import Reason, Status
 from models.state import MAX_OTHERS, PatientState, StateCodec
 from streams.engine import merge
-from streams.engine.sessions import tell_session
+from streams.engine.active_sessions import tell_session
 from tests.unit.fake_port import EPOCH
 from tests.unit.timeline import Unit
 

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from models.identity import version_key
-from models.migrations import migrate
 from models.records import LabResult
 from models.state import SCHEMA_VERSION, LoopState, PatientState, StateCodec
+from models.state.migrations import migrate
 from streams.rules.catalogue import parse_settings
 from tests.unit.fake_port import PREFIX, FakeKafka, Host, loops
 from tests.unit.task_events import DAY

@@ -23,7 +23,7 @@ from models.parsing import (
     parse_patient_event,
 )
 from models.records import to_record
-from streams.replay import parse_line
+from streams.engine.replay import parse_line
 
 FEW = settings(max_examples=400, deadline=None, derandomize=True, database=None)
 AT = "2026-11-23T08:00:00Z"

@@ -13,8 +13,8 @@ from hypothesis import given
 from models.fields import descriptive_fields
 from models.parsing import _MODELS, _PATIENT, Rejected, RejectReason, _parse, parse_patient_event
 from models.records import to_record
-from streams.left_out import MAX_SAID, OnceASource
-from streams.replay import run
+from streams.commands.replay import run
+from streams.engine.left_out import MAX_SAID, OnceASource
 from tests.unit.test_parsing import COMPLETE, FEW, json_values, message, parsed, rejected
 from tests.unit.timeline import Unit
 

@@ -18,8 +18,8 @@ import pytest
 
 from models.identity import version_key
 from models.records import AlertResponse
-from streams.engine import answers, apply, results
-from streams.replay import Replay
+from streams.engine import answers, filing, results
+from streams.engine.replay import Replay
 from streams.rules import cramp
 from streams.rules.catalogue import default_settings
 from tests.unit.random_events import HOUR, MINUTE, SKEWS, Event, random_events, single
@@ -286,7 +286,7 @@ def _answers_by_their_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     def by_own_clock(state: Any, event: Any, _received_at: datetime, horizon: datetime) -> Any:
         return answers.file_response(state, event, event.at, horizon)
 
-    monkeypatch.setitem(apply._FILERS, AlertResponse, by_own_clock)
+    monkeypatch.setitem(filing._FILERS, AlertResponse, by_own_clock)
 
 
 def _sessions_from_start_to_end(monkeypatch: pytest.MonkeyPatch) -> None:

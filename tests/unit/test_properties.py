@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.alerts import Alert, AlertRecord
-from streams.replay import Replay
+from streams.engine.replay import Replay
 from streams.rules.catalogue import default_settings
 from tests.unit.random_events import DELAYS, PATIENTS, Event, random_events
 from tests.unit.timeline import FIRST_DAY, open_alerts, restarted, to_line

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streams import replay
+from streams.commands import replay
 from tests.unit.timeline import moment
 
 LOW = {

@@ -14,7 +14,7 @@ from models.events import ResultStatus
 from models.records import LabResult
 from models.state import LONGEST_WINDOW, PatientState, StateCodec
 from streams.engine.results import file_result
-from streams.rules import labs
+from streams.rules.facts import labs
 from tests.unit.timeline import moment
 
 #: A word on a result: its id, its value and when it arrived.

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from models.state import LONGEST_WINDOW
 from streams.rules.aluminum_level import AluminumLevelLimits
-from streams.rules.base import Rule
-from streams.rules.bounds import Lasting
+from streams.rules.api import Rule
 from streams.rules.catalogue import (
     ALL_RULES,
     RuleSettings,
@@ -25,10 +24,11 @@ from streams.rules.catalogue import (
     load_settings,
     parse_settings,
 )
-from streams.rules.checks import marked
 from streams.rules.cramp import CrampLimits
 from streams.rules.magnesium import LowMagnesiumLimits
+from streams.rules.settings_checks import marked
 from streams.rules.settings_file import MAX_BYTES
+from streams.rules.thresholds import Lasting
 
 
 def write(folder: Path, text: str) -> Path:

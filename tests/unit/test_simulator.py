@@ -19,10 +19,11 @@ from models.parsing import Parsed, Rejected, RejectReason, parse_patient_event
 from models.records import LabResult, Symptom, Telemetry
 from models.settings import Settings
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS
+from streams.exit_status import DONE, FAILED, WRONG_USE
 from streams.simulator import command
 from streams.simulator.lines import json_line, write_jsonl
-from streams.simulator.messages import Planted, Scenario, TimedMessage
 from streams.simulator.pace import Pace
+from streams.simulator.planned import Planted, Scenario, TimedMessage
 from streams.simulator.unit import unit_events
 
 START = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
@@ -347,7 +348,7 @@ def test_lines_say_when_they_were_received() -> None:
 def test_a_file_is_the_same_each_time(tmp_path: Path) -> None:
     files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
     for file in files:
-        assert command.run(Settings(), 6, seed=5, hours=1, out=file) == command.DONE
+        assert command.run(Settings(), 6, seed=5, hours=1, out=file) == DONE
     lines = files[0].read_bytes().splitlines()
     assert files[0].read_bytes() == files[1].read_bytes()
     assert len(lines) > 1000
@@ -360,15 +361,15 @@ def test_a_file_is_the_same_each_time(tmp_path: Path) -> None:
 
 def test_a_rate_sets_how_often_machines_are_sampled(tmp_path: Path) -> None:
     file = tmp_path / "fast.jsonl"
-    assert command.run(Settings(), 48, rate=100, hours=0.2, out=file) == command.DONE
+    assert command.run(Settings(), 48, rate=100, hours=0.2, out=file) == DONE
     assert 70 < len(file.read_bytes().splitlines()) / 720 < 130
-    assert command.run(Settings(), 48, rate=0.001, out=file) == command.WRONG_USE
-    assert command.run(Settings(), 0, out=file) == command.WRONG_USE
-    assert command.run(Settings(), 2, out=tmp_path / "no" / "folder") == command.FAILED
+    assert command.run(Settings(), 48, rate=0.001, out=file) == WRONG_USE
+    assert command.run(Settings(), 0, out=file) == WRONG_USE
+    assert command.run(Settings(), 2, out=tmp_path / "no" / "folder") == FAILED
 
 
 def test_no_broker_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.run(Settings(brokers="127.0.0.1:1"), 2, limit=1) == command.FAILED
+    assert command.run(Settings(brokers="127.0.0.1:1"), 2, limit=1) == FAILED
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith("No Kafka broker answers at 127.0.0.1:1: ")
     assert len(said) == 2

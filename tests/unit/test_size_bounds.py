@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from models.alerts import Status
-from models.bounds import DROPS_FORGOTTEN, MAX_EVIDENCE_BYTES, MAX_INPUT_BYTES, MAX_OVER_BYTES
 from models.parsing import Parsed, parse_loop_event, parse_patient_event
 from models.state import LoopState, PatientState, StateCodec
-from streams.engine.bounds import _BESIDE, _FACETS, _ORDER, Budget, size_of
+from models.state.bounds import DROPS_FORGOTTEN, MAX_EVIDENCE_BYTES, MAX_INPUT_BYTES, MAX_OVER_BYTES
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
+from streams.engine.size_bounds import _BESIDE, _FACETS, _ORDER, Budget, size_of
 from streams.rules.catalogue import parse_settings
 from tests.unit.timeline import FIRST_DAY
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from models import state as bounds
-from models.migrations import NEVER
 from models.state import SCHEMA_VERSION, LoopState, NewerSchemaError, PatientState, StateCodec
-from streams.engine.apply import apply
+from models.state.migrations import NEVER
+from streams.engine.filing import apply
 from streams.rules.catalogue import parse_settings
 from tests.unit.timeline import FIRST_DAY, SILENT, Unit, restarted, to_line
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from streams import agents
-from streams.agents import Desk
-from streams.outgoing import Outgoing
 from streams.rules.catalogue import parse_settings
 from streams.transport.api import Recovered
-from streams.worker import Worker
+from streams.worker import assignment
+from streams.worker.assignment import Desk
+from streams.worker.process import Worker
+from streams.worker.sender import Outgoing
 from tests.unit.fake_port import FakeKafka, Host
 from tests.unit.task_events import P1
 
@@ -32,7 +32,7 @@ async def test_an_interrupted_takeover_leaves_no_open_alerts_behind(
     kafka.lab(P1, 0, 1.5)
     host = await Host(kafka).settle()
     ports: list[FakeKafka] = [kafka, _Hung(clock=kafka.clock)]
-    monkeypatch.setattr(agents, "KafkaPort", lambda *_: ports.pop())
+    monkeypatch.setattr(assignment, "KafkaPort", lambda *_: ports.pop())
     worker: Any = Worker(host.settings, parse_settings({}))
     app: Any = SimpleNamespace(settings=host.settings, attach=lambda *_: None, agent=lambda *_, **__: lambda _: None)
     desk: Any = Desk(app, host.kind, host.settings, worker._metrics, worker._health, worker._assignment, worker._fail)

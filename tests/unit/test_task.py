@@ -10,8 +10,8 @@ import pytest
 
 from models.state import PatientState, StateCodec
 from streams.engine.partition import BEGINNING
-from streams.port import CLOCK_KEY
 from streams.transport.api import StaleGenerationError
+from streams.worker.ports import CLOCK_KEY
 from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host, stamp
 from tests.unit.task_events import DAY, ELSEWHERE, MINUTE, P1, P2, P3, at, cramp, session, telemetry
 

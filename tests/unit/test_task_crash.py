@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from streams.port import CLOCK_KEY
+from streams.worker.ports import CLOCK_KEY
 from tests.unit.fake_port import EPOCH, PREFIX, Crash, FakeKafka, Host, frozen, subjects
 from tests.unit.task_events import (
     DAY,

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from models.state import PatientState, StateCodec
-from streams.mail import MOVED_FROM
-from streams.port import CLOCK_KEY
 from streams.rules.catalogue import parse_settings
-from streams.task import TURN_S
 from streams.transport.api import TP
+from streams.worker.outbox import MOVED_FROM
+from streams.worker.ports import CLOCK_KEY
+from streams.worker.task import TURN_S
 from tests.unit.fake_port import PREFIX, FakeKafka, Host, loops, place, stamp, subjects
 from tests.unit.task_events import ELSEWHERE, P1, P2, telemetry
 

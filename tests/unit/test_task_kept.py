@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from streams.agents import Desk, KafkaPort
-from streams.port import CLOCK_KEY
 from streams.transport.api import Recovered, TopicSet
-from streams.transport.app import App, Attached, Claim
+from streams.transport.app import App
 from streams.transport.changelog import Stamp
+from streams.transport.ownership import Attached, Claim
+from streams.worker.assignment import Desk, KafkaPort
+from streams.worker.ports import CLOCK_KEY
 from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host
 from tests.unit.task_events import HOUR, MINUTE, P1, P2, at, cramp, session, telemetry
 

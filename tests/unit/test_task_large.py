@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from streams.mail import MUCH_WAITS
 from streams.transport.api import Oversized
+from streams.worker.outbox import MUCH_WAITS
 from tests.unit.fake_port import PREFIX, FakeKafka, Host, install
 from tests.unit.task_events import P1
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.parsing import _MODELS, Parsed, parse_patient_event
 from models.repair import strings_of
 from models.text import REPLACED, one_line, printable, spelled, trimmed
-from streams.logs import LineFormatter
+from streams.worker.logs import LineFormatter
 from tests.unit.test_parsing import COMPLETE, FEW, message, parsed, rejected
 from tests.unit.timeline import Unit
 

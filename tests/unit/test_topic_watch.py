@@ -7,10 +7,10 @@ import logging
 import pytest
 
 from models.settings import Settings
-from streams.health import Health
 from streams.transport import PartitionCountError, TopicMadeAnewError, TopicSet, TopicWatch
 from streams.transport.api import TP
-from streams.transport.app import Attached
+from streams.transport.ownership import Attached
+from streams.worker.health import Health
 
 WANTED = {"labs": 2, "log": 2, "alerts": None}
 RIGHT = {"labs": 2, "log": 2, "alerts": 7}

@@ -13,13 +13,13 @@ import faust.streams
 import pytest
 
 from models.settings import Settings
-from streams.agents import Desk
-from streams.health import Health
 from streams.rules.catalogue import parse_settings
-from streams.telemetry import Metrics
 from streams.transport import PartitionCountError, StaleGenerationError, TopicSet, create_app
 from streams.transport.api import TP
-from streams.transport.app import Attached
+from streams.transport.ownership import Attached
+from streams.worker.assignment import Desk
+from streams.worker.health import Health
+from streams.worker.metrics import Metrics
 from tests.unit.fake_port import patients
 from tests.unit.fake_thread import Bench, Hold, passes, spin
 

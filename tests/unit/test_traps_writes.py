@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from streams.agents import KafkaPort
-from streams.checkpoint import ChangelogWriter
-from streams.outgoing import Outgoing, Sender
 from streams.transport import StaleGenerationError
-from tests.unit import test_checkpoint as checkpoint
+from streams.worker.assignment import KafkaPort
+from streams.worker.changelog_writer import ChangelogWriter
+from streams.worker.sender import Outgoing, Sender
+from tests.unit import test_changelog_writer as checkpoint
 from tests.unit.fake_port import PREFIX, FakeKafka, Host
 from tests.unit.fake_thread import Bench, Hold, spin
 from tests.unit.task_events import P1, telemetry
-from tests.unit.test_outgoing import FakeProducer
+from tests.unit.test_sender import FakeProducer
 
 
 class SlowProducer:

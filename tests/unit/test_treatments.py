@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.records import SessionEnded, SessionStarted
 from models.state import Flow, PatientState, Session, StateCodec
-from streams.rules.treatments import SKEW, is_sure_to_run, treatment_at, treatments
+from streams.rules.facts.treatments import SKEW, is_sure_to_run, treatment_at, treatments
 from tests.unit.timeline import FIRST_DAY
 
 MINUTES = st.integers(-3000, 3000).map(lambda minutes: FIRST_DAY + timedelta(minutes=minutes))

@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
 from streams.transport.api import Oversized
-from streams.transport.records import Records
+from streams.transport.record_reader import Records
 from streams.transport.unpack import codec_of, unpacked
 
 _Builder: Any = DefaultRecordBatchBuilder

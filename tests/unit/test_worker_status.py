@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from streams.rules.catalogue import parse_settings
-from streams.worker import Worker
+from streams.worker.process import Worker
 from tests.unit.fake_port import PREFIX, FakeKafka, Host
 from tests.unit.task_events import P1, at, telemetry
 

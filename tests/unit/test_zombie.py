@@ -18,10 +18,10 @@ import pytest
 from aiokafka.structs import ConsumerRecord
 
 from models.state import PatientState, StateCodec
-from streams.outgoing import Outgoing
-from streams.port import CLOCK_KEY
 from streams.transport.api import Batch, StaleGenerationError
 from streams.transport.changelog import Replica, Stamp
+from streams.worker.ports import CLOCK_KEY
+from streams.worker.sender import Outgoing
 from tests.unit.fake_port import FakeKafka, Host
 from tests.unit.whole_day import busy_day, check_against, pictures, undisturbed
 

@@ -22,7 +22,7 @@ from models.alerts import Alert, AlertRecord, alert_id
 from models.parsing import Parsed
 from models.state import LoopState, PatientState, StateCodec
 from streams.engine.factory import loop_partition, patient_partition
-from streams.replay import Line, Replay, parse_line
+from streams.engine.replay import Line, Replay, parse_line
 from streams.rules.catalogue import RuleSettings, parse_settings
 
 FIRST_DAY = datetime(2026, 11, 23, tzinfo=UTC)

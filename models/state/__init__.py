@@ -1,0 +1,63 @@
+"""What is kept of a patient and of a water loop, and its bounds. One instance is one changelog record.
+
+Windows hold the events themselves, by identity; everything the rules say is a function of them and of the clock.
+"""
+
+from models.state.bounds import (
+    LONGEST_SESSION,
+    LONGEST_WINDOW,
+    MAX_EVIDENCE,
+    MAX_FLOWS,
+    MAX_LABS,
+    MAX_OTHERS,
+    MAX_OVER_ALERTS,
+    MAX_RESPONSES,
+    MAX_SESSION_MESSAGES,
+    MAX_SESSIONS,
+    MAX_SIGNALS,
+    MAX_SOURCES,
+    MAX_SYMPTOMS,
+    MAX_TEXT,
+    MAX_VERSIONS,
+    MAX_VERSIONS_OF_RESULT,
+    RETIRE_AFTER,
+)
+from models.state.codec import SCHEMA_VERSION, NewerSchemaError, StateCodec
+from models.state.loop import LoopState
+from models.state.patient import PatientState, Problem
+from models.state.session import Flow, Reading, Session
+from models.state.subject import NO_VALUE, AlertState, Entry, StateT, SubjectState
+
+__all__ = [
+    "LONGEST_SESSION",
+    "LONGEST_WINDOW",
+    "MAX_EVIDENCE",
+    "MAX_FLOWS",
+    "MAX_LABS",
+    "MAX_OTHERS",
+    "MAX_OVER_ALERTS",
+    "MAX_RESPONSES",
+    "MAX_SESSIONS",
+    "MAX_SESSION_MESSAGES",
+    "MAX_SIGNALS",
+    "MAX_SOURCES",
+    "MAX_SYMPTOMS",
+    "MAX_TEXT",
+    "MAX_VERSIONS",
+    "MAX_VERSIONS_OF_RESULT",
+    "NO_VALUE",
+    "RETIRE_AFTER",
+    "SCHEMA_VERSION",
+    "AlertState",
+    "Entry",
+    "Flow",
+    "LoopState",
+    "NewerSchemaError",
+    "PatientState",
+    "Problem",
+    "Reading",
+    "Session",
+    "StateCodec",
+    "StateT",
+    "SubjectState",
+]

@@ -1,0 +1,64 @@
+"""How long and how much of a subject is kept: windows, numbers of records, and bytes of JSON.
+
+Identifiers and texts are bounded in characters; the byte bounds hold what they add up to, whatever the alphabet.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+#: The longest window of any rule (a month of cramps, aluminium on a loop) with five days for late messages.
+#: An event older than this when it arrives raises nothing.
+LONGEST_WINDOW: Final = timedelta(days=35)
+#: A session of which no end is known is taken to be over after this (SLED runs longest).
+LONGEST_SESSION: Final = timedelta(hours=24)
+#: A subject of which nothing was heard for so long leaves the table, unless an alert is open or a deadline lives.
+RETIRE_AFTER: Final = timedelta(days=400)
+
+#: How many records of a kind are kept of one patient; the oldest go first and are counted.
+MAX_LABS: Final = 200
+#: Versions of results that no longer stand; and of a single result, those that stand and those that do not.
+MAX_VERSIONS: Final = 100
+MAX_VERSIONS_OF_RESULT: Final = 10
+#: Start and end messages of one session id, and the stretches in which its blood flowed.
+MAX_SESSION_MESSAGES: Final = 20
+MAX_FLOWS: Final = 10
+MAX_SYMPTOMS: Final = 200
+MAX_SESSIONS: Final = 40
+MAX_RESPONSES: Final = 100
+MAX_OTHERS: Final = 100
+MAX_OVER_ALERTS: Final = 100
+MAX_SIGNALS: Final = 500
+MAX_SOURCES: Final = 50
+#: How many inputs an alert shows and rests on: the first, and the newest.
+MAX_EVIDENCE: Final = 20
+#: How much of a free text is kept, in characters; the whole is on the input topic.
+MAX_TEXT: Final = 200
+
+#: All inputs that are held of one subject, with what is noted about them. Above it the least needed go.
+MAX_INPUT_BYTES: Final = 384 * 1024
+#: How much is left of them then: room for what comes, so that not every further event has to look again.
+KEPT_INPUT_BYTES: Final = MAX_INPUT_BYTES * 3 // 4
+#: What is left where the broker refuses the record all the same.
+LEAST_INPUT_BYTES: Final = 16 * 1024
+#: The newest transitions of alerts that are over and still shown; the oldest leave `alerts.active` early.
+MAX_OVER_BYTES: Final = 128 * 1024
+#: The evidence of one alert, and what it may be named after.
+MAX_EVIDENCE_BYTES: Final = 8 * 1024
+#: The alert that inputs were dropped ends when none was for so long.
+DROPS_FORGOTTEN: Final = timedelta(hours=24)
+
+
+class Drops(msgspec.Struct, frozen=True, gc=False):
+    """Inputs of one subject that were dropped because too much was received.
+
+    `told` are the counts that the alert shows: they follow `counts` only when their sum has doubled.
+    """
+
+    since: datetime
+    at: datetime
+    counts: dict[str, int]
+    told: dict[str, int]

@@ -1,0 +1,68 @@
+"""From state to changelog value and back, whatever version wrote it."""
+
+from __future__ import annotations
+
+from typing import Final, Generic
+
+import msgspec
+
+from models.state.migrations import NEVER, migrate
+from models.state.subject import StateT
+
+#: Version of the stored form. An older one is migrated (models.state.migrations), a newer one refuses to start.
+SCHEMA_VERSION: Final = 3
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class NewerSchemaError(Exception):
+    """The changelog was written by a newer version of the product, which this one cannot read."""
+
+
+class _Version(msgspec.Struct):
+    """Of a stored state nothing but its version."""
+
+    schema_version: int = 0
+
+
+_version: Final = msgspec.json.Decoder(_Version)
+
+
+class StateCodec(Generic[StateT]):
+    """Turns the state of one kind of subject into a changelog value and back."""
+
+    def __init__(self, kind: type[StateT]) -> None:
+        self.kind = kind
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def new(self, subject: str) -> StateT:
+        """The state of a subject of which nothing is known yet."""
+        return self.kind(id=subject, schema_version=SCHEMA_VERSION, heard_at=NEVER)
+
+    def encode(self, state: StateT) -> bytes:
+        """The state's changelog value."""
+        return _ENCODER.encode(state)
+
+    def decode(self, raw: bytes) -> StateT:
+        """The state of a changelog value, migrated where an older version of the product wrote it.
+
+        Raises:
+            NewerSchemaError: a newer version of the product wrote it.
+            msgspec.DecodeError: it is no state.
+        """
+        try:
+            state = self._decoder.decode(raw)
+        except msgspec.ValidationError:
+            self._check_version(_version.decode(raw).schema_version)
+            state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
+        self._check_version(state.schema_version)
+        if state.schema_version < SCHEMA_VERSION:
+            state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
+        return state
+
+    def _check_version(self, version: int) -> None:
+        if version > SCHEMA_VERSION:
+            raise NewerSchemaError(
+                f"the changelog holds schema version {version}, this program reads up to {SCHEMA_VERSION}: "
+                "start the newer version"
+            )

@@ -1,0 +1,42 @@
+"""A treatment as its messages tell of it, under one session id."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from models.records import SessionEnded, SessionStarted
+
+
+class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A value and when it was measured."""
+
+    at: datetime
+    value: float
+
+
+class Flow(msgspec.Struct, array_like=True, gc=False):
+    """A stretch of time in which blood flowed, from the first to the last sample that said so."""
+
+    since: datetime
+    until: datetime
+
+
+class Session(msgspec.Struct, omit_defaults=True, gc=False):
+    """Everything that arrived under one session id; `streams.rules.facts.treatments` makes treatments of it.
+
+    Senders use an id again: after an end, on another day, or on another machine.
+    """
+
+    session_id: str
+    machine_id: str
+    #: The earliest time that any message of it told of.
+    first_at: datetime
+    starts: list[SessionStarted] = []
+    ends: list[SessionEnded] = []
+    flows: list[Flow] = []
+    systolic: Reading | None = None
+    uf_rate: Reading | None = None
+    #: When `sessions.active` last told of it.
+    told_at: datetime | None = None

@@ -1,0 +1,87 @@
+"""What patients and water loops have in common: alerts, outbox, offsets, looks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, TypeVar
+
+import msgspec
+
+from models.alerts import Priority, Status
+from models.state.bounds import Drops
+
+#: Stands for "no value" in an outbox entry: no message of ours is a bare null.
+NO_VALUE: Final = msgspec.Raw(b"null")
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One message of the outbox, stored before it is sent.
+
+    `topic` is the contract's name without prefix. With `ce_type` the value is an alert transition: it carries
+    CloudEvents headers and goes to `alerts.active` as well, under `ce_id`'s alert id. `NO_VALUE` is a tombstone.
+    """
+
+    topic: str
+    key: str
+    value: msgspec.Raw = NO_VALUE
+    ce_id: str = ""
+    ce_type: str = ""
+
+
+class AlertState(msgspec.Struct, omit_defaults=True, gc=False):
+    """An alert that is open, or over and still within reach of a late event."""
+
+    alert_id: str
+    rule: str
+    key: str
+    revision: int
+    status: Status
+    priority: Priority
+    onset_at: datetime
+    at: datetime
+    #: The newest transition's exact bytes: resent as they are when a partition changes hands.
+    value: msgspec.Raw
+    #: Digest of what the newest transition showed, to tell whether an update is due.
+    shown: str
+    #: Inputs of the episode: a response to any of the ids they would give is one to this alert.
+    anchors: list[str]
+    #: `kind:id` of the evidence; if one of them is corrected away the alert is withdrawn, not resolved.
+    grounds: list[str]
+    #: When the newest of its evidence, and the evidence of its priority, became known: a person's response
+    #: counts only for what could be known when it was given.
+    known_at: datetime
+    level_known_at: datetime
+    escalation: int = 0
+    #: First moment of the clock at which somebody could have seen the alert; response times count from it.
+    seen_at: datetime | None = None
+    over_at: datetime | None = None
+    tombstoned: bool = False
+
+
+class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
+    """What patients and water loops have in common."""
+
+    id: str
+    #: Has no default here: a default is not written, and would be read as the reader's own version.
+    schema_version: int
+    #: Newest arrival of anything about it.
+    heard_at: datetime
+    #: Hash of the rule settings of the last evaluation.
+    rules: str = ""
+    #: The clock at the last evaluation; none goes back behind it.
+    now: datetime | None = None
+    #: Applied offset of each input topic (contract name); what is at or below it is skipped.
+    offsets: dict[str, int] = {}
+    alerts: dict[str, AlertState] = {}
+    #: When each rule, and the life cycle, wants to look again with no new event.
+    looks: dict[str, datetime] = {}
+    #: Rules that raised an exception at their last evaluation, and since when.
+    failing: dict[str, datetime] = {}
+    outbox: list[Entry] = []
+    #: What was dropped because too much was received (models.state.bounds).
+    drops: Drops | None = None
+    #: Whether the last evaluation found the record closed: its patient left, or it was given up in a merge.
+    closed: bool = False
+
+
+StateT = TypeVar("StateT", bound=SubjectState)

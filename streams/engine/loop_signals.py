@@ -1,0 +1,129 @@
+"""What a patient's aluminium alerts mean for the water loop: signals, and their retraction.
+
+A signal stands for a suspicion of aluminium, or for levels from priority medium (60 ug/L) on. Like a finding it is
+a function of the patient's windows, so no order of arrival changes what the loop knows. A suspicion that a level
+excluded later, or that a person resolved, still counts; one whose inputs were in error does not. A patient who
+moves to another loop takes the signals along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from models.alerts import Priority, alert_id
+from models.records import UnitSignal
+from models.state import LONGEST_WINDOW, Entry, PatientState
+from models.topics import UNIT_SIGNALS
+from streams.rules import aluminum, aluminum_level
+from streams.rules.catalogue import RuleSettings
+from streams.rules.facts import bedside
+from streams.rules.facts.suspicion import AluminumSuspicionLimits, pictures
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What a loop should know of a patient because of one rule: from when to when, and known since when."""
+
+    alert_id: str
+    revision: int
+    rule: str
+    at: datetime
+    last_at: datetime
+    known_at: datetime
+
+
+def send_signals(settings: RuleSettings, state: PatientState, now: datetime) -> None:
+    """Put into the outbox what changed for a water loop since the last look."""
+    horizon = now - LONGEST_WINDOW
+    # What a record given up tells is told by the one that stays.
+    told = _meanings(settings, state, horizon) if state.merged_into is None else ()
+    meanings = {meaning.alert_id: meaning for meaning in told}
+    if not meanings and not state.signals:
+        return
+    loop = bedside.water_loop(state)
+    for meaning in meanings.values() if loop is not None else ():  # the session that names a loop asks again
+        known = state.signals.get(meaning.alert_id)
+        if known and not known.retracted and known.water_loop_id != loop:
+            _send(state, msgspec.structs.replace(known, retracted=True))  # type: ignore[type-var]
+        _tell(state, meaning, loop or "")
+    # After what is new: a loop must see no gap where one alert follows another.
+    for signal in list(state.signals.values()):
+        if signal.alert_id in meanings and loop is not None:
+            continue
+        if last_at(signal) < horizon:
+            del state.signals[signal.alert_id]
+        elif not signal.retracted:
+            _send(state, msgspec.structs.replace(signal, retracted=True))  # type: ignore[type-var]
+
+
+def _tell(state: PatientState, meaning: _Meaning, loop: str) -> None:
+    known = state.signals.get(meaning.alert_id)
+    if known and not known.retracted and _told(known) == (meaning.at, meaning.last_at, meaning.known_at):
+        return
+    signal = UnitSignal(
+        at=meaning.at,
+        last_at=meaning.last_at,
+        known_at=meaning.known_at,
+        water_loop_id=loop,
+        patient_id=state.id,
+        alert_id=meaning.alert_id,
+        revision=meaning.revision,
+        sequence=1,
+        rule=meaning.rule,
+        retracted=False,
+    )
+    _send(state, signal)
+
+
+def _meanings(settings: RuleSettings, state: PatientState, horizon: datetime) -> Iterator[_Meaning]:
+    if settings.is_on(aluminum.SUSPICION_RULE):
+        found = [
+            picture
+            for picture in pictures(state, settings.limits(AluminumSuspicionLimits))
+            if picture.newest_at >= horizon
+        ]
+        if found:
+            moments = [moment for picture in found for moment in (picture.onset_at, picture.newest_at)]
+            yield _meaning(state, aluminum.SUSPICION, found[-1].anchors[0], moments, max(moments))
+    if settings.is_on(aluminum_level.RULE):
+        limits = settings.limits(aluminum_level.AluminumLevelLimits)
+        high = [level for level in aluminum_level.levels_from(state, limits, Priority.MEDIUM) if level.at >= horizon]
+        if high:
+            known = max(level.known_at for level in high)
+            yield _meaning(state, aluminum_level.NAME, high[-1].ref, [level.at for level in high], known)
+
+
+def _meaning(state: PatientState, rule: str, anchor: str, moments: list[datetime], known_at: datetime) -> _Meaning:
+    """The newest alert of the rule stands for it; before there is one, the id that it would have."""
+    alerts = [alert for alert in state.alerts.values() if alert.rule == rule]
+    newest = max(alerts, key=lambda alert: (alert.at, alert.alert_id), default=None)
+    name = newest.alert_id if newest else alert_id(rule, state.id, anchor)
+    return _Meaning(name, newest.revision if newest else 1, rule, min(moments), max(moments), known_at)
+
+
+def _told(signal: UnitSignal) -> tuple[datetime, datetime, datetime | None]:
+    return signal.at, last_at(signal), signal.known_at
+
+
+def _send(state: PatientState, signal: UnitSignal) -> None:
+    """Number a signal, remember it and tell the loop."""
+    state.signal_sequence += 1
+    numbered: UnitSignal = msgspec.structs.replace(signal, sequence=state.signal_sequence)  # type: ignore[type-var]
+    state.signals[signal.alert_id] = numbered
+    state.outbox.append(Entry(topic=UNIT_SIGNALS, key=signal.water_loop_id, value=msgspec.Raw(_encode(numbered))))
+
+
+def last_at(signal: UnitSignal) -> datetime:
+    """The newest moment that a signal tells of."""
+    return signal.last_at or signal.at
+
+
+def is_newer(signal: UnitSignal, known: UnitSignal) -> bool:
+    """Whether a signal replaces what a loop knows: the higher revision, then the higher sequence."""
+    return (signal.revision, signal.sequence) > (known.revision, known.sequence)

@@ -1,0 +1,148 @@
+"""Clocks of senders: which are wrong, what to make of a time that has not come, and when an input arrived.
+
+A machine with a wrong clock moves nothing but its own samples (design.md, Time).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from models.events import Event
+from models.records import LabResult, PatientRecord, Symptom
+from models.state import LONGEST_WINDOW, MAX_SOURCES, PatientState, Problem, Reading
+from streams.engine.windows import prune
+from streams.rules.api import CLOCK
+from streams.rules.facts.late_clocks import BEHIND_STEADY, BEHIND_STEP, LATE, is_behind
+
+#: How far `at` may lie ahead of the record's timestamp before the sender's clock is called wrong.
+AHEAD: Final = timedelta(minutes=5)
+#: A clock that was wrong is right again when it is at most this far ahead.
+BELIEVABLE: Final = timedelta(minutes=1)
+EventT = TypeVar("EventT", bound=Event)
+_CLOCK: Final = frozenset({CLOCK})
+_NOTHING: Final[frozenset[str]] = frozenset()
+
+
+def check_clock(
+    state: PatientState, source: str, event: PatientRecord, received_at: datetime, now: datetime
+) -> frozenset[str]:
+    """Note whether a source's newest message came from the future; the facet `CLOCK` where that is news.
+
+    It is news again when the time that the one before told of has come, for then its alert is over.
+
+    Between `BELIEVABLE` and `AHEAD` it says nothing: a clock at the edge must not open and close an alert by turns.
+    """
+    heard = state.heard.get(source)
+    ahead = tells_of(event) - received_at
+    if ahead < _BEHIND and not (isinstance(event, LabResult) and event.reported_at is None):
+        return _check_behind(state, source, ahead, received_at)
+    if BELIEVABLE < ahead <= AHEAD:
+        return _NOTHING
+    if ahead <= AHEAD:
+        if heard is None or received_at > heard:
+            state.heard[source] = received_at
+            if heard is None:
+                prune(state.heard, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda moment: moment, frozenset)
+        lags = state.behind.get(source, ()) if state.behind else ()
+        changed = is_behind(lags, heard) and not is_behind(lags, state.heard[source])
+        known = state.problems.get(source) if state.problems else None
+        if known is not None and known.received_at <= received_at:
+            del state.problems[source]
+            changed = True
+        return _CLOCK if changed else _NOTHING
+    known = state.problems.get(source)
+    told = (received_at, tells_of(event))
+    if (heard is not None and heard >= received_at) or (known and (known.received_at, known.at) >= told):
+        return _NOTHING
+    state.problems[source] = Problem(
+        id=known.id if known else event.at.isoformat(),
+        since=known.since if known else received_at,
+        ahead_s=known.ahead_s if known else ahead.total_seconds(),
+        at=tells_of(event),
+        received_at=received_at,
+    )
+    prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset)
+    return _NOTHING if known and known.at > now else _CLOCK
+
+
+def is_in_time(state: PatientState, source: str, ahead: timedelta, received_at: datetime) -> bool:
+    """Note a message of a clock that nothing was ever wrong with; False where `check_clock` has to look."""
+    heard = state.heard.get(source)
+    if heard is None or state.behind or state.problems or not _BEHIND <= ahead <= BELIEVABLE:
+        return False
+    if received_at > heard:
+        state.heard[source] = received_at
+    return True
+
+
+#: A message that is later than this may come from a clock that is behind. A result that does not say when it was
+#: reported tells nothing of that: it is told of long after the collection.
+_BEHIND: Final = BEHIND_STEADY - BEHIND_STEP
+
+
+def _check_behind(state: PatientState, source: str, ahead: timedelta, received_at: datetime) -> frozenset[str]:
+    """Keep the lags of a source's newest late messages: the last of each of three stretches of time."""
+    known, heard = state.behind.get(source, []), state.heard.get(source)
+    lag = Reading(received_at, -ahead.total_seconds())
+    newest: dict[int, Reading] = {}
+    for one in sorted((*known, lag), key=_by_arrival):
+        newest[int(one.at.timestamp() // _STRETCH_S)] = one
+    kept = list(newest.values())[-_STRETCHES:]
+    if kept == known:
+        return _NOTHING
+    before = is_behind(known, heard)
+    state.behind[source] = kept
+    prune(state.behind, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda lags: lags[-1].at, lambda: {source})
+    return _CLOCK if is_behind(kept, heard) != before else _NOTHING
+
+
+#: Of three stretches as long as `LATE` the first and the last message lie further apart than it.
+_STRETCH_S: Final = LATE.total_seconds()
+_STRETCHES: Final = 3
+
+
+def _by_arrival(reading: Reading) -> tuple[datetime, float]:
+    return reading.at, reading.value
+
+
+def tells_of(event: PatientRecord) -> datetime:
+    """The latest moment that an event claims to know of."""
+    if isinstance(event, LabResult):
+        return max(event.at, event.reported_at or event.at)
+    if isinstance(event, Symptom):
+        return max(event.at, event.ended_at or event.at)
+    return event.at
+
+
+def tamed(event: EventT, received_at: datetime) -> EventT:
+    """An event without the times it cannot know: what happened has happened when it is told.
+
+    A time ahead of the arrival would outrank every later word. The onset becomes the arrival; a report or an end in
+    the future is no report and no end. What is already known has no say in it: it depends on the order of arrival.
+    """
+    changes: dict[str, Any] = {}
+    if event.at - received_at > AHEAD:
+        changes["at"] = received_at
+    for name in ("reported_at", "ended_at"):
+        moment = getattr(event, name, None)
+        if moment is not None and moment - received_at > AHEAD:
+            changes[name] = None
+    return msgspec.structs.replace(event, **changes) if changes else event  # type: ignore[type-var]
+
+
+def arrived(state: PatientState, ref: str, received_at: datetime, *, anew: bool) -> bool:
+    """Note when an input arrived: of several arrivals of one version the first. True if it moved."""
+    before = None if anew else state.arrivals.get(ref)
+    if before is not None and before <= received_at:
+        return False
+    state.arrivals[ref] = received_at
+    return True
+
+
+def source_of(event: PatientRecord) -> str:
+    """Whose clock gave an event its time: the machine, the sending system, else whoever sends such events."""
+    machine = getattr(event, "machine_id", None)
+    return machine or event.source or f"the sender of {type(event).__name__}"

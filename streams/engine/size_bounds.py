@@ -1,0 +1,312 @@
+"""Bounds in bytes of what is held of one subject: which inputs go first, and which stay.
+
+What is dropped is a function of the state alone: a replay and a worker drop the same. The running credit only saves
+looking; it never grows more slowly than the state does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from models.alerts import EvidenceRecord, alert_id
+from models.identity import value_ref
+from models.records import LabResult, Symptom
+from models.state import AlertState, PatientState, Session, SubjectState
+from models.state.bounds import (
+    DROPS_FORGOTTEN,
+    KEPT_INPUT_BYTES,
+    LEAST_INPUT_BYTES,
+    MAX_EVIDENCE_BYTES,
+    MAX_INPUT_BYTES,
+    MAX_OVER_BYTES,
+    Drops,
+)
+from streams.engine.change import Change
+from streams.engine.results import sweep_arrivals
+from streams.rules.api import DROPPED, Finding
+
+_encode: Final = msgspec.json.Encoder().encode
+
+#: An event is held at most so often: itself, and its ids in the window's key, the arrivals and the sources.
+_COPIES: Final = 4
+#: What surrounds these copies: field names and times.
+_AROUND: Final = 512
+
+#: Windows, the least needed first. Within one the oldest go first, but the newest word on something after the rest.
+_ORDER: Final = (
+    "versions",
+    "machine_alarms",
+    "schedules",
+    "weights",
+    "rhythms",
+    "responses",
+    "symptoms",
+    "sessions",
+    "labs",
+    "medications",
+    "signals",
+)
+#: Held with the windows, and bounded in number; not dropped here.
+_BESIDE: Final = ("arrivals", "heard", "behind", "problems", "profile", "merges", "contradictions")
+_FACETS: Final = {
+    "machine_alarms": "machine_alarm",
+    "schedules": "schedule",
+    "weights": "weight",
+    "rhythms": "rhythm",
+    "responses": "alert_response",
+    "symptoms": "symptom",
+    "sessions": "session",
+    "labs": "lab_result",
+    "versions": "lab_result",
+    "medications": "medication",
+    "signals": "unit_signal",
+}
+#: Fields by which an alert may name an input as its ground.
+_IDS: Final = ("result_id", "symptom_id", "session_id", "order_id", "alert_id", "event_id")
+
+
+class Budget:
+    """Keeps the inputs of the subjects of one partition within `MAX_INPUT_BYTES`."""
+
+    def __init__(self) -> None:
+        #: How much may be filed of a subject before it must be measured again.
+        self._credit: dict[str, int] = {}
+
+    def keep(self, state: SubjectState, event: object, change: Change, now: datetime) -> Change:
+        """Drop what is beyond the bound after `event` was filed; returns the change with what that changed."""
+        credit = self._credit.get(state.id, 0) - _COPIES * len(_encode(event)) - _AROUND
+        if credit < 0:
+            size = size_of(state)
+            if size > MAX_INPUT_BYTES:
+                dropped = trim(state, KEPT_INPUT_BYTES, now)
+                change = replace(change, facets=change.facets | _facets(dropped), dropped=change.dropped + len(dropped))
+                size = size_of(state)
+            credit = MAX_INPUT_BYTES - size
+        self._credit[state.id] = credit
+        return change
+
+    def begin(self, subject: str) -> None:
+        """The subject is new: nothing is held of it."""
+        self._credit[subject] = MAX_INPUT_BYTES
+
+    def forget(self, subject: str) -> None:
+        """The subject left the partition, or its state is another one."""
+        self._credit.pop(subject, None)
+
+
+def size_of(state: SubjectState) -> int:
+    """Bytes of all inputs that are held of a subject, and of what is left of alerts that are over."""
+    parts = [getattr(state, name, None) for name in (*_ORDER, *_BESIDE)]
+    return len(_encode(parts)) + sum(_remains(alert) for alert in state.alerts.values() if alert.tombstoned)
+
+
+def _remains(alert: AlertState) -> int:
+    return len(_encode(alert))
+
+
+# -- what goes --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    rank: int
+    at: datetime
+    window: str
+    key: str
+    size: int
+
+
+def trim(state: SubjectState, limit: int, now: datetime) -> list[str]:
+    """Drop the oldest and least needed inputs until `limit` bytes are left, but no ground of an open alert.
+
+    Returns:
+        The window of each that was dropped; empty if nothing could go.
+    """
+    surplus = size_of(state) - limit
+    dropped: list[str] = []
+    for one in sorted(_candidates(state), key=lambda one: (one.rank, one.at, one.window, one.key)):
+        if surplus <= 0:
+            break
+        surplus -= one.size + _forget(state, one)
+        dropped.append(one.window)
+    if dropped:
+        if isinstance(state, PatientState):
+            sweep_arrivals(state)
+        note(state, Counter(dropped), now)
+    return dropped
+
+
+def _facets(dropped: list[str]) -> frozenset[str]:
+    """What rules may read of the windows that something was dropped from."""
+    return frozenset({DROPPED, *(_FACETS[name] for name in dropped if name in _FACETS)} if dropped else ())
+
+
+def note(state: SubjectState, counts: Mapping[str, int], now: datetime) -> None:
+    """Remember what was dropped: with what was dropped before, unless that is forgotten by now."""
+    known = state.drops if state.drops and now < state.drops.at + DROPS_FORGOTTEN else None
+    total = dict(known.counts) if known else {}
+    for name, number in counts.items():
+        total[name] = total.get(name, 0) + number
+    told = known.told if known and sum(total.values()) < 2 * sum(known.told.values()) else dict(total)
+    state.drops = Drops(since=known.since if known else now, at=now, counts=total, told=told)
+
+
+def _candidates(state: SubjectState) -> Iterator[_Candidate]:
+    grounds = {
+        ground.partition(":")[2]
+        for alert in state.alerts.values()
+        if alert.over_at is None
+        for ground in (*alert.grounds, *anchors_of(alert))
+    }
+    for place, name in enumerate(_ORDER):
+        if isinstance(state, PatientState) and name == "signals":
+            continue  # what a loop was told must stay to be taken back
+        window: dict[str, Any] = getattr(state, name, {})
+        newest = _newest(state, name, window)
+        for key, item in window.items():
+            if key in grounds or any(getattr(item, field, None) in grounds for field in _IDS):
+                continue
+            if key in newest and name in ("responses", "sessions"):
+                continue
+            rank = place + len(_ORDER) * (key in newest)
+            yield _Candidate(rank, _moment(item), name, key, len(_encode(item)) + len(_encode(key)) + 2)
+    # Last: an alert that begins again after its remains went would repeat revisions that readers know.
+    for alert in state.alerts.values():
+        if alert.tombstoned:
+            yield _Candidate(2 * len(_ORDER), alert.over_at or alert.at, "alerts", alert.alert_id, _remains(alert))
+
+
+def anchors_of(alert: AlertState) -> list[str]:
+    """The inputs after which an alert is named, as `kind:id`; an accepted risk calls them `risk:rule:kind:id`."""
+    if not alert.key.startswith("risk:"):
+        return alert.anchors
+    return [anchor.split(":", 2)[-1] for anchor in alert.anchors]
+
+
+def _moment(item: Any) -> datetime:
+    moment: datetime = item.first_at if isinstance(item, Session) else getattr(item, "last_at", None) or item.at
+    return moment
+
+
+def _newest(state: SubjectState, name: str, window: dict[str, Any]) -> set[str]:
+    """The newest word on each thing that is still asked for: an analyte, an order, an open alert, the session."""
+    newest: dict[object, tuple[datetime, str]] = {}
+    about = _ABOUT.get(name)
+    names = _open_names(state) if name == "responses" else {}
+    for key, item in window.items():
+        if name == "responses":
+            alert = names.get(item.alert_id)
+            thing: object = (alert, item.action) if alert else None
+        else:
+            thing = about(item) if about else None
+        if thing is not None:
+            newest[thing] = max(newest.get(thing, (_moment(item), key)), (_moment(item), key))
+    return {key for _, key in newest.values()}
+
+
+def _open_names(state: SubjectState) -> dict[str, str]:
+    """Every id by which people may have answered an open alert."""
+    return {
+        name: alert.alert_id
+        for alert in state.alerts.values()
+        if alert.over_at is None
+        for name in (alert.alert_id, *(alert_id(alert.rule, state.id, anchor) for anchor in alert.anchors))
+    }
+
+
+_ABOUT: Final[dict[str, Callable[[Any], object]]] = {
+    "labs": lambda item: item.analyte or item.loinc,
+    "medications": lambda item: item.order_id,
+    "weights": lambda item: item.moment,
+    "sessions": lambda item: not item.ends,
+}
+
+
+def _forget(state: SubjectState, one: _Candidate) -> int:
+    """Drop a candidate and the note of its arrival; returns the bytes of that note."""
+    item = getattr(state, one.window).pop(one.key)
+    if not isinstance(state, PatientState):
+        return 0
+    if isinstance(item, LabResult):
+        ref = value_ref(item)
+    elif isinstance(item, Symptom):
+        ref = f"symptom:{one.key}"
+    else:
+        return 0
+    return 0 if state.arrivals.pop(ref, None) is None else len(_encode(ref)) + 30
+
+
+# -- single alerts ----------------------------------------------------------------------------------------------------
+
+
+def surplus_over(standing: Sequence[tuple[datetime, AlertState]]) -> int:
+    """How many of the alerts that are over, oldest first, leave early because what they show is too large."""
+    left = sum(len(memoryview(alert.value)) for _, alert in standing) - MAX_OVER_BYTES
+    for number, (_, alert) in enumerate(standing):
+        if left <= 0:
+            return number
+        left -= len(memoryview(alert.value))
+    return len(standing)
+
+
+def bounded(finding: Finding) -> Finding:
+    """A finding whose evidence and anchors fit: the first of each stays, then the newest evidence."""
+    characters = sum(len(item.id) + len(item.name) for item in finding.evidence)
+    most = max(_WIDEST * characters + _ITEM * len(finding.evidence), _WIDEST * sum(map(len, finding.anchors)))
+    if most <= MAX_EVIDENCE_BYTES:  # for certain; nearly always
+        return finding
+    return replace(finding, anchors=_first(finding.anchors), evidence=_newest_evidence(finding.evidence))
+
+
+#: Bytes of one character in JSON at most, and of the rest of a piece of evidence.
+_WIDEST: Final = 6
+_ITEM: Final = 300
+
+
+def _first(anchors: tuple[str, ...]) -> tuple[str, ...]:
+    left, kept = MAX_EVIDENCE_BYTES, 0
+    for anchor in anchors:
+        left -= len(_encode(anchor))
+        if left < 0:
+            break
+        kept += 1
+    return anchors[: max(kept, 1)]
+
+
+def _newest_evidence(evidence: tuple[EvidenceRecord, ...]) -> tuple[EvidenceRecord, ...]:
+    left = MAX_EVIDENCE_BYTES - sum(len(_encode(item)) for item in evidence[:1])
+    kept: list[EvidenceRecord] = []
+    for item in reversed(evidence[1:]):
+        left -= len(_encode(item))
+        if left < 0:
+            break
+        kept.append(item)
+    return (*evidence[:1], *reversed(kept))
+
+
+# -- what cannot be stored --------------------------------------------------------------------------------------------
+
+
+def reduce(state: SubjectState, now: datetime) -> None:
+    """Leave as little as keeps the open alerts: for a record that the broker refused."""
+    trim(state, LEAST_INPUT_BYTES, now)
+    for name, alert in list(state.alerts.items()):
+        if alert.tombstoned:
+            del state.alerts[name]
+
+
+def begin_anew(state: SubjectState) -> None:
+    """Forget everything of a subject but how far its input was applied, and into which record it was merged."""
+    if isinstance(state, PatientState):
+        state.profile, state.unit_id, state.unit_id_at = None, None, None
+    for name in (*_ORDER, *_BESIDE, "alerts", "looks", "failing"):
+        held = getattr(state, name, None)
+        if isinstance(held, dict):
+            held.clear()
+    state.outbox.clear()

@@ -1,0 +1,1 @@
+"""Kafka from outside a worker: clients that are bounded in time, and making the topics."""

@@ -1,0 +1,175 @@
+"""What a rule is, what it sees and what it says.
+
+A rule is a pure function of a subject's windows and the clock. It yields a `Finding` for every condition that
+holds now, an `Ending` where a condition's end has a name of its own, and asks to be looked at again when its
+answer could change without a new event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
+from models.state import LoopState, PatientState, SubjectState
+
+StateT = TypeVar("StateT", bound=SubjectState)
+LimitsT = TypeVar("LimitsT", bound="Limits")
+
+#: Facets of a patient's state besides event types that a rule can read.
+CLOCK: Final = "clock"
+FAILING: Final = "failing"
+DROPPED: Final = "dropped"
+MERGE: Final = "patient_merged"
+
+
+class Limits(BaseModel):
+    """The thresholds of a rule, as a site may set them. Field descriptions give unit and source.
+
+    Annotations give the rest (`streams.rules.thresholds`): units, durations, and what silences a critical band. A rule
+    with such a threshold has a critical band, and turning the rule off silences it, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    #: Thresholds that must lie in this order, lowest first; each below the next in every unit.
+    ascending: ClassVar[tuple[tuple[str, ...], ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A condition that holds.
+
+    Attributes:
+        key: tells a rule's simultaneous conditions about one subject apart; an open alert is matched by it.
+        anchors: inputs (`kind:id`) that may name the episode, the one that completed the condition first.
+        onset_at: when the condition began, in event time.
+        known_at: when the newest of its evidence could be known; a person's `resolve` silences what was known.
+        level_known_at: likewise for the evidence of its priority; an `acknowledge` covers what was known.
+        reason: why it is raised.
+    """
+
+    key: str
+    anchors: tuple[str, ...]
+    priority: Priority
+    onset_at: datetime
+    known_at: datetime
+    level_known_at: datetime
+    summary: str
+    guidance: tuple[GuidanceRecord, ...]
+    evidence: tuple[EvidenceRecord, ...]
+    session_id: str | None = None
+    reason: Reason = Reason.CONDITION_MET
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the condition of `key` ended, where "resolved, condition cleared" would not say it."""
+
+    key: str
+    status: Status
+    reason: Reason
+
+
+Outcome = Finding | Ending
+
+
+@dataclass(frozen=True)
+class AcceptedRisk:
+    """A table of a site's settings that silences a critical band, and the words that accept it.
+
+    Attributes:
+        name: the rule, or `responses`.
+        rule: the rule, as it is shipped; None for `responses`.
+        accepted: who and why, one line.
+        silenced: what is no longer called high or called again, one sentence each.
+    """
+
+    name: str
+    rule: Rule[Any] | None
+    accepted: str
+    silenced: tuple[str, ...]
+
+
+class SettingsView(Protocol):
+    """The rule settings, as far as a rule may look at them."""
+
+    @property
+    def risks(self) -> tuple[AcceptedRisk, ...]:
+        """What the site's settings silence, and has been accepted."""
+        ...
+
+    @property
+    def shipped(self) -> SettingsView:
+        """The settings with every threshold as shipped."""
+        ...
+
+    def is_on(self, rule: Rule[Any]) -> bool:
+        """Whether the site uses the rule."""
+        ...
+
+    def limits(self, kind: type[LimitsT]) -> LimitsT:
+        """The thresholds in force of the rule that declared `kind`."""
+        ...
+
+
+@dataclass(slots=True)
+class View(Generic[StateT]):
+    """What a rule sees: the windows, the clock and the thresholds in force."""
+
+    state: StateT
+    now: datetime
+    settings: SettingsView
+    next_look: datetime | None = None
+
+    def look_at(self, moment: datetime) -> None:
+        """Ask for another look at `moment`, if it lies ahead."""
+        if moment > self.now and (self.next_look is None or moment < self.next_look):
+            self.next_look = moment
+
+
+@dataclass(frozen=True)
+class Rule(Generic[StateT]):
+    """One rule: a name of the contract, what it reads and how it decides."""
+
+    name: str
+    version: int
+    family: str
+    #: Rules of clinical.md that it implements, for the catalogue.
+    ids: str
+    title: str
+    #: Event types (and `CLOCK`, `FAILING`) that can change its answer.
+    reads: frozenset[str]
+    limits: type[Limits]
+    find: Callable[[View[StateT]], Iterable[Outcome]]
+    sources: tuple[str, ...] = ()
+    #: Of a condition (by its key): every input that some order of arrival could have named its alert after. A
+    #: response to any of those ids is one to this alert; None stands for the finding's own anchors.
+    named_by: Callable[[StateT, str], Iterable[str]] | None = None
+    #: Inputs that the clinical base asks for and no event carries.
+    without: tuple[str, ...] = field(default=())
+
+
+PatientRule = Rule[PatientState]
+LoopRule = Rule[LoopState]
+PatientView = View[PatientState]
+LoopView = View[LoopState]
+
+
+def guidance(text: str, basis: str) -> GuidanceRecord:
+    """An advice: what to review, and the article's line with the second source."""
+    return GuidanceRecord(text=text, basis=basis)
+
+
+def tuple_of(*items: GuidanceRecord | None) -> tuple[GuidanceRecord, ...]:
+    """The advices that apply; None stands for one that does not."""
+    return tuple(item for item in items if item is not None)
+
+
+def parse_limits(kind: type[LimitsT], values: Mapping[str, Any]) -> LimitsT:
+    """Validate a site's thresholds over the defaults; raises pydantic's ValidationError."""
+    return kind.model_validate(dict(values))

@@ -1,0 +1,1 @@
+"""What several rules read off a patient's windows: results, symptoms, treatments, responses."""

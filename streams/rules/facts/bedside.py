@@ -1,0 +1,148 @@
+"""Reading symptoms, the electrocardiogram and sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from models.alerts import EvidenceRecord
+from models.events import Symptom as SymptomModel
+from models.events import SymptomKind
+from models.identity import symptom_key
+from models.records import Rhythm, Symptom
+from models.state import PatientState
+from streams.rules.facts.treatments import Treatment, treatment_at, treatments
+
+K = SymptomKind
+#: Signs of nerve and muscle irritability that make a low magnesium urgent (contract, ruling on R01).
+IRRITABILITY: Final = frozenset({K.JERK, K.SPASM, K.CRAMP, K.TWITCH, K.MYOCLONUS, K.SEIZURE})
+
+_SAID: Final = sorted(
+    set(SymptomModel.model_fields) - {"type", "received_at", "merged_from", "patient_id", "symptom_id", "status"}
+)
+
+
+def present(state: PatientState, kinds: Iterable[SymptomKind]) -> list[Symptom]:
+    """Symptoms of some kinds that were not entered in error, in the order of onset."""
+    if not state.symptoms:
+        return []
+    wanted = frozenset(kinds)
+    found = [s for s in symptoms(state) if s.kind in wanted and s.status == "present"]
+    return sorted(found, key=lambda symptom: (symptom.at, symptom.symptom_id))
+
+
+def symptoms(state: PatientState) -> list[Symptom]:
+    """The patient's symptoms, each with all that was said of it."""
+    return [words[0] if len(words) == 1 else as_one(words) for words in _words(state)]
+
+
+def as_one(words: Sequence[Symptom]) -> Symptom:
+    """The words on one symptom as one: of each field the greatest; what only some of them say is kept.
+
+    An end and an `entered_in_error` are never lost to an older word. No order of the words matters.
+    """
+    status = "present" if all(word.status == "present" for word in words) else "entered_in_error"
+    greatest = {}
+    for name in _SAID:
+        said = [value for word in words if (value := getattr(word, name)) is not None]
+        greatest[name] = max(said, default=None)
+    return msgspec.structs.replace(words[0], **greatest, status=status)  # type: ignore[type-var]
+
+
+def _words(state: PatientState) -> list[list[Symptom]]:
+    """The words on each symptom, in the order of their times.
+
+    Words under one id are about one symptom in one treatment; those in no treatment, about one a day.
+    """
+    held = state.symptoms.values()
+    if len({symptom.symptom_id for symptom in held}) == len(held):
+        return [[symptom] for symptom in held]
+    found = treatments(state)
+    groups: list[list[Symptom]] = []
+    newest: dict[str, tuple[Treatment | None, list[Symptom]]] = {}
+    for word in sorted(held, key=lambda symptom: symptom.at):
+        treatment = treatment_at(found, word.at)
+        before, group = newest.get(word.symptom_id, (None, []))
+        if not group or not _is_one(group[-1], before, word, treatment):
+            group = []
+            groups.append(group)
+        group.append(word)
+        newest[word.symptom_id] = treatment, group
+    return groups
+
+
+def _is_one(before: Symptom, then: Treatment | None, word: Symptom, now: Treatment | None) -> bool:
+    if then is not None and now is not None:
+        return then is now
+    return before.at.date() == word.at.date()
+
+
+def symptom_ref(symptom: Symptom) -> str:
+    """A symptom's name as an anchor."""
+    return f"symptom:{symptom.symptom_id}"
+
+
+def known_at(state: PatientState, symptom: Symptom) -> datetime:
+    """When a symptom could be known: when the first word on it arrived."""
+    known = heard_at(state, symptom)
+    if known == state.arrivals.get(symptom_ref(symptom), known):  # the first word under this id at all
+        return known
+    words = next((group for group in _words(state) if as_one(group) == symptom), [symptom])
+    return min(heard_at(state, word) for word in words)
+
+
+def heard_at(state: PatientState, word: Symptom) -> datetime:
+    """When a word on a symptom first arrived."""
+    return state.arrivals.get(f"symptom:{symptom_key(word)}", word.at)
+
+
+def end_of(symptom: Symptom) -> datetime | None:
+    """When a symptom ended; an end before its onset is disbelieved."""
+    return symptom.ended_at if symptom.ended_at is not None and symptom.ended_at >= symptom.at else None
+
+
+def rhythm_known_at(state: PatientState, rhythm: Rhythm) -> datetime:
+    """When a finding on the electrocardiogram could be known: when it first arrived."""
+    return state.arrivals.get(rhythm_ref(rhythm), rhythm.at)
+
+
+def rhythm_ref(rhythm: Rhythm) -> str:
+    """The name of a finding on the electrocardiogram among the arrivals."""
+    return f"rhythm:{rhythm.kind}|{rhythm.event_id or ''}|{rhythm.at.isoformat()}|{rhythm.qtc_ms}"
+
+
+def every_symptom(state: PatientState, _key: str = "") -> list[str]:
+    """Every symptom as an anchor, also those entered in error: before that they may have been one."""
+    return [symptom_ref(symptom) for symptom in state.symptoms.values()]
+
+
+def symptom_evidence(symptom: Symptom) -> EvidenceRecord:
+    """A symptom as evidence; the value is its score, 1 to 10, where given."""
+    value = None if symptom.score is None else float(symptom.score)
+    return EvidenceRecord(
+        kind="symptom", id=symptom.symptom_id, name=str(symptom.kind), value=value, unit=None, at=symptom.at
+    )
+
+
+def long_qtc(state: PatientState, since: datetime, limit_ms: float) -> Rhythm | None:
+    """The newest QTc measured after `since`, if it is above the limit in milliseconds."""
+    measured = [r for r in state.rhythms.values() if r.kind == "qtc" and r.qtc_ms is not None and r.at > since]
+    newest = max(measured, key=lambda r: (r.at, r.qtc_ms), default=None)
+    return newest if newest and newest.qtc_ms and newest.qtc_ms > limit_ms else None
+
+
+def rhythm_evidence(rhythm: Rhythm) -> EvidenceRecord:
+    """A QTc as evidence."""
+    ref = rhythm.event_id or rhythm.at.isoformat()
+    return EvidenceRecord(kind="rhythm", id=ref, name=rhythm.kind, value=rhythm.qtc_ms, unit="ms", at=rhythm.at)
+
+
+def water_loop(state: PatientState) -> str | None:
+    """The water loop the patient was last dialysed on."""
+    for treatment in reversed(treatments(state)):
+        if treatment.started and treatment.started.water_loop_id:
+            return treatment.started.water_loop_id
+    return None

@@ -1,0 +1,216 @@
+"""Reading laboratory results: which are usable, and how a value compares with a bound.
+
+A bound belongs to the unit it was given for: 1.7 mg/dL is 0.6994 mmol/L, so converting would raise an alert on a
+normal value (clinical.md, section 0). Nothing is compared after conversion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from itertools import pairwise
+from operator import attrgetter
+from typing import Annotated, Final
+
+from models.alerts import EvidenceRecord
+from models.analytes import (
+    LOINC,
+    PATIENT_SPECIMENS,
+    Analyte,
+    Specimen,
+    canonical_unit,
+    is_plausible,
+    units_of,
+)
+from models.events import Comparator, ResultStatus
+from models.identity import analyte_of, value_ref
+from models.records import LabResult
+from models.state import PatientState
+from streams.rules.thresholds import UnitsOf
+
+#: A bound for each unit an analyte is reported in.
+PerUnit = dict[str, float]
+
+_LIVE: Final = frozenset({ResultStatus.PRELIMINARY, ResultStatus.FINAL, ResultStatus.CORRECTED})
+
+
+MagnesiumBound = Annotated[PerUnit, UnitsOf(Analyte.MAGNESIUM)]
+AluminumBound = Annotated[PerUnit, UnitsOf(Analyte.ALUMINUM)]
+SodiumBound = Annotated[PerUnit, UnitsOf(Analyte.SODIUM)]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result whose analyte, unit and specimen are understood; `unit` is canonical."""
+
+    record: LabResult
+    analyte: Analyte
+    unit: str
+    value: float
+    state: PatientState = field(repr=False, compare=False)
+
+    @property
+    def known_at(self) -> datetime:
+        """When it arrived, and so could be known."""
+        return known_at(self.state, self.record)
+
+    @property
+    def at(self) -> datetime:
+        """When the specimen was collected."""
+        return self.record.at
+
+    @property
+    def ref(self) -> str:
+        """Its name as an anchor."""
+        return f"lab_result:{self.record.result_id}"
+
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether the laboratory may still change it."""
+        return self.record.status is ResultStatus.PRELIMINARY
+
+    def below(self, bound: PerUnit) -> bool | None:
+        """Whether the true value lies strictly below the bound; None when `<` or `>` leaves it open."""
+        limit = bound[self.unit]
+        match self.record.comparator:
+            case None:
+                return self.value < limit
+            case Comparator.LT:
+                return True if self.value <= limit else None
+            case Comparator.LE:
+                return True if self.value < limit else None
+            case Comparator.GT | Comparator.GE:
+                return False if self.value >= limit else None
+
+    def shown(self) -> str:
+        """Value and unit as reported, for a summary."""
+        return f"{self.record.comparator or ''}{self.value:g} {self.record.unit}"
+
+    def evidence(self) -> EvidenceRecord:
+        """The result as evidence."""
+        return evidence(self.record, self.analyte)
+
+
+def known_at(state: PatientState, record: LabResult) -> datetime:
+    """When a result's value could be known: when it first arrived here, however early it was drawn or reported.
+
+    A corrected value is another value, known from its own arrival: an answer covers the value that was seen.
+    """
+    return arrived_at(state, record) or record.reported_at or record.at
+
+
+def arrived_at(state: PatientState, record: LabResult) -> datetime | None:
+    """When a result's value first arrived: with the first word on its id, unless it is noted apart."""
+    return state.arrivals.get(value_ref(record)) or state.arrivals.get(f"lab_result:{record.result_id}")
+
+
+@lru_cache(maxsize=4096)
+def as_compared(value: float) -> float:
+    """A value to six significant digits, as summaries show it: noise of single precision lies beyond them."""
+    return float(f"{value:.6g}")
+
+
+def specimen_of(record: LabResult) -> Specimen | None:
+    """The specimen, as said or as the LOINC code implies."""
+    if record.specimen is not None:
+        return record.specimen
+    known = LOINC.get(record.loinc or "")
+    return known.specimen if known else None
+
+
+def is_of_patient(record: LabResult) -> bool:
+    """Whether the specimen speaks of the patient's blood (not urine, red cells or the citrate circuit)."""
+    specimen = specimen_of(record)
+    return specimen is None or specimen in PATIENT_SPECIMENS
+
+
+def is_live(record: LabResult) -> bool:
+    """Whether the laboratory stands by the result."""
+    return record.status in _LIVE
+
+
+def trouble(record: LabResult) -> str | None:
+    """Why a live result cannot be evaluated, or None: the words for a data quality alert."""
+    analyte = analyte_of(record)
+    if analyte is None:
+        return f"LOINC {record.loinc} is not one of ours"
+    return _trouble(record, analyte, canonical_unit(analyte, record.unit))
+
+
+def _trouble(record: LabResult, analyte: Analyte, unit: str | None) -> str | None:
+    coded = LOINC.get(record.loinc) if record.loinc else None
+    if coded and coded.analyte is not analyte:
+        return f"its LOINC code says {coded.analyte}"
+    if unit is None:
+        return f"unit {record.unit!r} is not one of {', '.join(units_of(analyte))}"
+    if record.value is not None and not is_plausible(analyte, record.value, unit, record.comparator):
+        return "its value is not plausible in that unit"
+    return None
+
+
+def read(state: PatientState, record: LabResult) -> Result | None:
+    """The result ready to compare, or None when it is withdrawn, not the patient's or in trouble."""
+    analyte = analyte_of(record)
+    if analyte is None or not is_live(record) or record.value is None or not is_of_patient(record):
+        return None
+    unit = canonical_unit(analyte, record.unit)
+    if unit is None or _trouble(record, analyte, unit):
+        return None
+    return Result(record, analyte, unit, as_compared(record.value), state)
+
+
+def results(state: PatientState, analyte: Analyte) -> list[Result]:
+    """Usable results of an analyte in the order of collection."""
+    if not state.labs:
+        return []
+    found = (
+        result
+        for record in state.labs.values()
+        # Most records name it: no call for these, in the innermost loop of every rule on results.
+        if (record.analyte or analyte_of(record)) is analyte and (result := read(state, record)) is not None
+    )
+    ordered = sorted(found, key=_COLLECTED)
+    if any(one.record.at == other.record.at for one, other in pairwise(ordered)):
+        ordered.sort(key=lambda result: order_of(state, result.record))
+    return ordered
+
+
+_COLLECTED: Final = attrgetter("record.at")
+
+
+def order_of(state: PatientState, record: LabResult) -> tuple[datetime, datetime, str]:
+    """Results come in the order of collection; of one collection time the later report comes last."""
+    return record.at, record.reported_at or known_at(state, record), record.result_id
+
+
+def of_analyte(state: PatientState, analyte: Analyte) -> Iterator[LabResult]:
+    """Live results of an analyte from the patient's blood, usable or not."""
+    return (
+        record
+        for record in state.labs.values()
+        if analyte_of(record) is analyte and is_live(record) and is_of_patient(record)
+    )
+
+
+def every_ref(state: PatientState, _key: str = "") -> list[str]:
+    """Every result as an anchor, also those that no longer count: before a correction they may have."""
+    held = (*state.labs.values(), *state.versions.values())
+    return [f"lab_result:{name}" for name in dict.fromkeys(record.result_id for record in held)]
+
+
+def evidence(record: LabResult, analyte: Analyte | None) -> EvidenceRecord:
+    """A result as evidence: value and unit as reported."""
+    value: float | str | None = record.value
+    if record.value is not None and record.comparator:
+        value = f"{record.comparator}{record.value:g}"
+    name = str(analyte or record.loinc)
+    return EvidenceRecord(
+        kind="lab_result", id=record.result_id, name=name, value=value, unit=record.unit, at=record.at
+    )
+
+
+def shown_bound(bound: Mapping[str, float], result: Result) -> str:
+    """The bound in the unit of the result, for a summary."""
+    return f"{bound[result.unit]:g} {result.record.unit}"

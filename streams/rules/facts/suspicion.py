@@ -1,0 +1,158 @@
+"""When the clinical picture suggests aluminium (R20); shared by the three aluminium rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from models.analytes import NMOL_L, UG_L, UMOL_L, Analyte
+from models.events import SymptomKind
+from models.records import Symptom
+from models.state import PatientState
+from streams.rules.api import Limits
+from streams.rules.facts import bedside, labs
+from streams.rules.facts.treatments import Treatment, treatments
+from streams.rules.thresholds import Days, Hours, Silences
+
+K = SymptomKind
+JERKS: Final = frozenset({K.JERK, K.MYOCLONUS, K.TWITCH})
+COMPANIONS: Final = frozenset(
+    {K.SPEECH_DISTURBANCE, K.PERSONALITY_CHANGE, K.HALLUCINATION, K.DISORIENTATION, K.MOTOR_APRAXIA}
+)
+
+
+class AluminumSuspicionLimits(Limits):
+    """Windows of `aluminum_suspicion` and the level that excludes it."""
+
+    together_days: Annotated[Days, Silences.LOWERED] = Field(
+        default=7, description="days within which jerk and companion count as one picture (ours)"
+    )
+    after_session_hours: Annotated[Hours, Silences.LOWERED] = Field(
+        default=5, le=24, description="`shortly after dialysis`: hours after the end of a session, L53"
+    )
+    excluded_below: Annotated[labs.AluminumBound, Silences.RAISED] = Field(
+        default={UG_L: 20, UMOL_L: 0.741, NMOL_L: 741},
+        description="a level below this, collected after onset, excludes it; KDOQI baseline",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """A jerk with what makes it telling: a companion symptom, or a session it followed, or worsening after one."""
+
+    jerk: Symptom
+    companion: Symptom | None = None
+    session: Treatment | None = None
+
+    @property
+    def complete_at(self) -> datetime:
+        return max(self.jerk.at, self.companion.at) if self.companion else self.jerk.at
+
+    @property
+    def completed_by(self) -> Symptom:
+        return self.companion if self.companion and self.companion.at > self.jerk.at else self.jerk
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """The picture: symptoms in the order of onset, when it began and when it became complete."""
+
+    symptoms: tuple[Symptom, ...]
+    seizures: tuple[Symptom, ...]
+    sessions: tuple[Treatment, ...]
+    completed_by: Symptom
+    complete_at: datetime
+
+    @property
+    def onset_at(self) -> datetime:
+        """Onset of the first symptom."""
+        return self.symptoms[0].at
+
+    @property
+    def newest_at(self) -> datetime:
+        """Onset of the newest symptom, seizures included."""
+        return max(symptom.at for symptom in (*self.symptoms, *self.seizures))
+
+    @property
+    def anchors(self) -> tuple[str, ...]:
+        """The symptom that completed the picture first, then the others."""
+        others = [symptom for symptom in self.symptoms if symptom is not self.completed_by]
+        return tuple(bedside.symptom_ref(symptom) for symptom in (self.completed_by, *others))
+
+
+def excluded_at(state: PatientState, limits: AluminumSuspicionLimits) -> datetime | None:
+    """Collection of the newest final level that excludes aluminium."""
+    low = exclusions(state, limits)
+    return low[-1] if low else None
+
+
+def exclusions(state: PatientState, limits: AluminumSuspicionLimits) -> list[datetime]:
+    """Collection of every final level that excludes aluminium, in order."""
+    return [
+        result.at
+        for result in labs.results(state, Analyte.ALUMINUM)
+        if not result.is_preliminary and result.below(limits.excluded_below) is True
+    ]
+
+
+def suspicion(
+    state: PatientState,
+    limits: AluminumSuspicionLimits,
+    after: datetime | None,
+    until: datetime | None = None,
+) -> Suspicion | None:
+    """The picture formed by symptoms that began after `after` (and not after `until`), if there is one."""
+
+    def counts(symptom: Symptom) -> bool:
+        return (after is None or symptom.at > after) and (until is None or symptom.at <= until)
+
+    jerks = [symptom for symptom in bedside.present(state, JERKS) if counts(symptom)]
+    if not jerks:
+        return None
+    companions = [symptom for symptom in bedside.present(state, COMPANIONS) if counts(symptom)]
+    signs = list(_signs(state, limits, jerks, companions))
+    if not signs:
+        return None
+    first = min(signs, key=lambda sign: (sign.complete_at, sign.completed_by.symptom_id))
+    symptoms = {sign.jerk.symptom_id: sign.jerk for sign in signs}
+    symptoms |= {sign.companion.symptom_id: sign.companion for sign in signs if sign.companion}
+    ordered = sorted(symptoms.values(), key=lambda symptom: (symptom.at, symptom.symptom_id))
+    together = timedelta(days=limits.together_days)
+    seizures = [
+        seizure
+        for seizure in bedside.present(state, [K.SEIZURE])
+        if counts(seizure) and any(abs(seizure.at - sign.jerk.at) <= together for sign in signs)
+    ]
+    sessions = {sign.session.key: sign.session for sign in signs if sign.session}
+    return Suspicion(tuple(ordered), tuple(seizures), tuple(sessions.values()), first.completed_by, first.complete_at)
+
+
+def pictures(state: PatientState, limits: AluminumSuspicionLimits) -> list[Suspicion]:
+    """Every picture that formed, in order: between one level that excluded aluminium and the next."""
+    if not bedside.present(state, JERKS):
+        return []
+    bounds = [None, *exclusions(state, limits), None]
+    found = (suspicion(state, limits, after, until) for after, until in pairwise(bounds))
+    return [picture for picture in found if picture]
+
+
+def _signs(
+    state: PatientState, limits: AluminumSuspicionLimits, jerks: list[Symptom], companions: list[Symptom]
+) -> Iterator[_Sign]:
+    together = timedelta(days=limits.together_days)
+    after = timedelta(hours=limits.after_session_hours)
+    ended = [treatment for treatment in treatments(state) if treatment.ended_at]
+    for jerk in jerks:
+        for companion in companions:
+            if abs(companion.at - jerk.at) <= together:
+                yield _Sign(jerk, companion)
+        followed = [one for one in ended if timedelta(0) <= jerk.at - one.over_at < after]
+        if followed:
+            yield _Sign(jerk, session=followed[-1])
+        elif jerk.worse_after_dialysis:
+            yield _Sign(jerk)

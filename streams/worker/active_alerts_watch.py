@@ -1,0 +1,169 @@
+"""Watching over `alerts.active`: what a worker wrote there that had lost the partition is put right by its owner.
+
+    zombie     outbox stored ── fence passed ── frozen ··································· sends revision 1
+    successor                                    sends 1 again, 2 (resolved), a tombstone ─┐
+    log                                                                1     2     ∅     1 ▼ → ∅ again
+
+A reader that holds on to the newest revision is not misled, but compaction keeps the last record of a key, and then a
+screen that starts sees an alert that nobody will ever close. So the owner reads the topic as a screen does, from where
+it stood before the takeover; what has been the last word on an alert for a while and is not its own is answered.
+So is what a stranger writes there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from models.settings import Settings
+from models.topics import ALERTS_ACTIVE
+from streams.transport import StaleGenerationError
+from streams.worker.ports import NO_REVISION, Claimed, Shown, Word
+
+if TYPE_CHECKING:
+    from streams.transport import App
+    from streams.worker.assignment import Desk
+
+log = logging.getLogger(__name__)
+
+_Consumer: Any = AIOKafkaConsumer
+#: A record is judged when it has been the last of its key for so long: until then our own next word may be under way.
+SETTLED_S: Final = 5.0
+#: The broker answers when there is much, or after this: an answer for each alert would cost what the alerts themselves
+#: cost, and nothing is judged before it has settled.
+_FETCH_WAIT_MS: Final = 2000
+_FETCH_BYTES: Final = 512 * 1024
+_RETRY_S: Final = 1.0
+_REQUEST_MS: Final = 10_000
+#: A rebalance must be noticed before it is over.
+_POLL_MS: Final = 250
+_REBALANCE_S: Final = 0.25
+_decode: Final = msgspec.json.Decoder(Claimed).decode
+
+
+class Picture:
+    """Reads what `alerts.active` says of this worker's partitions and lets their tasks correct it."""
+
+    def __init__(self, app: App, settings: Settings, desks: Sequence[Desk[Any]]) -> None:
+        self._app, self._settings, self._desks = app, settings, desks
+        self._topic = settings.topic(ALERTS_ACTIVE)
+
+    async def watch(self) -> None:
+        """Watch until cancelled; a broker that is away is waited for."""
+        while True:
+            try:
+                await self._watch()
+            except KafkaError as error:
+                log.warning("Reading %s failed, trying again: %r", self._topic, error)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _watch(self) -> None:
+        consumer = _Consumer(
+            bootstrap_servers=self._settings.brokers,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            fetch_min_bytes=_FETCH_BYTES,
+            request_timeout_ms=_REQUEST_MS,
+        )
+        try:
+            await consumer.start()
+            generation: int | None = None
+            #: Where the topic ended in the rebalance, before anything was said anew; empty once that was made use of.
+            ends: dict[TopicPartition, int] = {}
+            waiting: dict[tuple[int, bytes], tuple[float, bytes | None]] = {}
+            while True:
+                if not all(desk.ready for desk in self._desks):
+                    ends = ends or await self._ends(consumer, range(self._settings.partitions))
+                    await asyncio.sleep(_REBALANCE_S)
+                    continue
+                if generation != self._app.generation:
+                    generation = self._app.generation
+                    stayed = await self._take_over(consumer, ends)
+                    ends = {}
+                    waiting = {place: known for place, known in waiting.items() if place[0] in stayed}
+                if not consumer.assignment():
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                now = time.monotonic()
+                for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                    waiting |= {(tp.partition, record.key): (now, record.value) for record in records}
+                settled = {place: value for place, (at, value) in waiting.items() if at < now - SETTLED_S}
+                # What nobody could judge waits on: its partition may stay ours in the generation that comes.
+                judged = await self._judge(settled)
+                waiting = {place: known for place, known in waiting.items() if place not in settled.keys() & judged}
+        finally:
+            await consumer.stop()
+
+    async def _take_over(self, consumer: Any, ends: dict[TopicPartition, int]) -> set[int]:
+        """Start where the topic ended before the tasks said anew how it is; returns where they have not.
+
+        There the watch goes on: who keeps a partition says nothing anew, and a zombie speaks just before it joins. A
+        rebalance that was over before it was noticed leaves no ends: then the watch starts behind what is there.
+        """
+        numbers = {number for desk in self._desks for number in desk.tasks}
+        tps = [TopicPartition(self._topic, number) for number in sorted(numbers)]
+        stayed = {tp: await consumer.position(tp) for tp in consumer.assignment() & set(tps)}
+        ends = ends or await self._ends(consumer, numbers)
+        consumer.assign(tps)
+        for tp in tps:
+            consumer.seek(tp, stayed.get(tp, ends[tp]))
+        return {tp.partition for tp in stayed}
+
+    async def _ends(self, consumer: Any, numbers: Iterable[int]) -> dict[TopicPartition, int]:
+        tps = [TopicPartition(self._topic, number) for number in numbers]
+        return dict(await consumer.end_offsets(tps)) if tps else {}
+
+    async def _judge(self, settled: dict[tuple[int, bytes], bytes | None]) -> set[tuple[int, bytes]]:
+        """Let the tasks answer last words; returns the places of those that are dealt with."""
+        said: dict[int, list[Word]] = {}
+        for (number, key), value in settled.items():
+            try:
+                said.setdefault(number, []).append((key.decode(), None if value is None else _shown(value)))
+            except UnicodeDecodeError:
+                # No alert of ours has such an id, so it is not ours to take away.
+                log.warning("%s[%d] holds something under %r, which is no alert id", self._topic, number, key[:100])
+        left: set[tuple[int, bytes]] = set()
+        for number, words in said.items():
+            put_off = await self._correct(number, words)
+            names = [name for name, _ in words] if put_off is None else put_off
+            left |= {(number, name.encode()) for name in names}
+        return settled.keys() - left
+
+    async def _correct(self, number: int, words: Sequence[Word]) -> set[str] | None:
+        """Let the tasks of a partition answer; returns the alerts of which it is too soon for that.
+
+        None if no task could answer, or one lost the partition meanwhile.
+        """
+        put_off: set[str] = set()
+        tasks = [(desk, task) for desk in self._desks if (task := desk.tasks.get(number)) is not None]
+        for desk, task in tasks:
+            try:
+                put_off |= await task.correct(words)
+            except StaleGenerationError:
+                log.info("%s[%d] was lost meanwhile", desk.kind.table, number)
+                return None
+            except asyncio.CancelledError:
+                watching = asyncio.current_task()
+                if watching is None or watching.cancelling():
+                    raise
+                # The task, whose words we waited for, was cancelled: by a revocation that ran out of time.
+                log.info("%s[%d] was given up meanwhile", desk.kind.table, number)
+                return None
+        return put_off if tasks else None
+
+
+def _shown(value: bytes) -> Shown:
+    """What a value says, whatever it is: one that is no alert hides an alert all the same."""
+    try:
+        said = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Shown(NO_REVISION, value=value)
+    return Shown(said.revision, said.patient_id, said.water_loop_id, value)

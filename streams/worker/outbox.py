@@ -1,0 +1,359 @@
+"""What a task sends: outbox entries as Kafka messages, dead letters, records sent on; and its counts."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+from typing import Any, Final
+
+import msgspec
+from aiokafka.partitioner import DefaultPartitioner
+
+from models.alerts import AlertRecord, Priority
+from models.parsing import FaultReason, RejectReason
+from models.repair import LeftOut
+from models.settings import Settings
+from models.state import NO_VALUE, Entry, PatientState, SubjectState
+from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, PATIENT_TOPICS, SESSIONS_ACTIVE
+from streams.engine.active_sessions import over_since, tell_session
+from streams.engine.change import Change
+from streams.engine.partition import Partition
+from streams.kafka.dead_letter import as_read, dead_letter
+from streams.worker.health import Health
+from streams.worker.metrics import Metrics
+from streams.worker.sender import Outgoing
+
+log = logging.getLogger(__name__)
+
+#: CloudEvents' `source`: the same for every worker, so that a repeat differs in `ce_time` alone.
+_SOURCE: Final = b"/dialysis-alerts"
+#: On a record that was sent on from a partition where its key does not belong.
+MOVED_FROM: Final = "dl_moved_from"
+#: What the header, and being in a batch of its own, add to a record.
+_MOVED_BYTES: Final = 256
+#: When so many bytes of dead letters and records to be sent on wait, they are sent before more is handled.
+MUCH_WAITS: Final = 4 * 1024 * 1024
+#: Who takes a partition says the last word again on alerts that ended no longer ago.
+LAST_WORD: Final = timedelta(days=1)
+_NO_VALUE: Final = bytes(NO_VALUE)
+_partition_of = DefaultPartitioner()
+#: An alert's id; anything else that an answer names may tell who somebody is.
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+#: A transition, and the timestamp of the record that made it; None for a deadline.
+Noted = tuple[AlertRecord, datetime | None]
+
+
+class _Transition(msgspec.Struct):
+    """Just enough of an alert to repeat its headers."""
+
+    revision: int
+    transition: str
+
+
+_transition: Final = msgspec.json.Decoder(_Transition)
+
+
+class Counts:
+    """Counts of one batch, added to the metrics together."""
+
+    __slots__ = (
+        "_health",
+        "_metrics",
+        "_topic",
+        "_topic_metrics",
+        "_types",
+        "duplicates",
+        "late",
+        "unknown",
+        "unusable",
+    )
+
+    def __init__(self, topic: str, metrics: Metrics, health: Health) -> None:
+        self._topic = topic
+        self._metrics, self._health = metrics, health
+        self._topic_metrics = metrics.topic(topic)
+        self._types: dict[type, int] = {}
+        self.duplicates = self.late = self.unknown = self.unusable = 0
+
+    def add(
+        self, event: object, unknown_fields: int, change: Change, left_out: tuple[LeftOut, ...] = (), *, late: bool
+    ) -> None:
+        """Count one usable event and what filing it did."""
+        kind = type(event)
+        self._types[kind] = self._types.get(kind, 0) + 1
+        self.unknown += unknown_fields
+        self.late += late
+        self.duplicates += not change.filed
+        if change.unmatched:
+            self._unmatched(event)
+        if change.unread:
+            self._metrics.unread_results.inc()
+        if change.dropped:
+            self._metrics.cap_drops.labels(kind.__name__).inc(change.dropped)
+
+        if left_out:
+            self._left_out(event, left_out)
+
+    def _unmatched(self, answer: Any) -> None:
+        """Count an answer that fits no alert, and log it: a device that shows old alerts, or an id typed wrongly."""
+        self._metrics.unmatched_responses.inc()
+        name = answer.alert_id if _UUID.fullmatch(answer.alert_id) else "by an id that is no UUID"
+        log.warning("%s: an answer (%s) fits no alert of its patient or loop: %s", self._topic, answer.action, name)
+
+    def _left_out(self, event: Any, details: tuple[LeftOut, ...]) -> None:
+        """Count details that were left out of an event, and log each once a source."""
+        kind = str(type(event).__struct_config__.tag)
+        for detail in details:
+            self._metrics.details_left_out.labels(kind, detail.field).inc()
+        for sentence in self._metrics.left_out_said.news(self._topic, event, details):
+            log.warning("%s: %s", self._topic, sentence)
+
+    def flush(self, records: int) -> None:
+        """Add what was counted of so many records to the metrics, and tell how many were usable."""
+        self._health.seen(self._topic, records - self.unusable, self.unusable)
+        for kind, number in self._types.items():
+            self._topic_metrics.events[str(kind.__struct_config__.tag)].inc(number)  # type: ignore[attr-defined]
+        self._types.clear()
+        self._topic_metrics.duplicates.inc(self.duplicates)
+        self._topic_metrics.late.inc(self.late)
+        self._topic_metrics.unknown_fields.inc(self.unknown)
+        self.duplicates = self.late = self.unknown = self.unusable = 0
+
+
+class Mail:
+    """The outgoing side of one task."""
+
+    def __init__(self, settings: Settings, partition: int, metrics: Metrics, health: Health, table: str) -> None:
+        self._settings = settings
+        self._partition = partition
+        self._metrics = metrics
+        self._health = health
+        self._owner = (table, partition)
+        self._partitions = list(range(settings.partitions))
+        self._active = settings.topic(ALERTS_ACTIVE)
+        self._counts: dict[str, Counts] = {}
+        self._extra: list[Outgoing] = []
+        self._extra_bytes = 0
+        self._told: list[Noted] = []
+        #: Open alerts: id to rule, priority and newest bytes.
+        self._open: dict[str, tuple[str, Priority, bytes]] = {}
+        #: Adopted alerts that are over: id to newest bytes, none once the tombstone was sent; and adopted sessions.
+        self._over: dict[str, bytes] = {}
+        self._over_sessions: list[str] = []
+        self._moved_topics: set[str] = set()
+
+    # -- input side
+
+    def counts(self, topic: str) -> Counts:
+        """The counts of a topic, by its full name."""
+        if topic not in self._counts:
+            self._counts[topic] = Counts(topic, self._metrics, self._health)
+        return self._counts[topic]
+
+    def is_placed_here(self, record: Any) -> bool:
+        """Whether murmur2 of the key gives this partition. A record without a key is handled where it lies."""
+        return record.key is None or _partition_of(record.key, self._partitions, self._partitions) == self._partition
+
+    def send_on(self, record: Any) -> None:
+        """Send a record that another partitioner put here to the partition of its key."""
+        size = sum(len(part) for name, value in record.headers for part in (name, value or b""))
+        size += len(record.key) + len(record.value or b"")
+        if size > self._settings.max_message_bytes - _MOVED_BYTES:
+            # Its topic would refuse it, for ever; a redrive brings it to the right partition.
+            self.dead_letter(record, RejectReason.KEY_MISMATCH, "it lies on a wrong partition, too large to be sent on")
+            return
+        right = _partition_of(record.key, self._partitions, self._partitions)
+        moved = (MOVED_FROM, f"{record.partition}:{record.offset}".encode())
+        self._wait(Outgoing(record.topic, record.key, record.value, (*record.headers, moved), right))
+        self._metrics.topic(record.topic).misplaced.inc()
+        if record.topic not in self._moved_topics:
+            self._moved_topics.add(record.topic)
+            log.warning(
+                "A producer of %s does not partition by murmur2 of the key (librdkafka: partitioner=murmur2_random); "
+                "its records are sent on",
+                record.topic,
+            )
+
+    def dead_letter(self, record: Any, reason: str, detail: str) -> None:
+        """Keep an unusable record for `dead-letters`."""
+        letter = dead_letter(record, reason, detail, self._settings.max_message_bytes)
+        self._wait(Outgoing(self._settings.topic(DEAD_LETTERS), letter.key, letter.value, letter.headers))
+        self._metrics.topic(record.topic).dead_letters[reason].inc()
+        self.counts(record.topic).unusable += 1
+
+    def not_filed(self, record: Any, event: object) -> None:
+        """An event whose filing raised, to be called while that is handled: into the log, and a dead letter."""
+        log.exception("filing a %s failed", type(event).__name__)
+        self.dead_letter(record, FaultReason.INTERNAL_ERROR, "filing it failed: see the worker's log")
+
+    def unsent(self, messages: Iterable[Outgoing]) -> list[Outgoing]:
+        """Dead letters of messages of ours that their topic refused; of dead letters themselves there are none."""
+        topic, limit = self._settings.topic(DEAD_LETTERS), self._settings.max_message_bytes
+        letters = []
+        for message in messages:
+            self._metrics.topic(message.topic).dead_letters[FaultReason.MESSAGE_TOO_LARGE].inc()
+            if message.topic == topic:
+                continue
+            record = as_read(message.topic, message.partition or 0, message.key, message.value, message.headers)
+            letter = dead_letter(record, FaultReason.MESSAGE_TOO_LARGE, "its topic refused it for its size", limit)
+            letters.append(Outgoing(topic, letter.key, letter.value, letter.headers))
+        return letters
+
+    # -- output side
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits that is in no outbox."""
+        return bool(self._extra)
+
+    @property
+    def much_waits(self) -> bool:
+        """Whether so much of it waits that it is to be sent before more is added."""
+        return self._extra_bytes >= MUCH_WAITS
+
+    def _wait(self, message: Outgoing) -> None:
+        self._extra.append(message)
+        self._extra_bytes += len(message.key or b"") + len(message.value or b"")
+
+    def told(self, alert: AlertRecord, appended_at: datetime | None) -> None:
+        """Note a transition; `appended_at` is the timestamp of the record that made it, None for a deadline."""
+        self._told.append((alert, appended_at))
+
+    def all_told(self, alerts: Iterable[AlertRecord], appended_at: datetime) -> None:
+        """Note the transitions that one record made."""
+        self._told += [(alert, appended_at) for alert in alerts]
+
+    def take_waiting(self) -> list[Outgoing]:
+        """Dead letters and records to be sent on, to be sent now."""
+        waiting, self._extra, self._extra_bytes = self._extra, [], 0
+        return waiting
+
+    def of_outboxes(self, outboxes: Iterable[Iterable[Entry]], told: Iterable[Noted]) -> list[Outgoing]:
+        """The messages of several subjects, in the order in which their transitions were made.
+
+        Each subject's own order stays; what a predecessor left behind was made before everything noted.
+        """
+        places = {f"{alert.alert_id}:{alert.revision}": place for place, (alert, _) in enumerate(told, 1)}
+        placed: list[tuple[int, Entry]] = []
+        for entries in outboxes:
+            place = 0
+            for entry in entries:
+                place = max(place, places.get(entry.ce_id, 0))
+                placed.append((place, entry))
+        placed.sort(key=itemgetter(0))
+        return [message for _, entry in placed for message in self._of_entry(entry)]
+
+    def take_told(self) -> list[Noted]:
+        """The transitions noted until now; `acknowledged` counts them when the broker has them."""
+        told, self._told = self._told, []
+        return told
+
+    def acknowledged(self, told: list[Noted]) -> None:
+        """The broker has these transitions: count them."""
+        now = time.time()
+        for alert, appended_at in told:
+            self._metrics.alert_transitions.labels(alert.rule, alert.priority, alert.transition).inc()
+            if appended_at is not None:
+                seconds = max(0.0, now - appended_at.timestamp())
+                self._metrics.event_to_alert_seconds.labels(alert.family).observe(seconds)
+            self._follow(alert.alert_id, alert.rule, alert.priority, is_open=alert.status.is_open)
+
+    def adopt(self, state: SubjectState, now: datetime) -> None:
+        """Take over the alerts of a recovered subject."""
+        for alert in state.alerts.values():
+            if alert.over_at is None:
+                self._follow(alert.alert_id, alert.rule, alert.priority, is_open=True, value=bytes(alert.value))
+            elif now - alert.over_at <= LAST_WORD:
+                self._over[alert.alert_id] = b"" if alert.tombstoned else bytes(alert.value)
+        if isinstance(state, PatientState):
+            self._over_sessions += over_since(state, now, LAST_WORD)
+
+    def count_open(self) -> None:
+        """Tell the metrics of all open alerts again: they forget them with the partition."""
+        counts = Counter((rule, str(priority)) for rule, priority, _ in self._open.values())
+        self._metrics.open_alerts.replace(self._owner, counts)
+
+    def last_words(self) -> list[Outgoing]:
+        """The newest there is to say of each adopted alert, and that sessions are over.
+
+        Also of alerts that are over: a predecessor that was frozen may have shown them open after they ended, and
+        compaction keeps the last record of a key.
+        """
+        over, self._over = self._over, {}
+        sessions, self._over_sessions = self._over_sessions, []
+        shown = {alert_id: value for alert_id, (_, _, value) in self._open.items() if value}
+        topic = self._settings.topic(SESSIONS_ACTIVE)
+        ended = [Outgoing(topic, name.encode(), None, (), self._partition) for name in sessions]
+        return [self.shown_again(alert_id, value or None) for alert_id, value in (shown | over).items()] + ended
+
+    def shown_again(self, alert_id: str, value: bytes | None) -> Outgoing:
+        """The newest transition of an alert, or its tombstone, for readers of `alerts.active`."""
+        headers = () if value is None else self._repeated_headers(alert_id, value)
+        return Outgoing(self._active, alert_id.encode(), value, headers, self._partition)
+
+    def is_open(self, alert_id: str) -> bool:
+        """Whether it is an alert of ours that is open."""
+        return alert_id in self._open
+
+    def open_again(self, alert_id: str, states: Iterable[SubjectState]) -> Outgoing | None:
+        """An alert that a late tombstone hides, if it is open."""
+        if alert_id not in self._open:
+            return None
+        value = next(bytes(state.alerts[alert_id].value) for state in states if alert_id in state.alerts)
+        return self.shown_again(alert_id, value)
+
+    def running_sessions(self, states: Iterable[SubjectState | None], subjects: Partition[Any]) -> list[Outgoing]:
+        """What `sessions.active` is to be told of changed subjects, on the patient's partition number."""
+        topic = self._settings.topic(SESSIONS_ACTIVE)
+        messages = []
+        for state in states:
+            if isinstance(state, PatientState) and state.sessions and (told := tell_session(state, subjects.now)):
+                session_id, value = told
+                messages.append(Outgoing(topic, session_id.encode(), value, (), self._partition))
+                subjects.rearm(state)
+        return messages
+
+    def _follow(self, alert_id: str, rule: str, priority: Priority, *, is_open: bool, value: bytes = b"") -> None:
+        before = self._open.pop(alert_id, None)
+        if is_open:
+            self._open[alert_id] = (rule, priority, value)
+        self._metrics.open_alerts.moved(self._owner, rule, before[1] if before else None, priority if is_open else None)
+
+    def _of_entry(self, entry: Entry) -> list[Outgoing]:
+        value = bytes(entry.value)
+        topic, key = self._settings.topic(entry.topic), entry.key.encode()
+        if not entry.ce_type:
+            if entry.topic in PATIENT_TOPICS:
+                self._metrics.events_moved.labels(topic).inc()
+            keyed_elsewhere = entry.topic in (ALERTS_ACTIVE, SESSIONS_ACTIVE)
+            partition = self._partition if keyed_elsewhere else None
+            return [Outgoing(topic, key, None if value == _NO_VALUE else value, (), partition)]
+        headers = _headers(entry.ce_id, entry.ce_type)
+        alert_id = entry.ce_id.partition(":")[0].encode()
+        return [
+            Outgoing(topic, key, value, headers),
+            Outgoing(self._active, alert_id, value, headers, self._partition),
+        ]
+
+    @staticmethod
+    def _repeated_headers(alert_id: str, value: bytes) -> tuple[tuple[str, bytes], ...]:
+        shown = _transition.decode(value)
+        return _headers(f"{alert_id}:{shown.revision}", f"dialysis.alert.{shown.transition}")
+
+
+def _headers(ce_id: str, ce_type: str) -> tuple[tuple[str, bytes], ...]:
+    """CloudEvents 1.0, binary mode. Repeats differ in `ce_time` alone."""
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", ce_id.encode()),
+        ("ce_type", ce_type.encode()),
+        ("ce_source", _SOURCE),
+        ("ce_time", datetime.now(UTC).isoformat().encode()),
+        ("content-type", b"application/json"),
+    )

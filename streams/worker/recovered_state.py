@@ -1,0 +1,217 @@
+"""What a changelog says, read record by record: subjects, the clock, and what cannot be read.
+
+A record that cannot be read concerns one subject. It is set aside to `dead-letters`, and a tombstone is written over
+it once that is acknowledged, so that a restart does not meet it again; everybody else's state is taken over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any, Final, Generic, Protocol
+
+import msgspec
+
+from models.settings import Settings
+from models.state import StateCodec
+from models.topics import DEAD_LETTERS, changelog
+from streams.kafka.dead_letter import dead_letter
+from streams.rules.api import StateT
+from streams.transport.api import Batch, Recovered
+from streams.worker.clock import Clock, Mark
+from streams.worker.ports import CLOCK_KEY, OLD_CLOCK_KEY
+from streams.worker.sender import Outgoing
+
+log = logging.getLogger(__name__)
+
+#: Why such a dead letter is one.
+REASON: Final = "bad_state"
+#: A stored clock so far ahead of the wall clock is not believed: the newest subject's evaluation is the clock then.
+CLOCK_BELIEVED: Final = timedelta(days=1)
+#: How many subjects are taken over without a pause for others.
+ADOPT_AT_ONCE: Final = 200
+#: A subject last evaluated in such a year is none of ours, and no calendar could go on from there.
+_LAST_YEAR: Final = 9000
+#: What reading a value that is no state may raise.
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
+
+
+class BadStateError(Exception):
+    """A record of the changelog cannot be read, and `DIALYSIS_ON_BAD_STATE` is `stop`."""
+
+
+class _Named(msgspec.Struct):
+    """A subject's state has an id, a clock has none."""
+
+    id: Any = None
+
+
+_clock: Final = msgspec.json.Decoder(Clock)
+_named: Final = msgspec.json.Decoder(_Named)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record of a changelog that cannot be read; in form as much of a Kafka record as a dead letter needs."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    why: str
+    headers: Sequence[tuple[str, bytes]] = ()
+
+    def __str__(self) -> str:
+        digest = hashlib.sha256(self.key).hexdigest()[:16]
+        return f"{self.topic}[{self.partition}] offset {self.offset} (SHA-256 of the key: {digest}…): {self.why}"
+
+
+class Stored(Generic[StateT]):
+    """Reads what the changelog of one partition says.
+
+    Args:
+        table: name of the table.
+        partition: its number.
+        recovered: what the changelog says; records of our own are taken out of it.
+    """
+
+    def __init__(
+        self, table: str, codec: StateCodec[StateT], partition: int, settings: Settings, recovered: Recovered
+    ) -> None:
+        self._codec, self._settings, self._partition = codec, settings, partition
+        self._topic = changelog(settings.group, table)
+        self._offsets = recovered.offsets
+        #: Whether nothing was ever stored here.
+        self.is_blank = not recovered
+        #: What cannot be read.
+        self.bad: list[BadRecord] = []
+        #: Keys of ours that are in use no more.
+        self.outdated: list[bytes] = []
+        self.clock = self._own(recovered)
+
+    def _own(self, recovered: Recovered) -> Clock | None:
+        found = []
+        if (raw := recovered.pop(CLOCK_KEY, None)) is not None:
+            found.append(self._read_clock(CLOCK_KEY, raw))
+        if (raw := recovered.get(OLD_CLOCK_KEY)) is not None and _is_clock(raw):
+            del recovered[OLD_CLOCK_KEY]
+            self.outdated.append(OLD_CLOCK_KEY)
+            found.append(self._read_clock(OLD_CLOCK_KEY, raw))
+        return max((clock for clock in found if clock is not None), key=lambda clock: clock.now, default=None)
+
+    def _read_clock(self, key: bytes, raw: bytes) -> Clock | None:
+        try:
+            clock = _clock.decode(raw)
+            clock.now = clock.now.astimezone(UTC)
+            ahead = clock.now - datetime.now(UTC)
+        except _UNREADABLE as error:
+            self._is_bad(key, raw, f"it is no clock ({type(error).__name__})")
+            return None
+        if ahead > CLOCK_BELIEVED:
+            self._is_bad(key, raw, "it is a clock more than a day ahead")
+            return None
+        return clock
+
+    async def all_states(self, items: Mapping[bytes, bytes]) -> AsyncIterator[list[StateT]]:
+        """The subjects of all records, a part at a time; between them whoever asks how we are is answered.
+
+        Raises:
+            NewerSchemaError: See `states`.
+        """
+        left = iter(items.items())
+        while some := list(islice(left, ADOPT_AT_ONCE)):
+            yield self.states(some)
+            await asyncio.sleep(0)
+
+    def states(self, items: Iterable[tuple[bytes, bytes]]) -> list[StateT]:
+        """The subjects of some records; what cannot be read is added to `bad`.
+
+        Raises:
+            NewerSchemaError: A newer version of the product wrote one: that is a rollback, and nothing is broken.
+        """
+        states = []
+        for key, raw in items:
+            try:
+                state = self._codec.decode(raw)
+                belongs = state.id.encode() == key
+                is_past = state.now is None or state.now.year < _LAST_YEAR
+            except _UNREADABLE as error:
+                self._is_bad(key, raw, f"it is no state ({type(error).__name__})")
+                continue
+            if belongs and is_past and state.heard_at.year < _LAST_YEAR:
+                states.append(state)
+            else:
+                self._is_bad(key, raw, "it holds another id than its key" if not belongs else "its time cannot be")
+        return states
+
+    def _is_bad(self, key: bytes, raw: bytes, why: str) -> None:
+        bad = BadRecord(self._topic, self._partition, self._offsets.get(key, -1), key, raw, why)
+        if self._settings.on_bad_state == "stop":
+            raise BadStateError(
+                f"The changelog record {bad}; it cannot be read. Set DIALYSIS_ON_BAD_STATE=set_aside to move it to "
+                "dead-letters and go on without it."
+            )
+        log.error("The changelog record %s; it cannot be read and is set aside to dead-letters", bad)
+        self.bad.append(bad)
+
+    async def set_aside(self, port: Writer) -> None:
+        """Publish what cannot be read as dead letters, then write a tombstone over it, and over outdated keys."""
+        if self.bad:
+            await port.send_all([self._letter(bad) for bad in self.bad])
+        if gone := [*(bad.key for bad in self.bad), *self.outdated]:
+            await port.write(self._partition, dict.fromkeys(gone))
+
+    def _letter(self, bad: BadRecord) -> Outgoing:
+        letter = dead_letter(bad, REASON, bad.why, self._settings.max_message_bytes)
+        return Outgoing(self._settings.topic(DEAD_LETTERS), letter.key, letter.value, letter.headers)
+
+
+class Writer(Protocol):
+    """What setting aside needs of `streams.worker.ports.Port`."""
+
+    async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
+        """Write the changelog."""
+
+    async def send_all(self, messages: Sequence[Any]) -> None:
+        """Send messages."""
+
+
+def _is_clock(raw: bytes) -> bool:
+    """Whether a record under the key of the old clock is one, or broken; a water loop of that name has an id."""
+    try:
+        return _named.decode(raw).id is None
+    except _UNREADABLE:
+        return True
+
+
+def was_made_anew(batch: Batch, end: int | None, applied: int, mark: Mark | None) -> bool:
+    """Whether the first batch of a topic tells that it is another topic than the one whose offsets were applied.
+
+    Its end lies before what was applied; or, where it has grown beyond that already, its first record is newer than
+    the one that had been applied at a later offset. That is told by the broker's own timestamps (LogAppendTime).
+    Where they went back between two brokers, records are filed once more, and filing makes that safe.
+
+    Args:
+        batch: the first batch.
+        end: the end of the log, if known.
+        applied: the newest offset applied to any subject, -1 for none.
+        mark: the newest record that was handled.
+    """
+    first = batch.records[0]
+    is_shorter = end is not None and applied >= end
+    is_newer = mark is not None and first.offset <= mark.offset and first.timestamp > mark.timestamp
+    if is_shorter or is_newer:
+        log.warning(
+            "%s[%d] was made anew: it begins at offset %d and ends at %s, and offset %d was applied; it is read as new",
+            *batch.tp,
+            first.offset,
+            end,
+            applied,
+        )
+    return is_shorter or is_newer

@@ -1,0 +1,151 @@
+"""What the changelog refuses to store: that subject is made smaller, or begins anew; nobody else notices."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Generic
+
+from models.parsing import FaultReason
+from models.state import StateCodec
+from models.state.bounds import DROPS_FORGOTTEN
+from streams.engine.partition import Partition
+from streams.kafka.dead_letter import as_read
+from streams.rules.api import StateT
+from streams.worker.changelog_writer import UnstoredError
+from streams.worker.metrics import Metrics
+from streams.worker.outbox import Mail
+from streams.worker.ports import Port
+from streams.worker.sender import Outgoing, UnsentError
+
+log = logging.getLogger(__name__)
+
+#: How a record that was refused is made to fit, in order.
+REDUCED: Final = "reduced"
+ANEW: Final = "anew"
+
+
+class SetAside(Generic[StateT]):
+    """Stores the records, and sends the messages, of one task; what is refused costs its own subject alone.
+
+    A record that was refused is reduced to the open alerts and their grounds. If that is refused as well, or cannot
+    be encoded, its bytes become a dead letter and the subject begins anew, with its input applied up to here. If even
+    that is refused, the changelog keeps its previous version.
+    """
+
+    def __init__(
+        self,
+        codec: StateCodec[StateT],
+        subjects: Partition[StateT],
+        mail: Mail,
+        metrics: Metrics,
+        place: tuple[str, int],
+    ) -> None:
+        self._codec, self._subjects, self._mail, self._metrics = codec, subjects, mail, metrics
+        self._place = place
+        #: Subjects whose record began anew, and until when that is told.
+        self._until: dict[bytes, datetime] = {}
+
+    def encode(self, states: Mapping[bytes, StateT | None]) -> dict[bytes, bytes | None]:
+        """The changelog values; what cannot be encoded begins anew."""
+        return {key: None if state is None else self._encode(key, state) for key, state in states.items()}
+
+    def _encode(self, key: bytes, state: StateT) -> bytes:
+        try:
+            return self._codec.encode(state)
+        except Exception:
+            log.exception("%s[%d]: the record of key %s cannot be encoded", *self._place, shown(key))
+            self._begin_anew(key, state, b"")
+            return self._codec.encode(state)
+
+    async def send(self, port: Port, messages: Sequence[Outgoing]) -> None:
+        """Send messages; those that their topic refuses for their size become dead letters."""
+        if not messages:
+            return
+        try:
+            await port.send_all(messages)
+        except UnsentError as error:
+            log.error("%s", error)
+            with contextlib.suppress(UnsentError):
+                await port.send_all(self._mail.unsent(error.messages))
+
+    async def store_what_fits(self, port: Port, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
+        """Write entries but those that are refused; returns what `Port.write` does."""
+        try:
+            return await port.write(self._place[1], entries) if entries else ()
+        except UnstoredError as error:
+            return error.foreign
+
+    async def store(
+        self, port: Port, entries: Mapping[bytes, bytes | None], states: Mapping[bytes, StateT | None]
+    ) -> set[bytes]:
+        """Write entries; those that are refused are made to fit. Returns what `Port.write` does.
+
+        Dead letters go first: what a write replaces is gone.
+        """
+        foreign: set[bytes] = set()
+        left, how = dict(entries), REDUCED
+        while left:
+            await self.send(port, self._mail.take_waiting())
+            try:
+                return foreign | set(await port.write(self._place[1], left))
+            except UnstoredError as error:
+                foreign |= set(error.foreign)
+                left, how = self._made_smaller(left, states, error.keys, how), ANEW
+        return foreign
+
+    def _made_smaller(
+        self,
+        entries: Mapping[bytes, bytes | None],
+        states: Mapping[bytes, StateT | None],
+        refused: Collection[bytes],
+        how: str,
+    ) -> dict[bytes, bytes | None]:
+        smaller: dict[bytes, bytes | None] = {}
+        for key in sorted(refused):
+            state, raw = states.get(key), entries[key] or b""
+            if state is None or (key in self._until and how == ANEW and len(raw) < _SMALLEST):
+                log.error("%s[%d]: the changelog refuses every record of key %s", *self._place, shown(key))
+                continue
+            log.error(
+                "%s[%d]: the changelog refuses the record of key %s, %d bytes: %s",
+                *self._place,
+                shown(key),
+                len(raw),
+                "only its open alerts are kept" if how == REDUCED else "it is set aside and begins anew",
+            )
+            if how == REDUCED:
+                self._metrics.records_refused.labels(REDUCED).inc()
+                self._subjects.reduce(state)
+            else:
+                self._begin_anew(key, state, raw)
+            smaller[key] = self._encode(key, state)
+        return smaller
+
+    def _begin_anew(self, key: bytes, state: StateT, raw: bytes) -> None:
+        self._metrics.records_refused.labels(ANEW).inc()
+        table, partition = self._place
+        record = as_read(table, partition, key, raw)
+        self._mail.dead_letter(record, FaultReason.STATE_TOO_LARGE, "the stored record of the subject, not an input")
+        self._subjects.begin_anew(state)
+        self._until[key] = self._subjects.now + DROPS_FORGOTTEN
+        self.count()
+
+    def count(self) -> None:
+        """Tell how many subjects began anew within the last day of the task's clock."""
+        if self._until:
+            now = self._subjects.now
+            self._until = {key: until for key, until in self._until.items() if until > now}
+            self._metrics.subjects_set_aside.labels(*map(str, self._place)).set(len(self._until))
+
+
+#: A record that began anew is smaller than this.
+_SMALLEST: Final = 4096
+
+
+def shown(key: bytes) -> str:
+    """A key as a log may name it: no patient's."""
+    return hashlib.blake2s(key, digest_size=6).hexdigest()
