@@ -21,6 +21,7 @@ from streams.rules.catalogue import (
     RuleSettingsError,
     load_settings,
 )
+from streams.rules.inputs import shown
 from streams.rules.settings_checks import plain
 
 _VARIABLE: Final = "DIALYSIS_RULES: "
@@ -64,7 +65,7 @@ def show_rule(name: str, rules_file: Path | None) -> int:
     _print_risks([risk for risk in settings.risks if risk.name in (name, RESPONSES)])
     console.print(f"{rule.title}  (clinical base {rule.ids}, family {rule.family})\n")
     console.print(escape(_prose(rule)) + "\n")
-    console.print(f"reads      {', '.join(sorted(rule.reads))}")
+    console.print(f"reads      {', '.join(shown(rule.inputs))}")
     console.print(f"sources    {'; '.join(rule.sources)}")
     for missing in rule.without:
         console.print(f"without    {missing}")

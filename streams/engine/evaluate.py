@@ -15,8 +15,9 @@ from streams.engine.lifecycle import ORDINARY, Cause, Step
 from streams.engine.messages import tell, tombstone
 from streams.engine.size_bounds import anchors_of, surplus_over
 from streams.engine.windows import prune
-from streams.rules.api import FAILING, Ending, Outcome, Rule, StateT, View
+from streams.rules.api import Ending, Outcome, Rule, StateT, View
 from streams.rules.catalogue import RuleSettings
+from streams.rules.inputs import FAILING, Facets
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Evaluator(Generic[StateT]):
         catalogue: the kind's rules; those that the settings turn off are closed and not asked.
         settings: thresholds and response times.
         retention: how long an alert that is over stays on `alerts.active`.
-        after: what else follows from an evaluation, for this kind of subject.
+        after: what else follows from an evaluation, for this kind of subject; its view may read everything.
         on_rule_error: called with the name of a rule that raised.
         closed: why a subject has no alerts, if so; its rules are not asked, and all of them when it is open again.
     """
@@ -40,7 +41,7 @@ class Evaluator(Generic[StateT]):
     catalogue: tuple[Rule[StateT], ...]
     settings: RuleSettings
     retention: timedelta
-    after: Callable[[StateT, datetime], None] | None = None
+    after: Callable[[View[StateT]], None] | None = None
     on_rule_error: Callable[[str], None] = field(default=lambda _rule: None)
     closed: Callable[[StateT], Reason | None] | None = None
 
@@ -49,9 +50,7 @@ class Evaluator(Generic[StateT]):
         self._readers: dict[frozenset[str], tuple[Rule[StateT], ...]] = {}
         self._names = {rule.name: rule for rule in self.catalogue}
 
-    def evaluate(
-        self, state: StateT, facets: frozenset[str], now: datetime, cause: Cause = ORDINARY
-    ) -> list[AlertRecord]:
+    def evaluate(self, state: StateT, facets: Facets, now: datetime, cause: Cause = ORDINARY) -> list[AlertRecord]:
         """Evaluate a subject after `facets` of it changed, or at a deadline; returns the transitions made.
 
         The subject's clock never goes back: it is evaluated at the later of `now` and its last evaluation.
@@ -62,15 +61,16 @@ class Evaluator(Generic[StateT]):
         state.now = now
         if self.closed is not None and (reason := self.closed(state)) is not None:
             return self._close(state, reason, now)
+        view = View(state, now, self.settings, changed=None if state.closed else facets)
         rules = self._to_ask(state, facets, now)
         failing = set(state.failing)
         steps: list[Step] = []
         for rule in rules.values():
-            steps += self._ask(state, rule, now, cause)
+            steps += self._ask(state, rule, view, cause)
         if set(state.failing) != failing:
-            for rule in self._reading(frozenset({FAILING})):
-                steps += self._ask(state, rule, now, cause)
-        return self._finish(state, steps, now)
+            for rule in self._reading(FAILING.facets):
+                steps += self._ask(state, rule, view, cause)
+        return self._finish(state, steps, view)
 
     def evaluate_all(self, state: StateT, now: datetime, cause: Cause) -> list[AlertRecord]:
         """Evaluate a subject by every rule, closing the alerts of rules that are off or gone."""
@@ -81,7 +81,7 @@ class Evaluator(Generic[StateT]):
         ]
         facets = frozenset(facet for rule in self._rules.values() for facet in rule.reads)
         state.rules = self.settings.hash
-        told = self._finish(state, steps, later) if steps else []
+        told = self._finish(state, steps, View(state, later, self.settings)) if steps else []
         return told + self.evaluate(state, facets, now, cause)
 
     def _to_ask(self, state: StateT, facets: frozenset[str], now: datetime) -> dict[str, Rule[StateT]]:
@@ -105,7 +105,7 @@ class Evaluator(Generic[StateT]):
             if alert.over_at is None and alert.rule in self._names:
                 ending.setdefault(alert.rule, []).append(Ending(alert.key, Status.RESOLVED, reason))
         steps = [step for rule, ends in ending.items() for step in self._match(state, rule, ends, now, ORDINARY)]
-        return self._finish(state, steps, now)
+        return self._finish(state, steps, View(state, now, self.settings))
 
     def _reading(self, facets: frozenset[str]) -> tuple[Rule[StateT], ...]:
         readers = self._readers.get(facets)
@@ -114,9 +114,9 @@ class Evaluator(Generic[StateT]):
             self._readers[facets] = readers
         return readers
 
-    def _ask(self, state: StateT, rule: Rule[StateT], now: datetime, cause: Cause) -> list[Step]:
+    def _ask(self, state: StateT, rule: Rule[StateT], moment: View[StateT], cause: Cause) -> list[Step]:
         """One rule's outcomes against its alerts. A rule that raises leaves its alerts as they are."""
-        view = View(state, now, self.settings)
+        view, now = moment.of_rule(rule), moment.now
         # Out of the state while it is asked: `data_quality` must not see a failure of its own that is just ending.
         since = state.failing.pop(rule.name, now)
         try:
@@ -137,7 +137,8 @@ class Evaluator(Generic[StateT]):
     def _match(state: Any, rule: str, outcomes: list[Outcome], now: datetime, cause: Cause) -> list[Step]:
         return lifecycle.match(state, rule, outcomes, now, cause)
 
-    def _finish(self, state: StateT, steps: list[Step], now: datetime) -> list[AlertRecord]:
+    def _finish(self, state: StateT, steps: list[Step], view: View[StateT]) -> list[AlertRecord]:
+        now = view.now
         assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
         told = self._tell(state, steps)
         if state.alerts:
@@ -150,7 +151,7 @@ class Evaluator(Generic[StateT]):
                 state.looks[LIFECYCLE] = deadline
         if self.after is not None:
             try:
-                self.after(state, now)
+                self.after(view)
             except Exception:  # as with a rule: what follows from alerts must not cost the alerts
                 log.exception("what follows from an evaluation failed")
                 self.on_rule_error("after")
@@ -195,7 +196,7 @@ class Evaluator(Generic[StateT]):
         if alert.rule not in self._names:
             return []
         now = max(now, state.now or now)
-        return self._finish(state, [lifecycle.restate(alert, above, now)], now)
+        return self._finish(state, [lifecycle.restate(alert, above, now)], View(state, now, self.settings))
 
     def seen(self, state: StateT, now: datetime) -> bool:
         """Somebody can see the open alerts from `now` on: response times count from here. True if new."""

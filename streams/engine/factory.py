@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 
 from models.state import LoopState, PatientState, StateCodec
 from streams.engine import merge
@@ -14,6 +13,7 @@ from streams.engine.filing import apply
 from streams.engine.loop_filing import apply_loop
 from streams.engine.loop_signals import send_signals
 from streams.engine.partition import Partition
+from streams.rules.api import PatientView
 from streams.rules.catalogue import LOOP_RULES, PATIENT_RULES, RuleSettings
 
 
@@ -21,22 +21,21 @@ def _ignore(_rule: str) -> None:
     pass
 
 
-def _after_patient(settings: RuleSettings, state: PatientState, now: datetime) -> None:
-    send_signals(settings, state, now)
+def _after_patient(view: PatientView) -> None:
+    state = view.read()
+    send_signals(view)
     # After the retractions: a loop must not count one patient twice.
     if state.merged_into is not None:
         merge.move_out(state)
     if state.sessions:
-        end_sessions(state, now)
+        end_sessions(state, view.now)
 
 
 def patient_partition(
     settings: RuleSettings, retention: timedelta, on_rule_error: Callable[[str], None] = _ignore
 ) -> Partition[PatientState]:
     """An empty partition of patients; `retention` is how long an alert that is over stays readable."""
-    evaluator = Evaluator(
-        PATIENT_RULES, settings, retention, partial(_after_patient, settings), on_rule_error, merge.closed
-    )
+    evaluator = Evaluator(PATIENT_RULES, settings, retention, _after_patient, on_rule_error, merge.closed)
     return Partition(StateCodec(PatientState), apply, evaluator, merge.move_out)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from models.alerts import Reason
-from models.events import Event
+from models.events import Event, SymptomKind
 from models.identity import symptom_key
 from models.records import (
     AlertResponse,
@@ -54,9 +54,9 @@ from streams.engine.change import NOT_FILED, UNCHANGED, Change, canonical, ident
 from streams.engine.results import file_result, forget_arrivals
 from streams.engine.sender_clocks import AHEAD, arrived, check_clock, is_in_time, source_of, tamed
 from streams.engine.windows import prune
-from streams.rules.api import MERGE
 from streams.rules.facts.bedside import as_one, rhythm_ref
 from streams.rules.facts.treatments import GOES_ON, is_sure_to_run
+from streams.rules.inputs import ALL_SYMPTOMS, MERGE, RHYTHM, SESSION, symptom_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 MomentT = TypeVar("MomentT", bound=Event)
@@ -78,7 +78,7 @@ def apply(
         if not merge.keeps(state, received_at, way):
             return merge.send_on(state, event, received_at, way)
         change = apply(state, event, received_at, now)
-        return replace(change, facets=change.facets | {MERGE})
+        return replace(change, facets=change.facets | MERGE.facets)
     if isinstance(event, Telemetry):
         return _telemetry(state, event, received_at, now)
     horizon = now - LONGEST_WINDOW
@@ -112,8 +112,7 @@ def _unit(state: PatientState, event: PatientRecord) -> None:
 # -- telemetry: nearly all of the traffic, so this path is kept short ------------------------------------------------
 
 _MINUTE: Final = timedelta(minutes=1)
-_SESSION: Final = frozenset({"session"})
-_SESSION_CHANGED: Final = Change(_SESSION)
+_SESSION_CHANGED: Final = Change(SESSION.facets)
 
 
 def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, now: datetime) -> Change:
@@ -234,8 +233,6 @@ def _with_message(held: list[MessageT], event: MessageT) -> list[MessageT] | Non
 
 # -- results, symptoms and what people said ---------------------------------------------------------------------------
 
-_SYMPTOM: Final = frozenset({"symptom"})
-
 
 def _lab_result(state: PatientState, event: LabResult, received_at: datetime, horizon: datetime) -> Change:
     return file_result(state, event, received_at, horizon, lambda: _used(state, "lab_result"))
@@ -252,16 +249,24 @@ def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon
         state.symptoms[key] = event
         dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, lambda: _used_symptoms(state) | {key})
         forget_arrivals(state)
+        facets = ALL_SYMPTOMS if dropped else _symptom_facets(state, event)
         if event.status == "present":
-            return Change(_SYMPTOM, dropped=dropped)
-        return Change(_SYMPTOM, ref, Reason.ENTERED_IN_ERROR, dropped)
+            return Change(facets, dropped=dropped)
+        return Change(facets, ref, Reason.ENTERED_IN_ERROR, dropped)
     merged = as_one([known, event])
     if merged == known:
-        return Change(_SYMPTOM, filed=False) if sooner else NOT_FILED
+        return Change(_symptom_facets(state, event), filed=False) if sooner else NOT_FILED
     state.symptoms[key] = merged
+    facets = _symptom_facets(state, event, known.kind)
     if merged.status == known.status:
-        return Change(_SYMPTOM)
-    return Change(_SYMPTOM, ref, Reason.ENTERED_IN_ERROR)
+        return Change(facets)
+    return Change(facets, ref, Reason.ENTERED_IN_ERROR)
+
+
+def _symptom_facets(state: PatientState, event: Symptom, *kinds: SymptomKind) -> frozenset[str]:
+    """What a message on a symptom changes: messages under its id may be one symptom with it, and name other kinds."""
+    others = (held.kind for held in state.symptoms.values() if held.symptom_id == event.symptom_id)
+    return symptom_facets(frozenset((event.kind, *kinds, *others)))
 
 
 def _used_symptoms(state: PatientState) -> set[str]:
@@ -313,7 +318,7 @@ def _rhythm(state: PatientState, event: Rhythm, received_at: datetime, horizon: 
     change = _file_rhythm(state, event, received_at, horizon)
     event = tamed(event, received_at)
     sooner = arrived(state, rhythm_ref(event), received_at, anew=False)
-    return Change(frozenset({"rhythm"}), filed=False) if sooner and not change.filed else change
+    return Change(RHYTHM.facets, filed=False) if sooner and not change.filed else change
 
 
 _file_rhythm: Final = _window("rhythms", "kind")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -19,11 +20,12 @@ from models.records import UnitSignal
 from models.state import LONGEST_WINDOW, Entry, PatientState
 from models.topics import UNIT_SIGNALS
 from streams.rules import aluminum, aluminum_level
-from streams.rules.catalogue import RuleSettings
+from streams.rules.api import PatientView
 from streams.rules.facts import bedside
-from streams.rules.facts.suspicion import AluminumSuspicionLimits, pictures
+from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, pictures
 
 _encode = msgspec.json.Encoder().encode
+_READS: Final = frozenset[str]().union(*(each.facets for each in INPUTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ class _Meaning:
     known_at: datetime
 
 
-def send_signals(settings: RuleSettings, state: PatientState, now: datetime) -> None:
+def send_signals(view: PatientView) -> None:
     """Put into the outbox what changed for a water loop since the last look."""
-    horizon = now - LONGEST_WINDOW
+    state, horizon = view.read(), view.now - LONGEST_WINDOW
+    if not state.signals and view.changed is not None and not view.changed & _READS:
+        return  # nothing was told that could have become untrue, and nothing changed that there is to tell
     # What a record given up tells is told by the one that stays.
-    told = _meanings(settings, state, horizon) if state.merged_into is None else ()
+    told = _meanings(view, horizon) if state.merged_into is None else ()
     meanings = {meaning.alert_id: meaning for meaning in told}
     if not meanings and not state.signals:
         return
@@ -81,11 +85,12 @@ def _tell(state: PatientState, meaning: _Meaning, loop: str) -> None:
     _send(state, signal)
 
 
-def _meanings(settings: RuleSettings, state: PatientState, horizon: datetime) -> Iterator[_Meaning]:
+def _meanings(view: PatientView, horizon: datetime) -> Iterator[_Meaning]:
+    settings, state = view.settings, view.read()
     if settings.is_on(aluminum.SUSPICION_RULE):
         found = [
             picture
-            for picture in pictures(state, settings.limits(AluminumSuspicionLimits))
+            for picture in pictures(view, settings.limits(AluminumSuspicionLimits))
             if picture.newest_at >= horizon
         ]
         if found:
@@ -93,7 +98,7 @@ def _meanings(settings: RuleSettings, state: PatientState, horizon: datetime) ->
             yield _meaning(state, aluminum.SUSPICION, found[-1].anchors[0], moments, max(moments))
     if settings.is_on(aluminum_level.RULE):
         limits = settings.limits(aluminum_level.AluminumLevelLimits)
-        high = [level for level in aluminum_level.levels_from(state, limits, Priority.MEDIUM) if level.at >= horizon]
+        high = [level for level in aluminum_level.levels_from(view, limits, Priority.MEDIUM) if level.at >= horizon]
         if high:
             known = max(level.known_at for level in high)
             yield _meaning(state, aluminum_level.NAME, high[-1].ref, [level.at for level in high], known)

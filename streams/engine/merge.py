@@ -38,16 +38,15 @@ from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, SESSIONS
 from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.sender_clocks import tamed
 from streams.engine.windows import prune
-from streams.rules.api import MERGE
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.treatments import GOES_ON
+from streams.rules.inputs import MERGE
 
 #: How many bytes of events a record puts into its outbox at a time; the outbox is stored with the record.
 MOST_AT_ONCE: Final = 64 * 1024
 #: A statement about records counts however long ago it was made.
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
-_MERGE: Final = frozenset({MERGE})
-_CHANGED: Final = Change(_MERGE)
+_CHANGED: Final = Change(MERGE.facets)
 _SENT_ON: Final = Change()
 _UNMATCHED: Final = Change(unmatched=True)
 _TOPICS: Final[dict[type, str]] = {

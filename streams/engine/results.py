@@ -33,11 +33,11 @@ from streams.engine.windows import prune
 from streams.rules.facts import labs
 from streams.rules.facts.bedside import rhythm_ref
 from streams.rules.facts.replaced_results import connected, held_results, links_of, replaced_by_another
+from streams.rules.inputs import ALL_RESULTS, result_facets
 
 #: A laboratory's clock may be ahead by so much; a report that lies further ahead tells no order.
 REPORT_AHEAD: Final = timedelta(days=1)
 
-_LAB: Final = frozenset({"lab_result"})
 _RANK: Final = {status: rank for rank, status in enumerate(ResultStatus)}
 _CORRECTS: Final = frozenset({ResultStatus.CORRECTED, ResultStatus.CANCELLED, ResultStatus.ENTERED_IN_ERROR})
 _REASONS: Final = {
@@ -66,14 +66,16 @@ def file_result(
         state.versions[key] = event
     _settle(state, event)
     dropped = _prune(state, horizon, lambda: used() | {event.result_id}, key)
+    # What a cap pushed out may have been of any analyte.
+    facets = ALL_RESULTS if dropped else result_facets(analyte_of(event))
     if known:
-        return Change(_LAB, filed=False, dropped=dropped)
+        return Change(facets, filed=False, dropped=dropped)
     if event.replaces:
-        return Change(_LAB, f"lab_result:{event.replaces}", Reason.RESULT_REPLACED, dropped)
+        return Change(facets, f"lab_result:{event.replaces}", Reason.RESULT_REPLACED, dropped)
     after = {name for name in state.labs if name.startswith(group)}
     if before - after:
-        return Change(_LAB, ref, _REASONS.get(event.status, Reason.RESULT_CORRECTED), dropped)
-    return Change(_LAB, dropped=dropped) if moved or after - before else Change(dropped=dropped)
+        return Change(facets, ref, _REASONS.get(event.status, Reason.RESULT_CORRECTED), dropped)
+    return Change(facets, dropped=dropped) if moved or after - before else Change(dropped=dropped)
 
 
 def _arrived(state: PatientState, event: LabResult, ref: str, received_at: datetime) -> tuple[bool, bool]:

@@ -14,15 +14,15 @@ from models.events import Event
 from models.records import LabResult, PatientRecord, Symptom
 from models.state import LONGEST_WINDOW, MAX_SOURCES, PatientState, Problem, Reading
 from streams.engine.windows import prune
-from streams.rules.api import CLOCK
 from streams.rules.facts.late_clocks import BEHIND_STEADY, BEHIND_STEP, LATE, is_behind
+from streams.rules.inputs import CLOCK
 
 #: How far `at` may lie ahead of the record's timestamp before the sender's clock is called wrong.
 AHEAD: Final = timedelta(minutes=5)
 #: A clock that was wrong is right again when it is at most this far ahead.
 BELIEVABLE: Final = timedelta(minutes=1)
 EventT = TypeVar("EventT", bound=Event)
-_CLOCK: Final = frozenset({CLOCK})
+_CLOCK: Final = CLOCK.facets
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 

@@ -29,7 +29,8 @@ from models.state.bounds import (
 )
 from streams.engine.change import Change
 from streams.engine.results import sweep_arrivals
-from streams.rules.api import DROPPED, Finding
+from streams.rules.api import Finding
+from streams.rules.inputs import ALL_RESULTS, ALL_SYMPTOMS, DROPPED
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -54,18 +55,18 @@ _ORDER: Final = (
 )
 #: Held with the windows, and bounded in number; not dropped here.
 _BESIDE: Final = ("arrivals", "heard", "behind", "problems", "profile", "merges", "contradictions")
-_FACETS: Final = {
-    "machine_alarms": "machine_alarm",
-    "schedules": "schedule",
-    "weights": "weight",
-    "rhythms": "rhythm",
-    "responses": "alert_response",
-    "symptoms": "symptom",
-    "sessions": "session",
-    "labs": "lab_result",
-    "versions": "lab_result",
-    "medications": "medication",
-    "signals": "unit_signal",
+_FACETS: Final[dict[str, frozenset[str]]] = {
+    "machine_alarms": frozenset({"machine_alarm"}),
+    "schedules": frozenset({"schedule"}),
+    "weights": frozenset({"weight"}),
+    "rhythms": frozenset({"rhythm"}),
+    "responses": frozenset({"alert_response"}),
+    "symptoms": ALL_SYMPTOMS,
+    "sessions": frozenset({"session"}),
+    "labs": ALL_RESULTS,
+    "versions": ALL_RESULTS,
+    "medications": frozenset({"medication"}),
+    "signals": frozenset({"unit_signal"}),
 }
 #: Fields by which an alert may name an input as its ground.
 _IDS: Final = ("result_id", "symptom_id", "session_id", "order_id", "alert_id", "event_id")
@@ -144,7 +145,9 @@ def trim(state: SubjectState, limit: int, now: datetime) -> list[str]:
 
 def _facets(dropped: list[str]) -> frozenset[str]:
     """What rules may read of the windows that something was dropped from."""
-    return frozenset({DROPPED, *(_FACETS[name] for name in dropped if name in _FACETS)} if dropped else ())
+    if not dropped:
+        return frozenset()
+    return DROPPED.facets.union(*(_FACETS[name] for name in set(dropped) if name in _FACETS))
 
 
 def note(state: SubjectState, counts: Mapping[str, int], now: datetime) -> None:

@@ -12,12 +12,12 @@ from models.alerts import EvidenceRecord, Priority, Reason
 from models.analytes import Analyte
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
-from streams.rules.facts.responses import settled_at
-from streams.rules.facts.suspicion import AluminumSuspicionLimits, Suspicion, excluded_at, suspicion
+from streams.rules.facts.responses import settled
+from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, Suspicion, excluded_at, suspicion
+from streams.rules.inputs import RESPONSE
 from streams.rules.thresholds import Days, Hours
 
 SUSPICION: Final = "aluminum_suspicion"
-_READS: Final = frozenset({"symptom", "lab_result", "session"})
 
 _MEASURE: Final = guidance(
     "Review a plasma aluminium level, drawn in a trace-element tube. A normal level does not exclude "
@@ -46,14 +46,14 @@ def find_suspicion(view: PatientView) -> Iterator[Outcome]:
     Raised medium; high with a seizure. Open until a level below the KDOQI baseline, or a person's word.
     """
     limits = view.settings.limits(AluminumSuspicionLimits)
-    found = suspicion(view.state, limits, excluded_at(view.state, limits))
+    found = suspicion(view, limits, excluded_at(view, limits))
     if found is None:
         return
     seizure = bool(found.seizures)
     names = ", ".join(dict.fromkeys(str(symptom.kind) for symptom in (*found.symptoms, *found.seizures)))
     when = " shortly after dialysis" if found.sessions else ""
-    complete = bedside.known_at(view.state, found.completed_by)
-    seizure_known = min((bedside.known_at(view.state, symptom) for symptom in found.seizures), default=complete)
+    complete = bedside.known_at(view, found.completed_by)
+    seizure_known = min((bedside.known_at(view, symptom) for symptom in found.seizures), default=complete)
     yield Finding(
         key="suspicion",
         anchors=found.anchors,
@@ -69,23 +69,23 @@ def find_suspicion(view: PatientView) -> Iterator[Outcome]:
 
 def _known_at(view: PatientView, found: Suspicion) -> datetime:
     """When the newest symptom of the picture could be known."""
-    return max(bedside.known_at(view.state, symptom) for symptom in (*found.symptoms, *found.seizures))
+    return max(bedside.known_at(view, symptom) for symptom in (*found.symptoms, *found.seizures))
 
 
 def find_overdue(view: PatientView) -> Iterator[Outcome]:
     """A suspicion without a specimen after 24 h (low), without a result after 10 days (medium)."""
     limits = view.settings.limits(AluminumSuspicionLimits)
-    found = suspicion(view.state, limits, excluded_at(view.state, limits))
+    found = suspicion(view, limits, excluded_at(view, limits))
     if found is None:
         return
-    settled = settled_at(view.state, SUSPICION, "suspicion", bedside.every_symptom(view.state))
-    if settled is not None and settled >= _known_at(view, found):
+    declared_over = settled(view, SUSPICION, "suspicion", bedside.every_symptom)
+    if declared_over is not None and declared_over >= _known_at(view, found):
         return
     overdue = view.settings.limits(AluminumResultOverdueLimits)
     specimen_due = found.complete_at + timedelta(hours=overdue.specimen_hours)
     result_due = found.complete_at + timedelta(days=overdue.result_days)
-    drawn = [r for r in labs.of_analyte(view.state, Analyte.ALUMINUM) if r.at >= found.onset_at]
-    levels = labs.results(view.state, Analyte.ALUMINUM)
+    drawn = [r for r in labs.of_analyte(view, Analyte.ALUMINUM) if r.at >= found.onset_at]
+    levels = labs.results(view, Analyte.ALUMINUM)
     if any(level.at >= found.onset_at and not level.is_preliminary for level in levels):
         return
     view.look_at(result_due)
@@ -123,7 +123,7 @@ def _symptom_evidence(found: Suspicion) -> tuple[EvidenceRecord, ...]:
 
 def _levels(view: PatientView, onset: datetime) -> tuple[EvidenceRecord, ...]:
     """Levels collected since the onset: a suspicion stays open beside `aluminum_level` and points to them."""
-    levels = labs.results(view.state, Analyte.ALUMINUM)
+    levels = labs.results(view, Analyte.ALUMINUM)
     return tuple(level.evidence() for level in levels if level.at >= onset and not level.is_preliminary)
 
 
@@ -133,7 +133,7 @@ SUSPICION_RULE: Final = PatientRule(
     family="aluminum",
     ids="R20",
     title="Jerks with speech or personality change, or after dialysis",
-    reads=_READS,
+    inputs=INPUTS,
     limits=AluminumSuspicionLimits,
     find=find_suspicion,
     named_by=bedside.every_symptom,
@@ -145,7 +145,7 @@ OVERDUE_RULE: Final = PatientRule(
     family="aluminum",
     ids="R22",
     title="Aluminium suspected and not measured",
-    reads=_READS | {"alert_response"},
+    inputs=(*INPUTS, RESPONSE),
     limits=AluminumResultOverdueLimits,
     find=find_overdue,
     named_by=bedside.every_symptom,

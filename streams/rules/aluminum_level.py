@@ -10,11 +10,11 @@ from pydantic import Field
 
 from models.alerts import GuidanceRecord, Priority
 from models.analytes import NMOL_L, UG_L, UMOL_L, Analyte
-from models.state import PatientState
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import labs
-from streams.rules.facts.responses import settled_at
-from streams.rules.facts.suspicion import AluminumSuspicionLimits, excluded_at, exclusions, suspicion
+from streams.rules.facts.responses import settled
+from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, excluded_at, exclusions, suspicion
+from streams.rules.inputs import RESPONSE
 from streams.rules.thresholds import Silences
 
 NAME: Final = "aluminum_level"
@@ -60,7 +60,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     From 400 ug/L, or from 150 with the clinical picture, it stays high until a person resolves it.
     """
     limits = view.settings.limits(AluminumLevelLimits)
-    levels = [level for level in labs.results(view.state, Analyte.ALUMINUM) if _counts(level, limits)]
+    levels = [level for level in labs.results(view, Analyte.ALUMINUM) if _counts(level, limits)]
     bands = [limits.band(level) for level in levels]
     held = [max(pair) for pair in zip(bands, [_NORMAL, *bands], strict=False)]
     acute = _latched(view, levels, limits)
@@ -96,9 +96,9 @@ def _counts(level: labs.Result, limits: AluminumLevelLimits) -> bool:
     return not is_undecided(level, limits) or limits.band(level) > _NORMAL
 
 
-def levels_from(state: PatientState, limits: AluminumLevelLimits, priority: Priority) -> list[labs.Result]:
+def levels_from(view: PatientView, limits: AluminumLevelLimits, priority: Priority) -> list[labs.Result]:
     """The levels that reach the band of a priority, in the order of collection."""
-    levels = labs.results(state, Analyte.ALUMINUM)
+    levels = labs.results(view, Analyte.ALUMINUM)
     lowest = _PRIORITIES.index(priority)
     return [level for level in levels if _counts(level, limits) and limits.band(level) >= lowest]
 
@@ -109,9 +109,9 @@ def _latched(view: PatientView, levels: list[labs.Result], limits: AluminumLevel
     acute += _with_picture(view, [level for level in levels if level not in acute], limits)
     if not acute:
         return []
-    acute.sort(key=lambda level: labs.order_of(view.state, level.record))
-    settled = settled_at(view.state, NAME, "level", labs.every_ref(view.state))
-    return [level for level in acute if settled is None or level.known_at > settled]
+    acute.sort(key=lambda level: level.order)
+    over = settled(view, NAME, "level", labs.every_ref)
+    return [level for level in acute if over is None or level.known_at > over]
 
 
 def _with_picture(view: PatientView, levels: list[labs.Result], limits: AluminumLevelLimits) -> list[labs.Result]:
@@ -123,9 +123,9 @@ def _with_picture(view: PatientView, levels: list[labs.Result], limits: Aluminum
     if not high:
         return []
     picture = view.settings.limits(AluminumSuspicionLimits)
-    excluded = exclusions(view.state, picture)
+    excluded = exclusions(view, picture)
     before = [max((moment for moment in excluded if moment < level.at), default=None) for level in high]
-    fits = {moment: suspicion(view.state, picture, moment) is not None for moment in set(before)}
+    fits = {moment: suspicion(view, picture, moment) is not None for moment in set(before)}
     return [level for level, moment in zip(high, before, strict=True) if fits[moment]]
 
 
@@ -189,7 +189,7 @@ def _advice(
     single: bool,
 ) -> tuple[GuidanceRecord, ...]:
     picture = view.settings.limits(AluminumSuspicionLimits)
-    suspected = suspicion(view.state, picture, excluded_at(view.state, picture)) is not None
+    suspected = suspicion(view, picture, excluded_at(view, picture)) is not None
     worst = acute[-1] if acute else newest
     contraindicated = any(level.below(limits.no_dfo) is False for level in (worst, newest))
     testable = newest.below(limits.high) is False and not contraindicated
@@ -208,7 +208,7 @@ RULE: Final = PatientRule(
     family="aluminum",
     ids="R21 R23 R26",
     title="Plasma aluminium above normal",
-    reads=frozenset({"lab_result", "symptom", "session", "alert_response"}),
+    inputs=(*INPUTS, RESPONSE),
     limits=AluminumLevelLimits,
     find=find,
     named_by=labs.every_ref,

@@ -2,7 +2,7 @@
 
 A rule is a pure function of a subject's windows and the clock. It yields a `Finding` for every condition that
 holds now, an `Ending` where a condition's end has a name of its own, and asks to be looked at again when its
-answer could change without a new event.
+answer could change without a new event. It reads what it declares (`streams.rules.inputs`), and nothing else.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from functools import cached_property
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
 from models.state import LoopState, PatientState, SubjectState
+from streams.rules.inputs import Facets, Input
 
 StateT = TypeVar("StateT", bound=SubjectState)
 LimitsT = TypeVar("LimitsT", bound="Limits")
-
-#: Facets of a patient's state besides event types that a rule can read.
-CLOCK: Final = "clock"
-FAILING: Final = "failing"
-DROPPED: Final = "dropped"
-MERGE: Final = "patient_merged"
+FactT = TypeVar("FactT")
 
 
 class Limits(BaseModel):
@@ -117,14 +114,78 @@ class SettingsView(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class View(Generic[StateT]):
-    """What a rule sees: the windows, the clock and the thresholds in force."""
+class UndeclaredInputError(Exception):
+    """A rule reads what it does not declare, so a change of that would not wake it: a fault of the rule."""
 
-    state: StateT
-    now: datetime
-    settings: SettingsView
-    next_look: datetime | None = None
+
+class View(Generic[StateT]):
+    """What a rule sees: the inputs that it declares, the clock and the thresholds in force.
+
+    Args:
+        state: the subject.
+        now: the clock.
+        settings: thresholds.
+        facets: what may be read; None for everything, which the engine itself may.
+        changed: what changed since the last evaluation; None where anything may have.
+    """
+
+    __slots__ = ("_facets", "_facts", "_state", "changed", "next_look", "now", "settings")
+
+    def __init__(
+        self,
+        state: StateT,
+        now: datetime,
+        settings: SettingsView,
+        facets: Facets | None = None,
+        changed: Facets | None = None,
+    ) -> None:
+        self._state = state
+        self._facets = facets
+        self._facts: dict[Any, Any] = {}
+        self.now = now
+        self.settings = settings
+        self.changed = changed
+        self.next_look: datetime | None = None
+
+    @property
+    def subject(self) -> str:
+        """The id of the patient or the water loop."""
+        return self._state.id
+
+    def of_rule(self, rule: Rule[StateT]) -> View[StateT]:
+        """The same moment as another rule sees it; facts are shared."""
+        view = View(self._state, self.now, self.settings, rule.reads)
+        view._facts = self._facts
+        return view
+
+    def under(self, rule: Rule[StateT], settings: SettingsView) -> View[StateT]:
+        """What a rule would see under other settings."""
+        return View(self._state, self.now, settings, rule.reads)
+
+    def read(self, *inputs: Input) -> StateT:
+        """The state, of which only these inputs may be used.
+
+        Raises:
+            UndeclaredInputError: the rule does not declare one of them.
+        """
+        if self._facets is not None:
+            for each in inputs:
+                if not each.facets <= self._facets:
+                    missing = ", ".join(sorted(each.facets - self._facets))
+                    raise UndeclaredInputError(f"reads {missing}: add that to its inputs")
+        return self._state
+
+    def fact(self, name: Any, make: Callable[[], FactT]) -> FactT:
+        """Something that several rules ask of one moment, worked out once.
+
+        Args:
+            name: tells it apart from all other facts.
+            make: works it out, of inputs that were read through this view.
+        """
+        if name not in self._facts:
+            self._facts[name] = make()
+        found: FactT = self._facts[name]
+        return found
 
     def look_at(self, moment: datetime) -> None:
         """Ask for another look at `moment`, if it lies ahead."""
@@ -142,8 +203,8 @@ class Rule(Generic[StateT]):
     #: Rules of clinical.md that it implements, for the catalogue.
     ids: str
     title: str
-    #: Event types (and `CLOCK`, `FAILING`) that can change its answer.
-    reads: frozenset[str]
+    #: What can change its answer.
+    inputs: tuple[Input, ...]
     limits: type[Limits]
     find: Callable[[View[StateT]], Iterable[Outcome]]
     sources: tuple[str, ...] = ()
@@ -152,6 +213,11 @@ class Rule(Generic[StateT]):
     named_by: Callable[[StateT, str], Iterable[str]] | None = None
     #: Inputs that the clinical base asks for and no event carries.
     without: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def reads(self) -> Facets:
+        """The facets of all its inputs."""
+        return frozenset().union(*(each.facets for each in self.inputs))
 
 
 PatientRule = Rule[PatientState]

@@ -116,9 +116,9 @@ class RuleSettings:
 
         `data_quality` says of whom an accepted risk is true, so it reads all that the rules with one read.
         """
-        read = frozenset(facet for risk in self.risks if risk.rule in PATIENT_RULES for facet in risk.rule.reads)
+        read = tuple(each for risk in self.risks if risk.rule in PATIENT_RULES for each in risk.rule.inputs)
         return tuple(
-            replace(rule, reads=rule.reads | read) if read and rule.name == data_quality.RULE.name else rule
+            replace(rule, inputs=(*rule.inputs, *read)) if read and rule.name == data_quality.RULE.name else rule
             for rule in catalogue
             if self.is_on(rule)
         )

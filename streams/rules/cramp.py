@@ -17,6 +17,7 @@ from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, Pat
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.late_clocks import LATE
 from streams.rules.facts.treatments import Treatment, treatment_at, treatments
+from streams.rules.inputs import SESSION, lab, symptom
 from streams.rules.thresholds import Minutes
 
 CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
@@ -54,8 +55,8 @@ def find(view: PatientView) -> Iterator[Outcome]:
     silence = timedelta(minutes=limits.silence_minutes)
     groups: dict[str, list[Symptom]] = {}
     sessions: dict[str, Treatment] = {}
-    cramps = bedside.present(view.state, CRAMPS)
-    found = treatments(view.state) if cramps else []
+    cramps = bedside.present(view, CRAMPS)
+    found = bedside.sessions(view) if cramps else []
     for cramp in cramps:
         session = treatment_at(found, cramp.at)
         if session is None or cramp.at > view.now:
@@ -64,12 +65,12 @@ def find(view: PatientView) -> Iterator[Outcome]:
             continue
         sessions[session.key] = session
         group = groups.get(session.key)
-        if group and cramp.at <= _over_at(view.state, group, silence):
+        if group and cramp.at <= _over_at(view, group, silence):
             group.append(cramp)
         else:
             groups[session.key] = [cramp]
     for key, group in groups.items():
-        over = _over_at(view.state, group, silence)
+        over = _over_at(view, group, silence)
         view.look_at(over)
         if view.now < over:
             yield _finding(view, limits, group, sessions[key])
@@ -80,13 +81,13 @@ def find(view: PatientView) -> Iterator[Outcome]:
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
     """Symptoms that belong to no other session: before a correction they may have been a cramp of this one."""
     found = treatments(state)
-    for symptom in state.symptoms.values():
-        session = treatment_at(found, symptom.at)
+    for held in state.symptoms.values():
+        session = treatment_at(found, held.at)
         if session is None or session.key == key:
-            yield bedside.symptom_ref(symptom)
+            yield bedside.symptom_ref(held)
 
 
-def _over_at(state: PatientState, group: list[Symptom], silence: timedelta) -> datetime:
+def _over_at(view: PatientView, group: list[Symptom], silence: timedelta) -> datetime:
     """When a group of overlapping cramps is over: all ended, or `silence` after the last word of one.
 
     A cramp that was charted late, and of which no end is known, may go on: the silence counts from its arrival.
@@ -95,23 +96,23 @@ def _over_at(state: PatientState, group: list[Symptom], silence: timedelta) -> d
     open_ones = [cramp for cramp in group if bedside.end_of(cramp) is None]
     if not open_ones:
         return max(words)
-    arrivals = [(cramp.at, bedside.known_at(state, cramp)) for cramp in open_ones]
+    arrivals = [(cramp.at, bedside.known_at(view, cramp)) for cramp in open_ones]
     return max(words + [known for at, known in arrivals if known - at > LATE]) + silence
 
 
-def _charted_late(state: PatientState, group: list[Symptom], silence: timedelta) -> str:
+def _charted_late(view: PatientView, group: list[Symptom], silence: timedelta) -> str:
     """Words for a cramp that was told of when it might long have been over."""
-    delays = [bedside.known_at(state, cramp) - cramp.at for cramp in group if bedside.end_of(cramp) is None]
+    delays = [bedside.known_at(view, cramp) - cramp.at for cramp in group if bedside.end_of(cramp) is None]
     late = min(delays, default=timedelta(0))
     return f", charted {late.total_seconds() / 60:.0f} min late" if late >= silence else ""
 
 
 def _finding(view: PatientView, limits: CrampLimits, group: list[Symptom], session: Treatment) -> Finding:
     running = [cramp for cramp in group if (end := bedside.end_of(cramp)) is None or end > view.now]
-    late = _charted_late(view.state, group, timedelta(minutes=limits.silence_minutes))
+    late = _charted_late(view, group, timedelta(minutes=limits.silence_minutes))
     kinds = ", ".join(dict.fromkeys(str(cramp.kind) for cramp in running or group))
     score = max((cramp.score for cramp in group if cramp.score is not None), default=None)
-    known = [bedside.known_at(view.state, cramp) for cramp in group]
+    known = [bedside.known_at(view, cramp) for cramp in group]
     return Finding(
         key=session.key,
         anchors=tuple(bedside.symptom_ref(cramp) for cramp in group),
@@ -130,7 +131,7 @@ def _needs_check(view: PatientView, limits: CrampLimits, session: Treatment) -> 
     started = session.started
     if started and started.pre_systolic_mmhg is not None and started.pre_systolic_mmhg >= limits.pre_systolic_mmhg:
         return True
-    sodium = [result for result in labs.results(view.state, Analyte.SODIUM) if not result.is_preliminary]
+    sodium = [result for result in labs.results(view, Analyte.SODIUM) if not result.is_preliminary]
     if not sodium:
         return False
     newest = sodium[-1]
@@ -143,7 +144,7 @@ RULE: Final = PatientRule(
     family="cramp",
     ids="R30",
     title="Cramp or spasm during treatment",
-    reads=frozenset({"symptom", "session", "lab_result"}),
+    inputs=(symptom(*CRAMPS), SESSION, lab(Analyte.SODIUM)),
     limits=CrampLimits,
     find=find,
     named_by=_named_by,

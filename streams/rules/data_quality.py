@@ -14,10 +14,6 @@ from models.records import LabResult
 from models.state import LONGEST_WINDOW, PatientState
 from streams.rules import aluminum_level, magnesium
 from streams.rules.api import (
-    CLOCK,
-    DROPPED,
-    FAILING,
-    MERGE,
     Finding,
     Limits,
     Outcome,
@@ -25,14 +21,14 @@ from streams.rules.api import (
     PatientView,
     Rule,
     SettingsView,
-    View,
     guidance,
 )
 from streams.rules.drops import dropped
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.late_clocks import is_behind
 from streams.rules.facts.replaced_results import circles
-from streams.rules.facts.treatments import GOES_ON, may_contradict, treatments
+from streams.rules.facts.treatments import GOES_ON, may_contradict
+from streams.rules.inputs import ANY_LAB, ANY_SYMPTOM, CLOCK, DROPPED, FAILING, MERGE, SESSION
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +66,9 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
 def _results(view: PatientView) -> Iterator[Finding]:
     newest: dict[str, LabResult] = {}
-    for record in reversed(view.state.labs.values()):  # mostly the newest first: the others are soon passed over
+    for record in reversed(
+        view.read(ANY_LAB).labs.values()
+    ):  # mostly the newest first: the others are soon passed over
         name = _name(record)
         known = newest.get(name)
         if known is not None and record.at < known.at and name != _UNKNOWN:
@@ -83,7 +81,7 @@ def _results(view: PatientView) -> Iterator[Finding]:
     for name, record in sorted(newest.items()):
         problem = labs.trouble(record) or _contradiction(view, record)
         if problem:
-            arrived = labs.known_at(view.state, record)
+            arrived = labs.known_at(view.read(ANY_LAB), record)
             yield _finding(
                 key=f"lab_result:{name}",
                 anchor=f"lab_result:{record.result_id}|{name}",
@@ -119,13 +117,13 @@ def _is_later(view: PatientView, one: LabResult, other: LabResult) -> bool:
     """Whether one result comes after another: by collection, then by report, then by its code."""
     if one.at != other.at:
         return one.at > other.at
-    first, second = (labs.order_of(view.state, record) for record in (one, other))
+    first, second = (labs.order_of(view.read(ANY_LAB), record) for record in (one, other))
     return (first, one.loinc or "") > (second, other.loinc or "")
 
 
 def _contradiction(view: PatientView, record: LabResult) -> str | None:
     """What is wrong with a readable result of an analyte that has bands."""
-    result = labs.read(view.state, record)
+    result = labs.read(view.read(ANY_LAB), record)
     if result is None:
         return None
     flags = {flag.strip().upper() for flag in record.flags}
@@ -148,7 +146,7 @@ def _contradiction(view: PatientView, record: LabResult) -> str | None:
 
 
 def _clocks(view: PatientView) -> Iterator[Finding]:
-    for source, problem in sorted(view.state.problems.items()):
+    for source, problem in sorted(view.read(CLOCK).problems.items()):
         if view.now >= problem.at:
             continue
         view.look_at(problem.at)
@@ -172,8 +170,8 @@ def _clocks(view: PatientView) -> Iterator[Finding]:
 
 def _contradictory(view: PatientView) -> Iterator[Finding]:
     """Treatments and symptoms whose messages contradict each other; the safest reading is used meanwhile."""
-    doubtful = any(may_contradict(session) for session in view.state.sessions.values())
-    for treatment in treatments(view.state) if doubtful else ():
+    doubtful = any(may_contradict(session) for session in view.read(SESSION).sessions.values())
+    for treatment in bedside.sessions(view) if doubtful else ():
         # Blood that stood for a while may flow on: one contradiction is said once.
         until = treatment.over_at + GOES_ON
         if not treatment.contradictions or view.now >= until:
@@ -195,10 +193,10 @@ def _contradictory(view: PatientView) -> Iterator[Finding]:
             ),
             advice="Check the session's start and end on the machine and in the record.",
         )
-    for symptom in bedside.symptoms(view.state):
+    for symptom in bedside.symptoms(view):
         if symptom.ended_at is None or bedside.end_of(symptom) is not None or symptom.status != "present":
             continue
-        known = bedside.known_at(view.state, symptom)
+        known = bedside.known_at(view, symptom)
         if view.now >= known + _SAID_FOR:
             continue
         view.look_at(known + _SAID_FOR)
@@ -216,8 +214,8 @@ def _contradictory(view: PatientView) -> Iterator[Finding]:
 
 def _behind(view: PatientView) -> Iterator[Finding]:
     """Senders whose clock is behind."""
-    for source, lags in sorted(view.state.behind.items()):
-        if not is_behind(lags, view.state.heard.get(source)):
+    for source, lags in sorted(view.read(CLOCK).behind.items()):
+        if not is_behind(lags, view.read(CLOCK).heard.get(source)):
             continue
         newest = lags[-1]
         yield _finding(
@@ -233,8 +231,8 @@ def _behind(view: PatientView) -> Iterator[Finding]:
 
 def _circles(view: PatientView) -> Iterator[Finding]:
     """Results that replace each other in a circle; all of them count meanwhile."""
-    for analyte, records in circles(view.state):
-        known = max(labs.known_at(view.state, record) for record in records)
+    for analyte, records in circles(view.read(ANY_LAB)):
+        known = max(labs.known_at(view.read(ANY_LAB), record) for record in records)
         if view.now >= known + _SAID_FOR:
             continue
         view.look_at(known + _SAID_FOR)
@@ -251,7 +249,7 @@ def _circles(view: PatientView) -> Iterator[Finding]:
 
 
 def _rules(view: PatientView) -> Iterator[Finding]:
-    for rule, since in sorted(view.state.failing.items()):
+    for rule, since in sorted(view.read(FAILING).failing.items()):
         yield _finding(
             key=f"rule:{rule}",
             anchor=f"rule:{rule}:{since.isoformat()}",
@@ -295,7 +293,7 @@ def _unheard(view: PatientView, rule: Rule[Any]) -> Finding | None:
 
 
 def _high(view: PatientView, rule: Rule[Any], settings: SettingsView) -> dict[str, Finding]:
-    asked = View(view.state, view.now, settings)
+    asked = view.under(rule, settings)
     found = [outcome for outcome in rule.find(asked) if isinstance(outcome, Finding)]
     if asked.next_look is not None:
         view.look_at(asked.next_look)
@@ -304,12 +302,12 @@ def _high(view: PatientView, rule: Rule[Any], settings: SettingsView) -> dict[st
 
 def _merges(view: PatientView) -> Iterator[Finding]:
     """Merges that contradict each other: a record into itself, or records in a circle."""
-    known = {other: at for other, at in view.state.contradictions.items() if at >= view.now - LONGEST_WINDOW}
+    known = {other: at for other, at in view.read(MERGE).contradictions.items() if at >= view.now - LONGEST_WINDOW}
     if not known:
         return
     first = min(known.values())
     view.look_at(first + LONGEST_WINDOW + timedelta(microseconds=1))
-    circle = view.state.id not in known or len(known) > 1
+    circle = view.subject not in known or len(known) > 1
     yield _finding(
         key="merge",
         anchor=f"merge:{first.isoformat()}",
@@ -349,7 +347,7 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E07",
     title="Input that cannot be evaluated",
-    reads=frozenset({"lab_result", "symptom", "session", CLOCK, DROPPED, FAILING, MERGE}),
+    inputs=(ANY_LAB, ANY_SYMPTOM, SESSION, CLOCK, DROPPED, FAILING, MERGE),
     limits=DataQualityLimits,
     find=find,
     named_by=_named_by,

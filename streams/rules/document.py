@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from streams.rules.api import Rule
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
+from streams.rules.inputs import shown
 from streams.rules.settings_checks import marked
 from streams.rules.thresholds import Silences
 
@@ -86,7 +87,7 @@ def _rule(rule: Rule[Any]) -> list[str]:
         "",
         *(line.strip() for line in (rule.find.__doc__ or "").strip().splitlines()),
         "",
-        f"Reads {', '.join(f'`{name}`' for name in sorted(rule.reads))}. Sources: {'; '.join(rule.sources)}.",
+        f"Reads {', '.join(shown(rule.inputs))}. Sources: {'; '.join(rule.sources)}.",
         "",
     ]
     if rule.without:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from models.alerts import EvidenceRecord, Priority
 from models.state.bounds import DROPS_FORGOTTEN
 from streams.rules.api import Finding, PatientView, guidance
+from streams.rules.inputs import DROPPED
 
 
 def dropped(view: PatientView) -> Iterator[Finding]:
     """Holds until nothing was dropped for `DROPS_FORGOTTEN`. It speaks again only when the number has doubled."""
-    drops = view.state.drops
+    drops = view.read(DROPPED).drops
     if drops is None or view.now >= drops.at + DROPS_FORGOTTEN:
         return
     view.look_at(drops.at + DROPS_FORGOTTEN)

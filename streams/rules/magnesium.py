@@ -13,6 +13,7 @@ from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.records import Rhythm, Symptom
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
+from streams.rules.inputs import RHYTHM, SESSION, lab, symptom
 from streams.rules.thresholds import Silences
 
 _CONTEXT: Final = timedelta(hours=24)
@@ -61,20 +62,20 @@ def find(view: PatientView) -> Iterator[Outcome]:
     Raised medium; high when severe, with signs of irritability in the last 24 h, or with a long QTc.
     """
     limits = view.settings.limits(LowMagnesiumLimits)
-    usable = [result for result in labs.results(view.state, Analyte.MAGNESIUM) if _counts(result, limits)]
+    usable = [result for result in labs.results(view, Analyte.MAGNESIUM) if _counts(result, limits)]
     run = _trailing(usable, limits.low)
     if not run:
         return
     newest, since = run[-1], view.now - _CONTEXT
-    symptoms = [s for s in bedside.present(view.state, bedside.IRRITABILITY) if s.at > since]
-    qtc = bedside.long_qtc(view.state, since, limits.qtc_ms)
+    symptoms = [s for s in bedside.present(view, bedside.IRRITABILITY) if s.at > since]
+    qtc = bedside.long_qtc(view, since, limits.qtc_ms)
     for moment in [s.at for s in symptoms] + ([qtc.at] if qtc else []):
         view.look_at(moment + _CONTEXT)
 
     first_known = min(result.known_at for result in run)
     high_since = [result.known_at for result in _trailing(usable, limits.severe)]
-    signs_known = [bedside.known_at(view.state, symptom) for symptom in symptoms] + (
-        [bedside.rhythm_known_at(view.state, qtc)] if qtc else []
+    signs_known = [bedside.known_at(view, sign) for sign in symptoms] + (
+        [bedside.qtc_known_at(view, qtc)] if qtc else []
     )
     if signs_known:
         high_since.append(max(first_known, min(signs_known)))
@@ -90,7 +91,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
         guidance=tuple_of(_FIRST, _NO_IV, _SYMPTOMS if symptoms or qtc else None),
         evidence=(
             newest.evidence(),
-            *(bedside.symptom_evidence(symptom) for symptom in symptoms),
+            *(bedside.symptom_evidence(sign) for sign in symptoms),
             *((bedside.rhythm_evidence(qtc),) if qtc else ()),
         ),
         reason=Reason.CONDITION_MET,
@@ -130,7 +131,7 @@ def _summary(
     if newest.is_preliminary:
         text += ", preliminary"
     if symptoms:
-        text += " with " + ", ".join(dict.fromkeys(str(symptom.kind) for symptom in symptoms))
+        text += " with " + ", ".join(dict.fromkeys(str(sign.kind) for sign in symptoms))
     if qtc:
         text += f", QTc {qtc.qtc_ms:g} ms"
     return text
@@ -142,7 +143,7 @@ RULE: Final = PatientRule(
     family="low-magnesium",
     ids="R01",
     title="Magnesium below the limit of its unit",
-    reads=frozenset({"lab_result", "symptom", "rhythm", "session"}),
+    inputs=(lab(Analyte.MAGNESIUM), symptom(*bedside.IRRITABILITY), RHYTHM, SESSION),
     limits=LowMagnesiumLimits,
     find=find,
     named_by=labs.every_ref,

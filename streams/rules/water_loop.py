@@ -13,6 +13,7 @@ from models.alerts import EvidenceRecord, Priority
 from models.records import UnitSignal
 from models.state import MAX_EVIDENCE
 from streams.rules.api import Finding, Limits, LoopRule, LoopView, Outcome, guidance
+from streams.rules.inputs import RESPONSE, UNIT_SIGNAL
 from streams.rules.thresholds import Days, Silences
 
 NAME: Final = "aluminum_cluster"
@@ -38,7 +39,7 @@ def find(view: LoopView) -> Iterator[Outcome]:
     """Enough patients of a loop with a suspicion or a level from 60 ug/L within 30 days; a person ends it."""
     limits = view.settings.limits(AluminumClusterLimits)
     standing = sorted(
-        (signal for signal in view.state.signals.values() if not signal.retracted),
+        (signal for signal in view.read(UNIT_SIGNAL).signals.values() if not signal.retracted),
         key=lambda signal: (signal.at, signal.alert_id),
     )
     cluster = _cluster(standing, limits)
@@ -110,7 +111,7 @@ RULE: Final = LoopRule(
     family="unit",
     ids="R25",
     title="Two patients with signs of aluminium on one water loop",
-    reads=frozenset({"unit_signal", "alert_response"}),
+    inputs=(UNIT_SIGNAL, RESPONSE),
     limits=AluminumClusterLimits,
     find=find,
     sources=("KDOQI aluminium guideline", "clinical.md 1.2"),

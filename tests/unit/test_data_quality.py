@@ -283,6 +283,7 @@ def test_a_rule_that_raises_is_said_and_blinds_no_other(monkeypatch: pytest.Monk
     break_rule(ward, monkeypatch, magnesium.RULE, "09:00", "10:00")
     ward.lab("magnesium", 1.5, at="08:00")
     ward.lab("aluminum", 80, "ug/L", at="09:00")
+    ward.qtc(430, at="09:00")  # wakes the rule, and raises nothing
     ward.expect("08:00", "raised", rule="low_magnesium")
     ward.expect("09:00", "raised", rule="aluminum_level")
     ward.expect(

@@ -14,7 +14,10 @@ from models.events import SymptomKind
 from models.identity import symptom_key
 from models.records import Rhythm, Symptom
 from models.state import PatientState
+from streams.rules.api import PatientView
 from streams.rules.facts.treatments import Treatment, treatment_at, treatments
+from streams.rules.inputs import ANY_SYMPTOM, RHYTHM, SESSION
+from streams.rules.inputs import symptom as symptom_input
 
 K = SymptomKind
 #: Signs of nerve and muscle irritability that make a low magnesium urgent (contract, ruling on R01).
@@ -25,17 +28,32 @@ _SAID: Final = sorted(
 )
 
 
-def present(state: PatientState, kinds: Iterable[SymptomKind]) -> list[Symptom]:
-    """Symptoms of some kinds that were not entered in error, in the order of onset."""
+def sessions(view: PatientView) -> list[Treatment]:
+    """The patient's treatments by their start; not to be changed, others have the same list."""
+    state = view.read(SESSION)
+    return view.fact(Treatment, lambda: treatments(state))
+
+
+def present(view: PatientView, kinds: Iterable[SymptomKind]) -> list[Symptom]:
+    """Symptoms of some kinds that were not entered in error, in the order of onset.
+
+    Which messages are about one symptom depends on the sessions (see `_words`).
+    """
+    wanted = frozenset(kinds)
+    state = view.read(symptom_input(*wanted), SESSION)
     if not state.symptoms:
         return []
-    wanted = frozenset(kinds)
-    found = [s for s in symptoms(state) if s.kind in wanted and s.status == "present"]
+    found = [s for s in view.fact(Symptom, lambda: _symptoms(state)) if s.kind in wanted and s.status == "present"]
     return sorted(found, key=lambda symptom: (symptom.at, symptom.symptom_id))
 
 
-def symptoms(state: PatientState) -> list[Symptom]:
+def symptoms(view: PatientView) -> list[Symptom]:
     """The patient's symptoms, each with all that was said of it."""
+    state = view.read(ANY_SYMPTOM, SESSION)
+    return view.fact(Symptom, lambda: _symptoms(state))
+
+
+def _symptoms(state: PatientState) -> list[Symptom]:
     return [words[0] if len(words) == 1 else as_one(words) for words in _words(state)]
 
 
@@ -85,8 +103,9 @@ def symptom_ref(symptom: Symptom) -> str:
     return f"symptom:{symptom.symptom_id}"
 
 
-def known_at(state: PatientState, symptom: Symptom) -> datetime:
+def known_at(view: PatientView, symptom: Symptom) -> datetime:
     """When a symptom could be known: when the first word on it arrived."""
+    state = view.read(symptom_input(symptom.kind), SESSION)
     known = heard_at(state, symptom)
     if known == state.arrivals.get(symptom_ref(symptom), known):  # the first word under this id at all
         return known
@@ -102,6 +121,11 @@ def heard_at(state: PatientState, word: Symptom) -> datetime:
 def end_of(symptom: Symptom) -> datetime | None:
     """When a symptom ended; an end before its onset is disbelieved."""
     return symptom.ended_at if symptom.ended_at is not None and symptom.ended_at >= symptom.at else None
+
+
+def qtc_known_at(view: PatientView, rhythm: Rhythm) -> datetime:
+    """When a finding on the electrocardiogram could be known."""
+    return rhythm_known_at(view.read(RHYTHM), rhythm)
 
 
 def rhythm_known_at(state: PatientState, rhythm: Rhythm) -> datetime:
@@ -127,9 +151,10 @@ def symptom_evidence(symptom: Symptom) -> EvidenceRecord:
     )
 
 
-def long_qtc(state: PatientState, since: datetime, limit_ms: float) -> Rhythm | None:
+def long_qtc(view: PatientView, since: datetime, limit_ms: float) -> Rhythm | None:
     """The newest QTc measured after `since`, if it is above the limit in milliseconds."""
-    measured = [r for r in state.rhythms.values() if r.kind == "qtc" and r.qtc_ms is not None and r.at > since]
+    rhythms = view.read(RHYTHM).rhythms.values()
+    measured = [r for r in rhythms if r.kind == "qtc" and r.qtc_ms is not None and r.at > since]
     newest = max(measured, key=lambda r: (r.at, r.qtc_ms), default=None)
     return newest if newest and newest.qtc_ms and newest.qtc_ms > limit_ms else None
 

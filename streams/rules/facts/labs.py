@@ -28,6 +28,8 @@ from models.events import Comparator, ResultStatus
 from models.identity import analyte_of, value_ref
 from models.records import LabResult
 from models.state import PatientState
+from streams.rules.api import PatientView
+from streams.rules.inputs import lab
 from streams.rules.thresholds import UnitsOf
 
 #: A bound for each unit an analyte is reported in.
@@ -65,6 +67,11 @@ class Result:
     def ref(self) -> str:
         """Its name as an anchor."""
         return f"lab_result:{self.record.result_id}"
+
+    @property
+    def order(self) -> tuple[datetime, datetime, str]:
+        """Its place among the results of its analyte."""
+        return order_of(self.state, self.record)
 
     @property
     def is_preliminary(self) -> bool:
@@ -161,8 +168,13 @@ def read(state: PatientState, record: LabResult) -> Result | None:
     return Result(record, analyte, unit, as_compared(record.value), state)
 
 
-def results(state: PatientState, analyte: Analyte) -> list[Result]:
-    """Usable results of an analyte in the order of collection."""
+def results(view: PatientView, analyte: Analyte) -> list[Result]:
+    """Usable results of an analyte in the order of collection; not to be changed, others have the same list."""
+    state = view.read(lab(analyte))
+    return view.fact((Result, analyte), lambda: _results(state, analyte))
+
+
+def _results(state: PatientState, analyte: Analyte) -> list[Result]:
     if not state.labs:
         return []
     found = (
@@ -185,8 +197,9 @@ def order_of(state: PatientState, record: LabResult) -> tuple[datetime, datetime
     return record.at, record.reported_at or known_at(state, record), record.result_id
 
 
-def of_analyte(state: PatientState, analyte: Analyte) -> Iterator[LabResult]:
+def of_analyte(view: PatientView, analyte: Analyte) -> Iterator[LabResult]:
     """Live results of an analyte from the patient's blood, usable or not."""
+    state = view.read(lab(analyte))
     return (
         record
         for record in state.labs.values()

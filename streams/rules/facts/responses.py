@@ -7,13 +7,15 @@ the alert would have given: order does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from models.alerts import alert_id
 from models.events import ResponseAction
 from models.state import LoopState, PatientState
+from streams.rules.api import PatientView
+from streams.rules.inputs import RESPONSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +58,11 @@ def settled_at(state: PatientState | LoopState, rule: str, key: str, anchors: It
     """When a person last declared the condition of `key` over, or None."""
     resolved = [word.at for word in responses_to(state, rule, key, anchors) if word.action is ResponseAction.RESOLVE]
     return resolved[-1] if resolved else None
+
+
+def settled(
+    view: PatientView, rule: str, key: str, named_by: Callable[[PatientState, str], Iterable[str]]
+) -> datetime | None:
+    """When a person last declared the condition of `key` over, or None; `named_by` as the rule declares it."""
+    state = view.read(RESPONSE)
+    return settled_at(state, rule, key, named_by(state, key)) if state.responses else None

@@ -13,10 +13,10 @@ from pydantic import Field
 from models.analytes import NMOL_L, UG_L, UMOL_L, Analyte
 from models.events import SymptomKind
 from models.records import Symptom
-from models.state import PatientState
-from streams.rules.api import Limits
+from streams.rules.api import Limits, PatientView
 from streams.rules.facts import bedside, labs
-from streams.rules.facts.treatments import Treatment, treatments
+from streams.rules.facts.treatments import Treatment
+from streams.rules.inputs import SESSION, Input, lab, symptom
 from streams.rules.thresholds import Days, Hours, Silences
 
 K = SymptomKind
@@ -24,6 +24,8 @@ JERKS: Final = frozenset({K.JERK, K.MYOCLONUS, K.TWITCH})
 COMPANIONS: Final = frozenset(
     {K.SPEECH_DISTURBANCE, K.PERSONALITY_CHANGE, K.HALLUCINATION, K.DISORIENTATION, K.MOTOR_APRAXIA}
 )
+#: What the picture is made of.
+INPUTS: Final[tuple[Input, ...]] = (symptom(*JERKS, *COMPANIONS, K.SEIZURE), lab(Analyte.ALUMINUM), SESSION)
 
 
 class AluminumSuspicionLimits(Limits):
@@ -85,37 +87,43 @@ class Suspicion:
         return tuple(bedside.symptom_ref(symptom) for symptom in (self.completed_by, *others))
 
 
-def excluded_at(state: PatientState, limits: AluminumSuspicionLimits) -> datetime | None:
+def excluded_at(view: PatientView, limits: AluminumSuspicionLimits) -> datetime | None:
     """Collection of the newest final level that excludes aluminium."""
-    low = exclusions(state, limits)
+    low = exclusions(view, limits)
     return low[-1] if low else None
 
 
-def exclusions(state: PatientState, limits: AluminumSuspicionLimits) -> list[datetime]:
+def exclusions(view: PatientView, limits: AluminumSuspicionLimits) -> list[datetime]:
     """Collection of every final level that excludes aluminium, in order."""
     return [
         result.at
-        for result in labs.results(state, Analyte.ALUMINUM)
+        for result in labs.results(view, Analyte.ALUMINUM)
         if not result.is_preliminary and result.below(limits.excluded_below) is True
     ]
 
 
 def suspicion(
-    state: PatientState,
+    view: PatientView,
     limits: AluminumSuspicionLimits,
     after: datetime | None,
     until: datetime | None = None,
 ) -> Suspicion | None:
     """The picture formed by symptoms that began after `after` (and not after `until`), if there is one."""
+    view.read(*INPUTS)
+    return view.fact((Suspicion, id(limits), after, until), lambda: _suspicion(view, limits, after, until))
 
+
+def _suspicion(
+    view: PatientView, limits: AluminumSuspicionLimits, after: datetime | None, until: datetime | None
+) -> Suspicion | None:
     def counts(symptom: Symptom) -> bool:
         return (after is None or symptom.at > after) and (until is None or symptom.at <= until)
 
-    jerks = [symptom for symptom in bedside.present(state, JERKS) if counts(symptom)]
+    jerks = [symptom for symptom in bedside.present(view, JERKS) if counts(symptom)]
     if not jerks:
         return None
-    companions = [symptom for symptom in bedside.present(state, COMPANIONS) if counts(symptom)]
-    signs = list(_signs(state, limits, jerks, companions))
+    companions = [symptom for symptom in bedside.present(view, COMPANIONS) if counts(symptom)]
+    signs = list(_signs(view, limits, jerks, companions))
     if not signs:
         return None
     first = min(signs, key=lambda sign: (sign.complete_at, sign.completed_by.symptom_id))
@@ -125,28 +133,28 @@ def suspicion(
     together = timedelta(days=limits.together_days)
     seizures = [
         seizure
-        for seizure in bedside.present(state, [K.SEIZURE])
+        for seizure in bedside.present(view, [K.SEIZURE])
         if counts(seizure) and any(abs(seizure.at - sign.jerk.at) <= together for sign in signs)
     ]
     sessions = {sign.session.key: sign.session for sign in signs if sign.session}
     return Suspicion(tuple(ordered), tuple(seizures), tuple(sessions.values()), first.completed_by, first.complete_at)
 
 
-def pictures(state: PatientState, limits: AluminumSuspicionLimits) -> list[Suspicion]:
+def pictures(view: PatientView, limits: AluminumSuspicionLimits) -> list[Suspicion]:
     """Every picture that formed, in order: between one level that excluded aluminium and the next."""
-    if not bedside.present(state, JERKS):
+    if not bedside.present(view, JERKS):
         return []
-    bounds = [None, *exclusions(state, limits), None]
-    found = (suspicion(state, limits, after, until) for after, until in pairwise(bounds))
+    bounds = [None, *exclusions(view, limits), None]
+    found = (suspicion(view, limits, after, until) for after, until in pairwise(bounds))
     return [picture for picture in found if picture]
 
 
 def _signs(
-    state: PatientState, limits: AluminumSuspicionLimits, jerks: list[Symptom], companions: list[Symptom]
+    view: PatientView, limits: AluminumSuspicionLimits, jerks: list[Symptom], companions: list[Symptom]
 ) -> Iterator[_Sign]:
     together = timedelta(days=limits.together_days)
     after = timedelta(hours=limits.after_session_hours)
-    ended = [treatment for treatment in treatments(state) if treatment.ended_at]
+    ended = [treatment for treatment in bedside.sessions(view) if treatment.ended_at]
     for jerk in jerks:
         for companion in companions:
             if abs(companion.at - jerk.at) <= together:

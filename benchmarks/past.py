@@ -1,0 +1,216 @@
+"""What an event costs the engine, and a patient in memory: patients with a past beside those without. No Kafka.
+
+A past is 50 results, 12 sessions with their ends, and 10 alerts that are over. Figures are processor time, best of
+several rounds; bytes are those of the record that a checkpoint writes.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import psutil
+
+from models.parsing import Parsed, parse_patient_event
+from models.state import PatientState, StateCodec
+from streams.engine.factory import patient_partition
+from streams.engine.partition import Partition
+from streams.rules.catalogue import default_settings
+
+#: What a past is made of.
+RESULTS: Final = 50
+SESSIONS: Final = 12
+OVER_ALERTS: Final = 10
+_NOW: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
+_DAY: Final = timedelta(days=1)
+_RETENTION: Final = timedelta(minutes=15)
+_PATIENTS: Final = 150
+_ROUNDS: Final = 5
+_IN_MEMORY: Final = {False: 40_000, True: 2000}
+#: Results of these are normal; a patient has been through low magnesium and cramps before.
+_PANEL: Final = (("magnesium", 2.0, "mg/dL"), ("potassium", 4.5, "mmol/L"), ("sodium", 140.0, "mmol/L"),
+                 ("ionized_calcium", 1.2, "mmol/L"), ("aluminum", 5.0, "ug/L"))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One kind of event: microseconds to file and evaluate it, to encode the record after it, and its bytes."""
+
+    name: str
+    without_us: float
+    with_us: float
+    encode_us: float
+    record_bytes: float
+
+
+def measure() -> tuple[list[Cost], dict[str, float]]:
+    """Cost of each kind of event, and kilobytes a patient and microseconds to decode one, without and with a past."""
+    costs = [_cost(name, make) for name, make in _KINDS.items()]
+    kept: dict[str, float] = {}
+    for name, past in (("without a past", False), ("with a past", True)):
+        kept |= {f"{name}, {what}": value for what, value in _kept(past).items()}
+    return costs, kept
+
+
+def show(costs: list[Cost], kept: dict[str, float]) -> None:
+    """Print the figures."""
+    print(f"{'engine, us of CPU':26} {'no past':>9} {'a past':>9} {'encode':>9} {'bytes':>9}")
+    for cost in costs:
+        print(
+            f"{cost.name:26} {cost.without_us:9.1f} {cost.with_us:9.1f} {cost.encode_us:9.1f} {cost.record_bytes:9,.0f}"
+        )
+    for name, value in kept.items():
+        print(f"{name:42} {value:9.1f}")
+    print()
+
+
+def _event(type_: str, at: datetime, **fields: Any) -> bytes:
+    return json.dumps({"type": type_, "patient_id": "p", "at": at.isoformat(), **fields}).encode()
+
+
+def _result(number: int, at: datetime) -> bytes:
+    analyte, value, unit = _PANEL[0]
+    return _event("lab_result", at, result_id=f"new-{number}", analyte=analyte, value=value, unit=unit)
+
+
+def _potassium(number: int, at: datetime) -> bytes:
+    analyte, value, unit = _PANEL[1]
+    return _event("lab_result", at, result_id=f"new-{number}", analyte=analyte, value=value, unit=unit)
+
+
+def _low_result(number: int, at: datetime) -> bytes:
+    return _event("lab_result", at, result_id=f"new-{number}", analyte="magnesium", value=1.5, unit="mg/dL")
+
+
+def _symptom(number: int, at: datetime) -> bytes:
+    return _event("symptom", at, symptom_id=f"new-{number}", kind="nausea")
+
+
+def _sample(number: int, at: datetime) -> bytes:
+    return _event(
+        "telemetry", at, session_id="today", machine_id="m1", blood_flow_ml_min=300.0, systolic_mmhg=120.0 + number % 7,
+        uf_rate_ml_h=600.0, venous_pressure_mmhg=150.0, conductivity_ms_cm=14.0, dialysate_temperature_c=36.5,
+    )  # fmt: skip
+
+
+def _start(number: int, at: datetime) -> bytes:
+    return _event("session_started", at, session_id=f"new-{number}", machine_id="m1", water_loop_id="loop-1")
+
+
+_KINDS: Final[dict[str, Callable[[int, datetime], bytes]]] = {
+    "a sample": _sample,
+    "a result (magnesium)": _result,
+    "a result (potassium)": _potassium,
+    "a low magnesium": _low_result,
+    "a symptom": _symptom,
+    "a session start": _start,
+}
+
+
+def _history() -> Iterator[tuple[datetime, bytes]]:
+    """The past of a patient in order; the alerts that are over are those of low magnesium and of cramps."""
+    for number in range(SESSIONS):
+        day = _NOW - (SESSIONS - number) * 2 * _DAY
+        session = {"session_id": f"s{number}"}
+        yield day, _event("session_started", day, **session, machine_id="m1", water_loop_id="loop-1")
+        if number < OVER_ALERTS // 2:
+            cramp = {"symptom_id": f"c{number}", "kind": "cramp", "ended_at": (day + timedelta(minutes=70)).isoformat()}
+            at = day + timedelta(hours=1)
+            yield at, _event("symptom", at, **cramp)
+            at = day + timedelta(hours=5)
+            low = {"result_id": f"low{number}", "analyte": "magnesium", "value": 1.5, "unit": "mg/dL"}
+            yield at, _event("lab_result", at, **low)
+        end = day + timedelta(hours=4)
+        yield end, _event("session_ended", end, **session)
+        for place in range(RESULTS // SESSIONS + (number % 6 == 0)):
+            analyte, value, unit = _PANEL[(place + number) % len(_PANEL)]
+            at = day + timedelta(hours=6, minutes=place)
+            fields = {"analyte": analyte, "value": value, "unit": unit, "reported_at": at.isoformat()}
+            yield at, _event("lab_result", at, result_id=f"r{number}-{place}", **fields)
+        at = day + timedelta(hours=7)  # what closes a low magnesium
+        yield at, _event("lab_result", at, result_id=f"ok{number}", analyte="magnesium", value=2.0, unit="mg/dL")
+
+
+def _partition(patients: int, *, past: bool) -> Partition[PatientState]:
+    """Patients who started today's session an hour ago, all alike."""
+    partition = patient_partition(default_settings(), _RETENTION)
+    codec = StateCodec(PatientState)
+    history = sorted(_history(), key=lambda item: item[0]) if past else []
+    start = _NOW - timedelta(hours=1)
+    history.append((start, _event("session_started", start, session_id="today", machine_id="m1")))
+    for at, raw in history:
+        for _ in partition.advance(at):
+            pass
+        state, _, _ = partition.take("p", _parsed(raw), at)
+        state.outbox.clear()
+    for _ in partition.advance(_NOW):
+        pass
+    state.outbox.clear()
+    stored = codec.encode(state)
+    fresh = patient_partition(default_settings(), _RETENTION)
+    copies = (codec.decode(stored.replace(b'"id":"p"', b'"id":"p%d"' % number, 1)) for number in range(patients))
+    fresh.adopt(copies)
+    for _ in fresh.advance(_NOW):
+        pass
+    return fresh
+
+
+def _parsed(raw: bytes) -> Any:
+    parsed = parse_patient_event(raw)
+    assert isinstance(parsed, Parsed), parsed
+    return parsed.record
+
+
+def _cost(name: str, make: Callable[[int, datetime], bytes]) -> Cost:
+    without = _seconds(make, past=False)[0]
+    with_past, encode, size = _seconds(make, past=True)
+    return Cost(name, without * 1e6, with_past * 1e6, encode * 1e6, size)
+
+
+def _seconds(make: Callable[[int, datetime], bytes], *, past: bool) -> tuple[float, float, float]:
+    """Seconds an event and an encoding, the best of the rounds, and bytes of the record."""
+    partition, codec = _partition(_PATIENTS, past=past), StateCodec(PatientState)
+    states = list(partition.states.values())
+    best = encoding = float("inf")
+    size = 0
+    for number in range(_ROUNDS):
+        at = _NOW + timedelta(seconds=number)
+        record = _parsed(make(number, at))
+        gc.collect()
+        began = time.process_time()
+        for state in states:
+            partition.take(state.id, record, at)
+        best = min(best, (time.process_time() - began) / len(states))
+        for state in states:
+            state.outbox.clear()
+        began = time.process_time()
+        size = sum(len(codec.encode(state)) for state in states)
+        encoding = min(encoding, (time.process_time() - began) / len(states))
+    return best, encoding, size / len(states)
+
+
+def _kept(past: bool) -> dict[str, float]:
+    """Kilobytes that a patient takes in memory, and microseconds to read one back."""
+    partition, codec = _partition(1, past=past), StateCodec(PatientState)
+    (state,) = partition.states.values()
+    stored = codec.encode(state)
+    process, count = psutil.Process(), _IN_MEMORY[past]
+    gc.collect()
+    before = process.memory_info().rss
+    began = time.process_time()
+    held = [codec.decode(stored) for _ in range(count)]
+    seconds = time.process_time() - began
+    taken = process.memory_info().rss - before
+    del held
+    return {"kB in memory": taken / count / 1000, "us to decode": seconds / count * 1e6}
+
+
+if __name__ == "__main__":
+    show(*measure())
+    sys.exit(0)
