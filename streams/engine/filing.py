@@ -88,6 +88,8 @@ def apply(
     # By the clock, not by the next symptom: what the rules see must not depend on which events came.
     prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, lambda: _used_symptoms(state))
     _unit(state, event)
+    if change is _SESSION_CHANGED:
+        change = _session_change(state)
     clock = check_clock(state, source_of(event), event, received_at, now)
     return replace(change, facets=change.facets | clock) if clock else change
 
@@ -113,6 +115,13 @@ def _unit(state: PatientState, event: PatientRecord) -> None:
 
 _MINUTE: Final = timedelta(minutes=1)
 _SESSION_CHANGED: Final = Change(SESSION.facets)
+_SYMPTOMS_REGROUPED: Final = Change(SESSION.facets | ALL_SYMPTOMS)
+
+
+def _session_change(state: PatientState) -> Change:
+    """What a session changes: under a symptom's id that was used again, also which messages are about one symptom."""
+    ids = {symptom.symptom_id for symptom in state.symptoms.values()} if state.symptoms else ()
+    return _SESSION_CHANGED if len(ids) == len(state.symptoms) else _SYMPTOMS_REGROUPED
 
 
 def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, now: datetime) -> Change:
@@ -138,6 +147,8 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
         session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
     if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
         _unit(state, sample)
+    if change is _SESSION_CHANGED:
+        change = _session_change(state)
     if is_in_time(state, sample.machine_id, ahead, received_at):
         return change
     clock = check_clock(state, sample.machine_id, sample, received_at, now)

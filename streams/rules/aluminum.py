@@ -13,7 +13,7 @@ from models.analytes import Analyte
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.responses import settled
-from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, Suspicion, excluded_at, suspicion
+from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, Suspicion, present_suspicion
 from streams.rules.inputs import RESPONSE
 from streams.rules.thresholds import Days, Hours
 
@@ -46,7 +46,7 @@ def find_suspicion(view: PatientView) -> Iterator[Outcome]:
     Raised medium; high with a seizure. Open until a level below the KDOQI baseline, or a person's word.
     """
     limits = view.settings.limits(AluminumSuspicionLimits)
-    found = suspicion(view, limits, excluded_at(view, limits))
+    found = present_suspicion(view, limits)
     if found is None:
         return
     seizure = bool(found.seizures)
@@ -75,7 +75,7 @@ def _known_at(view: PatientView, found: Suspicion) -> datetime:
 def find_overdue(view: PatientView) -> Iterator[Outcome]:
     """A suspicion without a specimen after 24 h (low), without a result after 10 days (medium)."""
     limits = view.settings.limits(AluminumSuspicionLimits)
-    found = suspicion(view, limits, excluded_at(view, limits))
+    found = present_suspicion(view, limits)
     if found is None:
         return
     declared_over = settled(view, SUSPICION, "suspicion", bedside.every_symptom)

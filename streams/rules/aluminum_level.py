@@ -13,7 +13,7 @@ from models.analytes import NMOL_L, UG_L, UMOL_L, Analyte
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import labs
 from streams.rules.facts.responses import settled
-from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, excluded_at, exclusions, suspicion
+from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, exclusions, present_suspicion, suspicion
 from streams.rules.inputs import RESPONSE
 from streams.rules.thresholds import Silences
 
@@ -189,7 +189,7 @@ def _advice(
     single: bool,
 ) -> tuple[GuidanceRecord, ...]:
     picture = view.settings.limits(AluminumSuspicionLimits)
-    suspected = suspicion(view, picture, excluded_at(view, picture)) is not None
+    suspected = present_suspicion(view, picture) is not None
     worst = acute[-1] if acute else newest
     contraindicated = any(level.below(limits.no_dfo) is False for level in (worst, newest))
     testable = newest.below(limits.high) is False and not contraindicated

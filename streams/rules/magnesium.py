@@ -13,7 +13,7 @@ from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.records import Rhythm, Symptom
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
-from streams.rules.inputs import RHYTHM, SESSION, lab, symptom
+from streams.rules.inputs import RHYTHM, lab, symptom
 from streams.rules.thresholds import Silences
 
 _CONTEXT: Final = timedelta(hours=24)
@@ -143,7 +143,7 @@ RULE: Final = PatientRule(
     family="low-magnesium",
     ids="R01",
     title="Magnesium below the limit of its unit",
-    inputs=(lab(Analyte.MAGNESIUM), symptom(*bedside.IRRITABILITY), RHYTHM, SESSION),
+    inputs=(lab(Analyte.MAGNESIUM), symptom(*bedside.IRRITABILITY), RHYTHM),
     limits=LowMagnesiumLimits,
     find=find,
     named_by=labs.every_ref,

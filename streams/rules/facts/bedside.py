@@ -37,10 +37,11 @@ def sessions(view: PatientView) -> list[Treatment]:
 def present(view: PatientView, kinds: Iterable[SymptomKind]) -> list[Symptom]:
     """Symptoms of some kinds that were not entered in error, in the order of onset.
 
-    Which messages are about one symptom depends on the sessions (see `_words`).
+    Which messages are about one symptom depends on the sessions, too (see `_words`); where it does, a session that
+    changes counts as a change of the symptoms.
     """
     wanted = frozenset(kinds)
-    state = view.read(symptom_input(*wanted), SESSION)
+    state = view.read(symptom_input(*wanted))
     if not state.symptoms:
         return []
     found = [s for s in view.fact(Symptom, lambda: _symptoms(state)) if s.kind in wanted and s.status == "present"]
@@ -49,7 +50,7 @@ def present(view: PatientView, kinds: Iterable[SymptomKind]) -> list[Symptom]:
 
 def symptoms(view: PatientView) -> list[Symptom]:
     """The patient's symptoms, each with all that was said of it."""
-    state = view.read(ANY_SYMPTOM, SESSION)
+    state = view.read(ANY_SYMPTOM)
     return view.fact(Symptom, lambda: _symptoms(state))
 
 
@@ -105,7 +106,7 @@ def symptom_ref(symptom: Symptom) -> str:
 
 def known_at(view: PatientView, symptom: Symptom) -> datetime:
     """When a symptom could be known: when the first word on it arrived."""
-    state = view.read(symptom_input(symptom.kind), SESSION)
+    state = view.read(symptom_input(symptom.kind))
     known = heard_at(state, symptom)
     if known == state.arrivals.get(symptom_ref(symptom), known):  # the first word under this id at all
         return known

@@ -87,6 +87,13 @@ class Suspicion:
         return tuple(bedside.symptom_ref(symptom) for symptom in (self.completed_by, *others))
 
 
+def present_suspicion(view: PatientView, limits: AluminumSuspicionLimits) -> Suspicion | None:
+    """The picture formed since the newest level that excludes aluminium; without a jerk there is none."""
+    if not bedside.present(view, JERKS):
+        return None
+    return suspicion(view, limits, excluded_at(view, limits))
+
+
 def excluded_at(view: PatientView, limits: AluminumSuspicionLimits) -> datetime | None:
     """Collection of the newest final level that excludes aluminium."""
     low = exclusions(view, limits)
