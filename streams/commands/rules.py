@@ -114,7 +114,7 @@ def _print_risks(risks: Iterable[AcceptedRisk]) -> None:
 
 
 def _limits(rule: Rule[Any], settings: RuleSettings) -> dict[str, Any]:
-    return settings.by_kind[rule.limits].model_dump()
+    return settings.by_rule[rule.name].model_dump()
 
 
 def _changes(name: str, values: Mapping[str, Any], kind: type[Any]) -> list[str]:

@@ -77,7 +77,9 @@ class Evaluator(Generic[StateT]):
         gone = {alert.rule for alert in state.alerts.values() if alert.over_at is None} - set(self._rules)
         later = max(now, state.now or now)
         steps = [
-            step for name in sorted(gone & set(self._names)) for step in self._match(state, name, [], later, cause)
+            step
+            for name in sorted(gone & set(self._names))
+            for step in self._match(state, self._names[name], [], later, cause)
         ]
         facets = frozenset(facet for rule in self._rules.values() for facet in rule.reads)
         state.rules = self.settings.hash
@@ -104,7 +106,9 @@ class Evaluator(Generic[StateT]):
         for alert in state.alerts.values():
             if alert.over_at is None and alert.rule in self._names:
                 ending.setdefault(alert.rule, []).append(Ending(alert.key, Status.RESOLVED, reason))
-        steps = [step for rule, ends in ending.items() for step in self._match(state, rule, ends, now, ORDINARY)]
+        steps = [
+            step for rule, ends in ending.items() for step in self._match(state, self._names[rule], ends, now, ORDINARY)
+        ]
         return self._finish(state, steps, View(state, now, self.settings))
 
     def _reading(self, facets: frozenset[str]) -> tuple[Rule[StateT], ...]:
@@ -131,10 +135,10 @@ class Evaluator(Generic[StateT]):
         else:
             state.looks[rule.name] = view.next_look
         # Nearly always a rule has nothing to say, and no alert to end.
-        return self._match(state, rule.name, outcomes, now, cause) if outcomes or state.alerts else []
+        return self._match(state, rule, outcomes, now, cause) if outcomes or state.alerts else []
 
     @staticmethod
-    def _match(state: Any, rule: str, outcomes: list[Outcome], now: datetime, cause: Cause) -> list[Step]:
+    def _match(state: Any, rule: Rule[Any], outcomes: list[Outcome], now: datetime, cause: Cause) -> list[Step]:
         return lifecycle.match(state, rule, outcomes, now, cause)
 
     def _finish(self, state: StateT, steps: list[Step], view: View[StateT]) -> list[AlertRecord]:

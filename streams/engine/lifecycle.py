@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -21,11 +21,13 @@ from models.alerts import Reason, Status, Transition, alert_id
 from models.events import ResponseAction
 from models.state import MAX_EVIDENCE, AlertState, LoopState, PatientState
 from streams.engine.size_bounds import bounded
-from streams.rules.api import Ending, Finding, Outcome
-from streams.rules.catalogue import ALL_RULES, ResponseLimits
+from streams.rules.api import Ending, Finding, Outcome, Rule
+from streams.rules.catalogue import ResponseLimits
 from streams.rules.facts.responses import Word, responses_to, settled_at
 
 State = PatientState | LoopState
+#: The rules of a subject's kind by their names.
+Rules = Mapping[str, Rule[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Step:
     finding: Finding | None = None
 
 
-def match(state: State, rule: str, outcomes: Iterable[Outcome], now: datetime, cause: Cause) -> list[Step]:
+def match(state: State, rule: Rule[Any], outcomes: Iterable[Outcome], now: datetime, cause: Cause) -> list[Step]:
     """Bring a rule's open alerts in line with what it says now.
 
     An alert is matched by its rule and key; it keeps its id while it is open, whichever input began it.
@@ -68,31 +70,31 @@ def match(state: State, rule: str, outcomes: Iterable[Outcome], now: datetime, c
         else:
             endings[outcome.key] = outcome
     steps = []
-    for alert in [a for a in state.alerts.values() if a.rule == rule and a.over_at is None]:
+    for alert in [a for a in state.alerts.values() if a.rule == rule.name and a.over_at is None]:
         finding = findings.pop(alert.key, None)
         if finding is None:
-            steps.append(_end(state, alert, endings.get(alert.key), now, cause))
+            steps.append(_end(state, rule, alert, endings.get(alert.key), now, cause))
         else:
-            steps += _follow(state, alert, finding, now, cause)
+            steps += _follow(state, rule, alert, finding, now, cause)
     steps += [step for finding in findings.values() if (step := _raise(state, rule, finding, now))]
     return steps
 
 
-def tend(state: State, rules: Container[str], limits: ResponseLimits, now: datetime) -> list[Step]:
+def tend(state: State, rules: Rules, limits: ResponseLimits, now: datetime) -> list[Step]:
     """Follow what people said about the open alerts, and call again where nobody answered.
 
     Alerts of other rules than `rules` (a newer version's) are left as they are.
     """
     steps = []
     for alert in state.alerts.values():
-        if alert.over_at is not None or alert.rule not in rules:
+        if alert.over_at is not None or (rule := rules.get(alert.rule)) is None:
             continue
-        if _is_settled(state, alert):
+        if _is_settled(state, rule, alert):
             steps.append(_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now))
             continue
-        status = _answered(state, alert, now)
+        status = _answered(state, rule, alert, now)
         if status is not alert.status:
-            steps.append(_answer(state, alert, status, now))
+            steps.append(_answer(state, rule, alert, status, now))
         elif (due := _unanswered_at(alert, limits)) and due <= now:
             alert.escalation += 1
             steps.append(_step(alert, Transition.ESCALATED, Reason.UNACKNOWLEDGED, now))
@@ -106,7 +108,7 @@ def restate(alert: AlertState, above: int, now: datetime) -> Step:
     return _step(alert, transition, Reason.CONTRADICTED, now)
 
 
-def next_deadline(state: State, rules: Container[str], limits: ResponseLimits, retention: timedelta) -> datetime | None:
+def next_deadline(state: State, rules: Rules, limits: ResponseLimits, retention: timedelta) -> datetime | None:
     """When the clock alone will change an alert: a snooze ends, nobody answered, a tombstone is due."""
     moments = []
     for alert in state.alerts.values():
@@ -114,9 +116,9 @@ def next_deadline(state: State, rules: Container[str], limits: ResponseLimits, r
             if not alert.tombstoned:
                 moments.append(alert.over_at + retention)
             continue
-        if alert.rule not in rules:
+        if (rule := rules.get(alert.rule)) is None:
             continue
-        if alert.status is Status.SNOOZED and (until := _snoozed_until(state, alert)):
+        if alert.status is Status.SNOOZED and (until := _snoozed_until(state, rule, alert)):
             moments.append(until)
         if due := _unanswered_at(alert, limits):
             moments.append(due)
@@ -140,17 +142,17 @@ def _bounded(finding: Finding) -> Finding:
     )
 
 
-def _raise(state: State, rule: str, finding: Finding, now: datetime) -> Step | None:
+def _raise(state: State, rule: Rule[Any], finding: Finding, now: datetime) -> Step | None:
     """A condition without an open alert: raised, unless a person has declared what is known of it over."""
-    settled = settled_at(state, rule, finding.key, _names(state, rule, finding.key, finding.anchors))
+    settled = settled_at(state, rule.name, finding.key, _names(state, rule, finding.key, finding.anchors))
     if settled is not None and settled >= finding.known_at:
         return None
-    ids = _free_ids(state, rule, finding)
+    ids = _free_ids(state, rule.name, finding)
     alert = next((state.alerts[name] for name in ids if name in state.alerts), None)
     if alert is None:
         alert = state.alerts[ids[0]] = AlertState(
             alert_id=ids[0],
-            rule=rule,
+            rule=rule.name,
             key=finding.key,
             revision=0,
             status=Status.ACTIVE,
@@ -182,15 +184,17 @@ def _free_ids(state: State, rule: str, finding: Finding) -> list[str]:
     return free or [alert_id(rule, state.id, f"{finding.anchors[0]}@{finding.key}")]
 
 
-def _follow(state: State, alert: AlertState, finding: Finding, now: datetime, cause: Cause) -> list[Step]:
+def _follow(
+    state: State, rule: Rule[Any], alert: AlertState, finding: Finding, now: datetime, cause: Cause
+) -> list[Step]:
     """An open alert whose condition still holds: worse, milder, shown differently, or unchanged."""
     before, shown, grounds = alert.priority, alert.shown, alert.grounds
     _adopt(alert, finding)
-    if _is_settled(state, alert):
+    if _is_settled(state, rule, alert):
         return [_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now)]
     if alert.priority is not before:
         worse = alert.priority.rank > before.rank
-        status = _answered(state, alert, now)
+        status = _answered(state, rule, alert, now)
         if status is Status.ACTIVE and (worse or alert.status is not Status.ACTIVE):
             _call_again(alert)
         alert.status = status
@@ -203,13 +207,13 @@ def _follow(state: State, alert: AlertState, finding: Finding, now: datetime, ca
     return []
 
 
-def _end(state: State, alert: AlertState, ending: Ending | None, now: datetime, cause: Cause) -> Step:
+def _end(state: State, rule: Rule[Any], alert: AlertState, ending: Ending | None, now: datetime, cause: Cause) -> Step:
     """An open alert whose condition no longer holds: resolved, or withdrawn if its ground was corrected away."""
     if ending is not None:
         return _close(alert, ending.status, ending.reason, now)
     if cause.corrected in alert.grounds and cause.reason:
         return _close(alert, Status.WITHDRAWN, cause.reason, now)
-    if _is_settled(state, alert):
+    if _is_settled(state, rule, alert):
         return _close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now)
     return _close(alert, Status.RESOLVED, cause.reason or Reason.CONDITION_CLEARED, now)
 
@@ -233,31 +237,29 @@ def _digest(finding: Finding) -> str:
 # -- people and the clock ---------------------------------------------------------------------------------------------
 
 
-def _is_settled(state: State, alert: AlertState) -> bool:
+def _is_settled(state: State, rule: Rule[Any], alert: AlertState) -> bool:
     """Whether a person has declared over what is known of it."""
-    settled = settled_at(state, alert.rule, alert.key, _names(state, alert.rule, alert.key, alert.anchors))
+    settled = settled_at(state, rule.name, alert.key, _names(state, rule, alert.key, alert.anchors))
     return settled is not None and settled >= alert.known_at
 
 
-def _responses(state: State, alert: AlertState) -> list[Word]:
-    return responses_to(state, alert.rule, alert.key, _names(state, alert.rule, alert.key, alert.anchors))
+def _responses(state: State, rule: Rule[Any], alert: AlertState) -> list[Word]:
+    return responses_to(state, rule.name, alert.key, _names(state, rule, alert.key, alert.anchors))
 
 
-def _names(state: State, rule: str, key: str, anchors: Iterable[str]) -> Iterable[str]:
+def _names(state: State, rule: Rule[Any], key: str, anchors: Iterable[str]) -> Iterable[str]:
     """The inputs after which the alert of a condition may have been named."""
-    named_by = _NAMED_BY.get(rule) if state.responses else None
-    return anchors if named_by is None else {*anchors, *named_by(state, key)}
+    if rule.named_by is None or not state.responses:
+        return anchors
+    return {*anchors, *rule.named_by(state, key)}
 
 
-_NAMED_BY: Final = {rule.name: rule.named_by for rule in ALL_RULES}
-
-
-def _answered(state: State, alert: AlertState, now: datetime) -> Status:
+def _answered(state: State, rule: Rule[Any], alert: AlertState, now: datetime) -> Status:
     """The status that people's last word gives, as far as it was said of the present priority.
 
     What was said before a `resolve` was said of what it ended, not of what came after.
     """
-    for response in reversed(_responses(state, alert)):
+    for response in reversed(_responses(state, rule, alert)):
         if response.at < alert.level_known_at or response.action is ResponseAction.RESOLVE:
             break
         if response.action is ResponseAction.UNACKNOWLEDGE:
@@ -269,8 +271,8 @@ def _answered(state: State, alert: AlertState, now: datetime) -> Status:
     return Status.ACTIVE
 
 
-def _snoozed_until(state: State, alert: AlertState) -> datetime | None:
-    snoozes = [r.until for r in _responses(state, alert) if r.action is ResponseAction.SNOOZE]
+def _snoozed_until(state: State, rule: Rule[Any], alert: AlertState) -> datetime | None:
+    snoozes = [r.until for r in _responses(state, rule, alert) if r.action is ResponseAction.SNOOZE]
     return snoozes[-1] if snoozes else None
 
 
@@ -281,10 +283,10 @@ _ANSWERS: Final = {
 }
 
 
-def _answer(state: State, alert: AlertState, status: Status, now: datetime) -> Step:
+def _answer(state: State, rule: Rule[Any], alert: AlertState, status: Status, now: datetime) -> Step:
     transition, reason = _ANSWERS[status]
     if status is Status.ACTIVE:
-        said = _responses(state, alert)
+        said = _responses(state, rule, alert)
         if said and said[-1].action is ResponseAction.UNACKNOWLEDGE:
             transition, reason = Transition.UPDATED, Reason.UNACKNOWLEDGED_BY_PERSON
         elif alert.status is not Status.SNOOZED:

@@ -22,7 +22,7 @@ from models.topics import UNIT_SIGNALS
 from streams.rules import aluminum, aluminum_level
 from streams.rules.api import PatientView
 from streams.rules.facts import bedside
-from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, pictures
+from streams.rules.facts.suspicion import INPUTS, NAME, pictures, suspicion_limits
 
 _encode = msgspec.json.Encoder().encode
 _READS: Final = frozenset[str]().union(*(each.facets for each in INPUTS))
@@ -88,16 +88,12 @@ def _tell(state: PatientState, meaning: _Meaning, loop: str) -> None:
 def _meanings(view: PatientView, horizon: datetime) -> Iterator[_Meaning]:
     settings, state = view.settings, view.read()
     if settings.is_on(aluminum.SUSPICION_RULE):
-        found = [
-            picture
-            for picture in pictures(view, settings.limits(AluminumSuspicionLimits))
-            if picture.newest_at >= horizon
-        ]
+        found = [picture for picture in pictures(view, suspicion_limits(view)) if picture.newest_at >= horizon]
         if found:
             moments = [moment for picture in found for moment in (picture.onset_at, picture.newest_at)]
-            yield _meaning(state, aluminum.SUSPICION, found[-1].anchors[0], moments, max(moments))
+            yield _meaning(state, NAME, found[-1].anchors[0], moments, max(moments))
     if settings.is_on(aluminum_level.RULE):
-        limits = settings.limits(aluminum_level.AluminumLevelLimits)
+        limits = settings.limits(aluminum_level.NAME, aluminum_level.AluminumLevelLimits)
         high = [level for level in aluminum_level.levels_from(view, limits, Priority.MEDIUM) if level.at >= horizon]
         if high:
             known = max(level.known_at for level in high)

@@ -13,11 +13,16 @@ from models.analytes import Analyte
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.responses import settled
-from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, Suspicion, present_suspicion
+from streams.rules.facts.suspicion import (
+    INPUTS,
+    NAME,
+    AluminumSuspicionLimits,
+    Suspicion,
+    present_suspicion,
+    suspicion_limits,
+)
 from streams.rules.inputs import RESPONSE
 from streams.rules.thresholds import Days, Hours
-
-SUSPICION: Final = "aluminum_suspicion"
 
 _MEASURE: Final = guidance(
     "Review a plasma aluminium level, drawn in a trace-element tube. A normal level does not exclude "
@@ -45,7 +50,7 @@ def find_suspicion(view: PatientView) -> Iterator[Outcome]:
 
     Raised medium; high with a seizure. Open until a level below the KDOQI baseline, or a person's word.
     """
-    limits = view.settings.limits(AluminumSuspicionLimits)
+    limits = suspicion_limits(view)
     found = present_suspicion(view, limits)
     if found is None:
         return
@@ -74,14 +79,14 @@ def _known_at(view: PatientView, found: Suspicion) -> datetime:
 
 def find_overdue(view: PatientView) -> Iterator[Outcome]:
     """A suspicion without a specimen after 24 h (low), without a result after 10 days (medium)."""
-    limits = view.settings.limits(AluminumSuspicionLimits)
+    limits = suspicion_limits(view)
     found = present_suspicion(view, limits)
     if found is None:
         return
-    declared_over = settled(view, SUSPICION, "suspicion", bedside.every_symptom)
+    declared_over = settled(view, NAME, "suspicion", bedside.every_symptom)
     if declared_over is not None and declared_over >= _known_at(view, found):
         return
-    overdue = view.settings.limits(AluminumResultOverdueLimits)
+    overdue = view.limits(AluminumResultOverdueLimits)
     specimen_due = found.complete_at + timedelta(hours=overdue.specimen_hours)
     result_due = found.complete_at + timedelta(days=overdue.result_days)
     drawn = [r for r in labs.of_analyte(view, Analyte.ALUMINUM) if r.at >= found.onset_at]
@@ -128,7 +133,7 @@ def _levels(view: PatientView, onset: datetime) -> tuple[EvidenceRecord, ...]:
 
 
 SUSPICION_RULE: Final = PatientRule(
-    name=SUSPICION,
+    name=NAME,
     version=1,
     family="aluminum",
     ids="R20",

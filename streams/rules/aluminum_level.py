@@ -13,7 +13,7 @@ from models.analytes import NMOL_L, UG_L, UMOL_L, Analyte
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import labs
 from streams.rules.facts.responses import settled
-from streams.rules.facts.suspicion import INPUTS, AluminumSuspicionLimits, exclusions, present_suspicion, suspicion
+from streams.rules.facts.suspicion import INPUTS, exclusions, present_suspicion, suspicion, suspicion_limits
 from streams.rules.inputs import RESPONSE
 from streams.rules.thresholds import Silences
 
@@ -59,7 +59,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
     From 400 ug/L, or from 150 with the clinical picture, it stays high until a person resolves it.
     """
-    limits = view.settings.limits(AluminumLevelLimits)
+    limits = view.limits(AluminumLevelLimits)
     levels = [level for level in labs.results(view, Analyte.ALUMINUM) if _counts(level, limits)]
     bands = [limits.band(level) for level in levels]
     held = [max(pair) for pair in zip(bands, [_NORMAL, *bands], strict=False)]
@@ -122,7 +122,7 @@ def _with_picture(view: PatientView, levels: list[labs.Result], limits: Aluminum
     high = [level for level in levels if level.below(limits.encephalopathy) is False]
     if not high:
         return []
-    picture = view.settings.limits(AluminumSuspicionLimits)
+    picture = suspicion_limits(view)
     excluded = exclusions(view, picture)
     before = [max((moment for moment in excluded if moment < level.at), default=None) for level in high]
     fits = {moment: suspicion(view, picture, moment) is not None for moment in set(before)}
@@ -188,7 +188,7 @@ def _advice(
     *,
     single: bool,
 ) -> tuple[GuidanceRecord, ...]:
-    picture = view.settings.limits(AluminumSuspicionLimits)
+    picture = suspicion_limits(view)
     suspected = present_suspicion(view, picture) is not None
     worst = acute[-1] if acute else newest
     contraindicated = any(level.below(limits.no_dfo) is False for level in (worst, newest))

@@ -109,8 +109,8 @@ class SettingsView(Protocol):
         """Whether the site uses the rule."""
         ...
 
-    def limits(self, kind: type[LimitsT]) -> LimitsT:
-        """The thresholds in force of the rule that declared `kind`."""
+    def limits(self, rule: str, kind: type[LimitsT]) -> LimitsT:
+        """The thresholds in force of a rule, which are of `kind`."""
         ...
 
 
@@ -125,23 +125,26 @@ class View(Generic[StateT]):
         state: the subject.
         now: the clock.
         settings: thresholds.
-        facets: what may be read; None for everything, which the engine itself may.
+        rule: the rule that sees it; None for the engine itself, which may read everything.
         changed: what changed since the last evaluation; None where anything may have.
+        facts: what was already worked out of this moment and these settings.
     """
 
-    __slots__ = ("_facets", "_facts", "_state", "changed", "next_look", "now", "settings")
+    __slots__ = ("_facets", "_facts", "_rule", "_state", "changed", "next_look", "now", "settings")
 
     def __init__(
         self,
         state: StateT,
         now: datetime,
         settings: SettingsView,
-        facets: Facets | None = None,
+        rule: Rule[StateT] | None = None,
         changed: Facets | None = None,
+        facts: dict[Any, Any] | None = None,
     ) -> None:
         self._state = state
-        self._facets = facets
-        self._facts: dict[Any, Any] = {}
+        self._facets = None if rule is None else rule.reads
+        self._facts = {} if facts is None else facts
+        self._rule = "" if rule is None else rule.name
         self.now = now
         self.settings = settings
         self.changed = changed
@@ -153,14 +156,16 @@ class View(Generic[StateT]):
         return self._state.id
 
     def of_rule(self, rule: Rule[StateT]) -> View[StateT]:
-        """The same moment as another rule sees it; facts are shared."""
-        view = View(self._state, self.now, self.settings, rule.reads)
-        view._facts = self._facts
-        return view
+        """The same moment as a rule sees it; facts are shared."""
+        return View(self._state, self.now, self.settings, rule, self.changed, self._facts)
 
     def under(self, rule: Rule[StateT], settings: SettingsView) -> View[StateT]:
         """What a rule would see under other settings."""
-        return View(self._state, self.now, settings, rule.reads)
+        return View(self._state, self.now, settings, rule)
+
+    def limits(self, kind: type[LimitsT]) -> LimitsT:
+        """The thresholds in force of the rule that sees this."""
+        return self.settings.limits(self._rule, kind)
 
     def read(self, *inputs: Input) -> StateT:
         """The state, of which only these inputs may be used.

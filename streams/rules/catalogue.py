@@ -85,16 +85,16 @@ class RuleSettingsError(Exception):
 
 @dataclass(frozen=True)
 class RuleSettings:
-    """The rules in force: thresholds by kind, which rules are off, response times, what of it is accepted risk."""
+    """The rules in force: thresholds by rule, which rules are off, response times, what of it is accepted risk."""
 
-    by_kind: Mapping[type[Limits], Limits]
+    by_rule: Mapping[str, Limits]
     off: frozenset[str]
     responses: ResponseLimits
     risks: tuple[AcceptedRisk, ...] = ()
 
-    def limits(self, kind: type[LimitsT]) -> LimitsT:
-        """The thresholds in force of the rule that declared `kind`."""
-        found = self.by_kind[kind]
+    def limits(self, rule: str, kind: type[LimitsT]) -> LimitsT:
+        """The thresholds in force of a rule, which are of `kind`."""
+        found = self.by_rule[rule]
         assert isinstance(found, kind)  # noqa: S101 (for the type checker)
         return found
 
@@ -127,7 +127,7 @@ class RuleSettings:
     def hash(self) -> str:
         """Fingerprint of rules and thresholds: state evaluated under another one is evaluated again."""
         content: dict[str, Any] = {
-            rule.name: [rule.version, self.is_on(rule), self.by_kind[rule.limits].model_dump()] for rule in ALL_RULES
+            rule.name: [rule.version, self.is_on(rule), self.by_rule[rule.name].model_dump()] for rule in ALL_RULES
         }
         risks = [[risk.name, risk.accepted] for risk in self.risks]
         whole = _as_floats([content, self.responses.model_dump(), *([risks] if risks else [])])
@@ -179,12 +179,12 @@ def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
         f"{plain(name)}: no such rule; there are {', '.join(sorted(known))}, and {RESPONSES}"
         for name in sorted(set(values) - set(known) - {RESPONSES})
     ]
-    by_kind: dict[type[Limits], Limits] = {}
+    by_rule: dict[str, Limits] = {}
     off: set[str] = set()
     risks: list[AcceptedRisk] = []
     for rule in ALL_RULES:
         table = _Table(rule.name, rule, values.get(rule.name, {}), problems)
-        by_kind[rule.limits] = table.limits(rule.limits)
+        by_rule[rule.name] = table.limits(rule.limits)
         if not table.enabled:
             off.add(rule.name)
         risks += table.risk()
@@ -195,7 +195,7 @@ def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
         problems.append(f"{data_quality.RULE.name}.enabled: must be true where a risk is accepted: it says of whom")
     if problems:
         raise RuleSettingsError(problems)
-    return RuleSettings(by_kind, frozenset(off), responses, tuple(risks))
+    return RuleSettings(by_rule, frozenset(off), responses, tuple(risks))
 
 
 class _Table:

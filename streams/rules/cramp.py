@@ -51,7 +51,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
     It is over when all have ended; 30 min without word it expires, its end unconfirmed.
     """
-    limits = view.settings.limits(CrampLimits)
+    limits = view.limits(CrampLimits)
     silence = timedelta(minutes=limits.silence_minutes)
     groups: dict[str, list[Symptom]] = {}
     sessions: dict[str, Treatment] = {}

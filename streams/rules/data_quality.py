@@ -129,13 +129,13 @@ def _contradiction(view: PatientView, record: LabResult) -> str | None:
     flags = {flag.strip().upper() for flag in record.flags}
     match result.analyte:
         case Analyte.MAGNESIUM:
-            limits = view.settings.limits(magnesium.LowMagnesiumLimits)
+            limits = view.settings.limits(magnesium.NAME, magnesium.LowMagnesiumLimits)
             if magnesium.is_undecided(result, limits):
                 return f"{result.shown()} leaves open on which side of {labs.shown_bound(limits.low, result)} it lies"
             if flags & _LOW_FLAGS and result.below(limits.low) is False:
                 return "the laboratory flags it critically low, the value is not low"
         case Analyte.ALUMINUM:
-            bands = view.settings.limits(aluminum_level.AluminumLevelLimits)
+            bands = view.settings.limits(aluminum_level.NAME, aluminum_level.AluminumLevelLimits)
             if aluminum_level.is_undecided(result, bands):
                 return f"{result.shown()} leaves open whether it is raised"
             if flags & _HIGH_FLAGS and result.below(bands.above_normal) is True:

@@ -16,6 +16,7 @@ from streams.rules.facts import bedside, labs
 from streams.rules.inputs import RHYTHM, lab, symptom
 from streams.rules.thresholds import Silences
 
+NAME: Final = "low_magnesium"
 _CONTEXT: Final = timedelta(hours=24)
 
 
@@ -61,7 +62,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
     Raised medium; high when severe, with signs of irritability in the last 24 h, or with a long QTc.
     """
-    limits = view.settings.limits(LowMagnesiumLimits)
+    limits = view.limits(LowMagnesiumLimits)
     usable = [result for result in labs.results(view, Analyte.MAGNESIUM) if _counts(result, limits)]
     run = _trailing(usable, limits.low)
     if not run:
@@ -138,7 +139,7 @@ def _summary(
 
 
 RULE: Final = PatientRule(
-    name="low_magnesium",
+    name=NAME,
     version=1,
     family="low-magnesium",
     ids="R01",

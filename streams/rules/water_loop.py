@@ -37,7 +37,7 @@ _ADVICE: Final = guidance(
 
 def find(view: LoopView) -> Iterator[Outcome]:
     """Enough patients of a loop with a suspicion or a level from 60 ug/L within 30 days; a person ends it."""
-    limits = view.settings.limits(AluminumClusterLimits)
+    limits = view.limits(AluminumClusterLimits)
     standing = sorted(
         (signal for signal in view.read(UNIT_SIGNAL).signals.values() if not signal.retracted),
         key=lambda signal: (signal.at, signal.alert_id),

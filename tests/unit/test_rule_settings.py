@@ -50,9 +50,9 @@ def problems(folder: Path, text: str) -> list[str]:
 def test_without_a_file_every_rule_is_on_with_the_clinical_thresholds() -> None:
     found = load_settings(None)
     assert all(found.is_on(rule) for rule in ALL_RULES)
-    assert found.limits(LowMagnesiumLimits).low == {"mg/dL": 1.7, "mmol/L": 0.70, "meq/L": 1.4}
-    assert found.limits(LowMagnesiumLimits).severe == {"mg/dL": 1.0, "mmol/L": 0.41, "meq/L": 0.82}
-    assert found.limits(AluminumLevelLimits).acute == {"ug/L": 400, "umol/L": 14.83, "nmol/L": 14830}
+    assert found.limits("low_magnesium", LowMagnesiumLimits).low == {"mg/dL": 1.7, "mmol/L": 0.70, "meq/L": 1.4}
+    assert found.limits("low_magnesium", LowMagnesiumLimits).severe == {"mg/dL": 1.0, "mmol/L": 0.41, "meq/L": 0.82}
+    assert found.limits("aluminum_level", AluminumLevelLimits).acute == {"ug/L": 400, "umol/L": 14.83, "nmol/L": 14830}
     assert (found.responses.high, found.responses.medium) == ([60, 300], [300, 1800])
 
 
@@ -78,11 +78,11 @@ def test_what_a_site_sets(tmp_path: Path) -> None:
             """,
         )
     )
-    assert found.limits(CrampLimits).silence_minutes == 45
+    assert found.limits("intradialytic_cramp", CrampLimits).silence_minutes == 45
     assert [rule.name for rule in ALL_RULES if not found.is_on(rule)] == ["aluminum_result_overdue"]
     assert (found.responses.high, found.responses.medium) == ([30, 120], [300, 1800])
-    assert found.limits(LowMagnesiumLimits).low["mg/dL"] == 1.8
-    assert found.limits(LowMagnesiumLimits).severe["mg/dL"] == 1.0
+    assert found.limits("low_magnesium", LowMagnesiumLimits).low["mg/dL"] == 1.8
+    assert found.limits("low_magnesium", LowMagnesiumLimits).severe["mg/dL"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_what_is_no_file_of_text_is_one_sentence(tmp_path: Path) -> None:
 def test_a_mark_of_byte_order_is_no_fault(tmp_path: Path) -> None:
     file = tmp_path / "rules.toml"
     file.write_bytes(b"\xef\xbb\xbf[low_magnesium]\r\nqtc_ms = 470\r\n")
-    assert load_settings(file).limits(LowMagnesiumLimits).qtc_ms == 470
+    assert load_settings(file).limits("low_magnesium", LowMagnesiumLimits).qtc_ms == 470
 
 
 # -- what silences a critical band -------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_any_tables_are_settings_or_lines(tables: dict[str, Any]) -> None:
     found, lines = outcome(tables)
     assert (found is None) == bool(lines)
     assert all(line.isprintable() and len(line) < 1000 for line in lines)
-    for limits in (*found.by_kind.values(), found.responses) if found else ():
+    for limits in (*found.by_rule.values(), found.responses) if found else ():
         for value in limits.model_dump().values():
             numbers = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
             assert all(math.isfinite(number) and number > 0 for number in numbers)
@@ -335,7 +335,7 @@ def test_any_duration_that_is_accepted_is_within_the_calendar(rule: Rule[Any], d
         number = data.draw(st.floats() | st.integers())
         found, _ = outcome({rule.name: {field: number, "accept_risk": "a test"}})
         if found:
-            assert timedelta(0) <= lasting.one * getattr(found.by_kind[rule.limits], field) <= LONGEST_WINDOW
+            assert timedelta(0) <= lasting.one * getattr(found.by_rule[rule.name], field) <= LONGEST_WINDOW
 
 
 @given(st.binary(max_size=300))

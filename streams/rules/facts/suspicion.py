@@ -20,6 +20,8 @@ from streams.rules.inputs import SESSION, Input, lab, symptom
 from streams.rules.thresholds import Days, Hours, Silences
 
 K = SymptomKind
+#: The rule to which its thresholds belong.
+NAME: Final = "aluminum_suspicion"
 JERKS: Final = frozenset({K.JERK, K.MYOCLONUS, K.TWITCH})
 COMPANIONS: Final = frozenset(
     {K.SPEECH_DISTURBANCE, K.PERSONALITY_CHANGE, K.HALLUCINATION, K.DISORIENTATION, K.MOTOR_APRAXIA}
@@ -41,6 +43,11 @@ class AluminumSuspicionLimits(Limits):
         default={UG_L: 20, UMOL_L: 0.741, NMOL_L: 741},
         description="a level below this, collected after onset, excludes it; KDOQI baseline",
     )
+
+
+def suspicion_limits(view: PatientView) -> AluminumSuspicionLimits:
+    """The thresholds in force, for every rule that asks for the picture."""
+    return view.settings.limits(NAME, AluminumSuspicionLimits)
 
 
 @dataclass(frozen=True, slots=True)
