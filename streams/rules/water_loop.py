@@ -13,7 +13,7 @@ from models.alerts import EvidenceRecord, Priority
 from models.records import UnitSignal
 from models.state import MAX_EVIDENCE
 from streams.rules.api import Finding, Limits, LoopRule, LoopView, Outcome, guidance
-from streams.rules.inputs import RESPONSE, UNIT_SIGNAL
+from streams.rules.inputs import UNIT_SIGNAL
 from streams.rules.thresholds import Days, Silences
 
 NAME: Final = "aluminum_cluster"
@@ -111,7 +111,7 @@ RULE: Final = LoopRule(
     family="unit",
     ids="R25",
     title="Two patients with signs of aluminium on one water loop",
-    inputs=(UNIT_SIGNAL, RESPONSE),
+    inputs=(UNIT_SIGNAL,),
     limits=AluminumClusterLimits,
     find=find,
     sources=("KDOQI aluminium guideline", "clinical.md 1.2"),

@@ -1,0 +1,109 @@
+"""A rule reads what it declares and nothing else, and declares nothing that it does not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import pytest
+
+from models.analytes import Analyte
+from models.events import SymptomKind
+from models.parsing import Parsed
+from models.state import StateCodec
+from streams.engine.replay import Replay, parse_line
+from streams.rules.api import Limits, PatientRule, PatientView, Rule, UndeclaredInputError, View
+from streams.rules.catalogue import ALL_RULES, RuleSettings, default_settings
+from streams.rules.facts import labs
+from streams.rules.inputs import ANY_LAB, ANY_SYMPTOM, SESSION, lab, result_facets, shown, symptom
+from tests.contract.corpus import Case, cases
+from tests.unit.timeline import FIRST_DAY, Unit
+
+SETTINGS = default_settings()
+
+
+@cache
+def moments() -> list[tuple[Any, datetime]]:
+    """Patients and loops of the corpus' longest cases, as they stood at many moments."""
+    return [moment for case in cases() if case.name.startswith("random/400") for moment in _moments(case)]
+
+
+def _moments(case: Case) -> Iterator[tuple[Any, datetime]]:
+    replay = Replay(SETTINGS)
+    for number, line in enumerate(case.lines):
+        parsed = parse_line(line.encode())
+        if isinstance(parsed, Parsed):
+            list(replay.take(parsed))
+        if number % 10 == 0:
+            for partition in (replay._patients, replay._loops):
+                for state in partition.states.values():
+                    yield _copy(state), partition.now
+
+
+def _copy(state: Any) -> Any:
+    codec = StateCodec(type(state))
+    return codec.decode(codec.encode(state))
+
+
+def ask(rule: Rule[Any], settings: RuleSettings = SETTINGS) -> None:
+    """Ask a rule about every subject of its kind."""
+    loop = rule.family == "unit"
+    for state, now in moments():
+        if hasattr(state, "labs") is not loop:
+            list(rule.find(View(state, now, settings, rule)))
+
+
+@pytest.mark.parametrize("rule", ALL_RULES, ids=[rule.name for rule in ALL_RULES])
+def test_a_rule_declares_what_it_reads(rule: Rule[Any]) -> None:
+    ask(rule)
+
+
+@pytest.mark.parametrize(
+    ("rule", "number"),
+    [(rule, number) for rule in ALL_RULES for number in range(len(rule.inputs))],
+    ids=lambda it: it.name if isinstance(it, Rule) else str(it),
+)
+def test_without_one_of_its_inputs_a_rule_is_refused(rule: Rule[Any], number: int) -> None:
+    fewer = replace(rule, inputs=(*rule.inputs[:number], *rule.inputs[number + 1 :]))
+    with pytest.raises(UndeclaredInputError, match="add that to its inputs"):
+        ask(fewer)
+
+
+def test_the_error_names_what_is_missing() -> None:
+    rule = PatientRule("x", 1, "x", "", "x", (lab(Analyte.SODIUM),), Limits, lambda _view: ())
+    unit = Unit()
+    unit.lab("sodium", 140, "mmol/L", at="08:00")
+    view: PatientView = View(unit.replay._patients.states["p1"], FIRST_DAY, SETTINGS, rule)
+    assert [result.value for result in labs.results(view, Analyte.SODIUM)] == [140]
+    with pytest.raises(UndeclaredInputError, match="lab_result:potassium"):
+        labs.results(view, Analyte.POTASSIUM)
+
+
+def test_a_result_wakes_what_reads_its_analyte() -> None:
+    assert result_facets(Analyte.MAGNESIUM) & lab(Analyte.MAGNESIUM).facets
+    assert not result_facets(Analyte.POTASSIUM) & lab(Analyte.MAGNESIUM).facets
+    for analyte in (None, *Analyte):
+        assert result_facets(analyte) & ANY_LAB.facets
+
+
+def test_facts_are_worked_out_once_a_moment() -> None:
+    unit = Unit()
+    unit.lab("magnesium", 1.5, at="08:00")
+    view: PatientView = View(unit.replay._patients.states["p1"], FIRST_DAY, SETTINGS)
+    assert labs.results(view, Analyte.MAGNESIUM) is labs.results(view, Analyte.MAGNESIUM)
+
+
+def test_two_rules_may_share_a_class_of_thresholds() -> None:
+    low = next(rule for rule in ALL_RULES if rule.name == "low_magnesium")
+    other = replace(low, name="other")
+    found = replace(SETTINGS, by_rule={**SETTINGS.by_rule, "other": low.limits.model_validate({"qtc_ms": 470})})
+    assert [found.limits(rule.name, low.limits) == low.limits() for rule in (low, other)] == [True, False]
+
+
+def test_inputs_are_shown_by_kind() -> None:
+    inputs = (lab(Analyte.SODIUM, Analyte.MAGNESIUM), symptom(SymptomKind.CRAMP), SESSION)
+    assert shown(inputs) == ["lab_result (magnesium, sodium)", "session", "symptom (cramp)"]
+    assert shown((ANY_LAB, ANY_SYMPTOM)) == ["lab_result", "symptom"]
