@@ -73,6 +73,9 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     #: Applied offset of each input topic (contract name); what is at or below it is skipped.
     offsets: dict[str, int] = {}
     alerts: dict[str, AlertState] = {}
+    #: The conditions that hold of those rules that others ask, with their priorities by key: what a person says of an
+    #: alert changes none of them.
+    conditions: dict[str, dict[str, Priority]] = {}
     #: When each rule, and the life cycle, wants to look again with no new event.
     looks: dict[str, datetime] = {}
     #: Rules that raised an exception at their last evaluation, and since when.

@@ -9,15 +9,16 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic
 
 from models.alerts import AlertRecord, Reason, Status
-from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, NO_VALUE, AlertState, LoopState, PatientState
+from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, NO_VALUE, AlertState, LoopState, PatientState, SubjectState
 from streams.engine import lifecycle
+from streams.engine.dependencies import in_order
 from streams.engine.lifecycle import ORDINARY, Cause, Step
 from streams.engine.messages import tell, tombstone
 from streams.engine.size_bounds import anchors_of, surplus_over
 from streams.engine.windows import prune
-from streams.rules.api import Ending, Outcome, Rule, StateT, View
+from streams.rules.api import Ending, Finding, Outcome, Rule, StateT, View
 from streams.rules.catalogue import RuleSettings
-from streams.rules.inputs import FAILING, Facets
+from streams.rules.inputs import FAILING, Facets, held_rules
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,10 @@ class Evaluator(Generic[StateT]):
     closed: Callable[[StateT], Reason | None] | None = None
 
     def __post_init__(self) -> None:
-        self._rules = {rule.name: rule for rule in self.settings.rules(self.catalogue)}
+        self._rules = {rule.name: rule for rule in in_order(self.settings.rules(self.catalogue))}
+        #: Whose conditions each rule asks for, and all rules that are asked.
+        self._asks = {name: set(held_rules(rule.reads)) for name, rule in self._rules.items()}
+        self._held = set[str]().union(*self._asks.values()) & set(self._rules)
         self._readers: dict[frozenset[str], tuple[Rule[StateT], ...]] = {}
         self._names = {rule.name: rule for rule in self.catalogue}
 
@@ -65,8 +69,11 @@ class Evaluator(Generic[StateT]):
         rules = self._to_ask(state, facets, now)
         failing = set(state.failing)
         steps: list[Step] = []
-        for rule in rules.values():
-            steps += self._ask(state, rule, view, cause)
+        if not self._held.isdisjoint(rules):
+            steps += self._ask_on(state, rules, view, cause)
+        else:
+            for rule in rules.values():
+                steps += self._ask(state, rule, view, cause)
         if set(state.failing) != failing:
             for rule in self._reading(FAILING.facets):
                 steps += self._ask(state, rule, view, cause)
@@ -82,6 +89,9 @@ class Evaluator(Generic[StateT]):
             for step in self._match(state, self._names[name], [], later, cause)
         ]
         facets = frozenset(facet for rule in self._rules.values() for facet in rule.reads)
+        state.conditions = {
+            name: held for name, held in state.conditions.items() if name in self._held & set(self._rules)
+        }
         state.rules = self.settings.hash
         told = self._finish(state, steps, View(state, later, self.settings)) if steps else []
         return told + self.evaluate(state, facets, now, cause)
@@ -98,9 +108,21 @@ class Evaluator(Generic[StateT]):
             state.closed, rules = False, dict(self._rules)
         return rules
 
+    def _ask_on(self, state: StateT, rules: dict[str, Rule[StateT]], view: View[StateT], cause: Cause) -> list[Step]:
+        """Ask rules in the order of their dependencies; one whose condition changed wakes those that ask for it."""
+        steps: list[Step] = []
+        woken: set[str] = set()
+        for rule in self._rules.values():
+            if rule.name in rules or (woken and not woken.isdisjoint(self._asks[rule.name])):
+                before = state.conditions.get(rule.name)
+                steps += self._ask(state, rule, view, cause)
+                if state.conditions.get(rule.name) != before:
+                    woken.add(rule.name)
+        return steps
+
     def _close(self, state: StateT, reason: Reason, now: datetime) -> list[AlertRecord]:
         """End every open alert of a closed subject; nothing is due of it but what is left of its alerts."""
-        state.closed, state.failing = True, {}
+        state.closed, state.failing, state.conditions = True, {}, {}
         state.looks = {name: moment for name, moment in state.looks.items() if moment > now and name not in self._rules}
         ending: dict[str, list[Outcome]] = {}
         for alert in state.alerts.values():
@@ -134,6 +156,8 @@ class Evaluator(Generic[StateT]):
             state.looks.pop(rule.name, None)
         else:
             state.looks[rule.name] = view.next_look
+        if rule.name in self._held:
+            _note_conditions(state, rule.name, outcomes)
         # Nearly always a rule has nothing to say, and no alert to end.
         return self._match(state, rule, outcomes, now, cause) if outcomes or state.alerts else []
 
@@ -213,6 +237,15 @@ class Evaluator(Generic[StateT]):
             if deadline is not None:
                 state.looks[LIFECYCLE] = deadline
         return bool(fresh)
+
+
+def _note_conditions(state: SubjectState, rule: str, outcomes: list[Outcome]) -> None:
+    """Keep which conditions of a rule hold, for the rules that ask."""
+    held = {outcome.key: outcome.priority for outcome in outcomes if isinstance(outcome, Finding)}
+    if held:
+        state.conditions[rule] = held
+    else:
+        state.conditions.pop(rule, None)
 
 
 def _is_anchored(state: PatientState | LoopState, alert: AlertState) -> bool:

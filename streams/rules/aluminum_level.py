@@ -84,6 +84,16 @@ def find(view: PatientView) -> Iterator[Outcome]:
     )
 
 
+def doubts(view: PatientView, result: labs.Result) -> str | None:
+    """Why a readable level cannot be placed, or contradicts its own flags."""
+    limits = view.limits(AluminumLevelLimits)
+    if is_undecided(result, limits):
+        return f"{result.shown()} leaves open whether it is raised"
+    if labs.is_flagged(result, labs.CALLED_HIGH) and result.below(limits.above_normal) is True:
+        return "the laboratory flags it critically high, the value is normal"
+    return None
+
+
 def is_undecided(result: labs.Result, limits: AluminumLevelLimits) -> bool:
     """Whether a `<` result may hide a level that needs attention (a `>` result fires for what is certain)."""
     return result.below(limits.above_normal) is None and result.below(limits.raised) is None
@@ -212,5 +222,6 @@ RULE: Final = PatientRule(
     limits=AluminumLevelLimits,
     find=find,
     named_by=labs.every_ref,
+    doubts=doubts,
     sources=("article L10, L63", "KDOQI guidelines 12 and 13", "ARUP, Mayo test notes"),
 )

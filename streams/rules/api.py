@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
 from models.state import LoopState, PatientState, SubjectState
-from streams.rules.inputs import Facets, Input
+from streams.rules.inputs import Facets, Input, held_rules
 
 StateT = TypeVar("StateT", bound=SubjectState)
 LimitsT = TypeVar("LimitsT", bound="Limits")
@@ -109,6 +109,10 @@ class SettingsView(Protocol):
         """Whether the site uses the rule."""
         ...
 
+    def doubting(self, facet: str) -> tuple[PatientRule, ...]:
+        """The rules that read a facet and may doubt a result of it, on or off."""
+        ...
+
     def limits(self, rule: str, kind: type[LimitsT]) -> LimitsT:
         """The thresholds in force of a rule, which are of `kind`."""
         ...
@@ -180,6 +184,13 @@ class View(Generic[StateT]):
                     raise UndeclaredInputError(f"reads {missing}: add that to its inputs")
         return self._state
 
+    def holds(self, rule: Input) -> Priority | None:
+        """The highest priority of the conditions of another rule (`inputs.holds`) that hold; None where none does."""
+        state = self.read(rule)
+        found = [state.conditions.get(name, {}) for name in held_rules(rule.facets)]
+        priorities = [priority for conditions in found for priority in conditions.values()]
+        return max(priorities, key=lambda priority: priority.rank, default=None)
+
     def fact(self, name: Any, make: Callable[[], FactT]) -> FactT:
         """Something that several rules ask of one moment, worked out once.
 
@@ -216,6 +227,9 @@ class Rule(Generic[StateT]):
     #: Of a condition (by its key): every input that some order of arrival could have named its alert after. A
     #: response to any of those ids is one to this alert; None stands for the finding's own anchors.
     named_by: Callable[[StateT, str], Iterable[str]] | None = None
+    #: Why `data_quality` says of the newest result of an analyte that it reads (`labs.Result`) that it cannot be
+    #: placed, or contradicts itself; None where it can.
+    doubts: Callable[[View[StateT], Any], str | None] | None = None
     #: Inputs that the clinical base asks for and no event carries.
     without: tuple[str, ...] = field(default=())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,7 +14,7 @@ import msgspec
 from pydantic import AfterValidator, Field
 
 from models.alerts import Priority
-from streams.rules import aluminum, aluminum_level, cramp, data_quality, magnesium, water_loop
+from streams.rules import aluminum, aluminum_level, cramp, data_quality, electrolytes, magnesium, water_loop
 from streams.rules.api import AcceptedRisk, Limits, LimitsT, LoopRule, PatientRule, Rule, StateT
 from streams.rules.settings_checks import (
     ACCEPT_RISK,
@@ -34,6 +34,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     aluminum_level.RULE,
     aluminum.OVERDUE_RULE,
     cramp.RULE,
+    *electrolytes.RULES,
     data_quality.RULE,
 )
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)
@@ -102,6 +103,10 @@ class RuleSettings:
         """Whether the site uses the rule."""
         return rule.name not in self.off
 
+    def doubting(self, facet: str) -> tuple[PatientRule, ...]:
+        """The rules that read a facet and may doubt a result of it, on or off."""
+        return _doubting(facet)
+
     def risk(self, name: str) -> AcceptedRisk | None:
         """What has been accepted of a rule, or of `responses`."""
         return next((risk for risk in self.risks if risk.name == name), None)
@@ -132,6 +137,11 @@ class RuleSettings:
         risks = [[risk.name, risk.accepted] for risk in self.risks]
         whole = _as_floats([content, self.responses.model_dump(), *([risks] if risks else [])])
         return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()[:16]
+
+
+@cache
+def _doubting(facet: str) -> tuple[PatientRule, ...]:
+    return tuple(rule for rule in PATIENT_RULES if rule.doubts is not None and facet in rule.reads)
 
 
 def _as_floats(value: Any) -> Any:

@@ -8,11 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from models.alerts import EvidenceRecord, Priority
-from models.analytes import Analyte
 from models.identity import analyte_of
 from models.records import LabResult
 from models.state import LONGEST_WINDOW, PatientState
-from streams.rules import aluminum_level, magnesium
 from streams.rules.api import (
     Finding,
     Limits,
@@ -28,15 +26,13 @@ from streams.rules.facts import bedside, labs
 from streams.rules.facts.late_clocks import is_behind
 from streams.rules.facts.replaced_results import circles
 from streams.rules.facts.treatments import GOES_ON, may_contradict
-from streams.rules.inputs import ANY_LAB, ANY_SYMPTOM, CLOCK, DROPPED, FAILING, MERGE, SESSION
+from streams.rules.inputs import ANY_LAB, ANY_SYMPTOM, CLOCK, DROPPED, FAILING, MERGE, SESSION, lab
 
 log = logging.getLogger(__name__)
 
 #: How long a contradiction in a symptom's times is shown.
 _SAID_FOR: Final = timedelta(hours=24)
 
-_HIGH_FLAGS: Final = frozenset({"HH", ">"})
-_LOW_FLAGS: Final = frozenset({"LL", "<"})
 _UNKNOWN: Final = "an unknown code"
 #: Keys of accepted risks, and their anchors: an input may anchor another alert of this rule, too.
 _RISK: Final = "risk:"
@@ -79,7 +75,7 @@ def _results(view: PatientView) -> Iterator[Finding]:
         if known is None or _is_later(view, record, known) != (name == _UNKNOWN):
             newest[name] = record
     for name, record in sorted(newest.items()):
-        problem = labs.trouble(record) or _contradiction(view, record)
+        problem = labs.trouble(record) or _doubt(view, record)
         if problem:
             arrived = labs.known_at(view.read(ANY_LAB), record)
             yield _finding(
@@ -121,28 +117,14 @@ def _is_later(view: PatientView, one: LabResult, other: LabResult) -> bool:
     return (first, one.loinc or "") > (second, other.loinc or "")
 
 
-def _contradiction(view: PatientView, record: LabResult) -> str | None:
-    """What is wrong with a readable result of an analyte that has bands."""
+def _doubt(view: PatientView, record: LabResult) -> str | None:
+    """What the rules that read an analyte doubt of a readable result of it."""
     result = labs.read(view.read(ANY_LAB), record)
     if result is None:
         return None
-    flags = {flag.strip().upper() for flag in record.flags}
-    match result.analyte:
-        case Analyte.MAGNESIUM:
-            limits = view.settings.limits(magnesium.NAME, magnesium.LowMagnesiumLimits)
-            if magnesium.is_undecided(result, limits):
-                return f"{result.shown()} leaves open on which side of {labs.shown_bound(limits.low, result)} it lies"
-            if flags & _LOW_FLAGS and result.below(limits.low) is False:
-                return "the laboratory flags it critically low, the value is not low"
-        case Analyte.ALUMINUM:
-            bands = view.settings.limits(aluminum_level.NAME, aluminum_level.AluminumLevelLimits)
-            if aluminum_level.is_undecided(result, bands):
-                return f"{result.shown()} leaves open whether it is raised"
-            if flags & _HIGH_FLAGS and result.below(bands.above_normal) is True:
-                return "the laboratory flags it critically high, the value is normal"
-        case _:
-            pass
-    return None
+    (facet,) = lab(result.analyte).facets
+    doubts = (rule.doubts(view.of_rule(rule), result) for rule in view.settings.doubting(facet) if rule.doubts)
+    return next((doubt for doubt in doubts if doubt), None)
 
 
 def _clocks(view: PatientView) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ Facets = frozenset[str]
 
 _RESULT: Final = "lab_result"
 _SYMPTOM: Final = "symptom"
+_HOLDS: Final = "holds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,16 @@ def lab(*analytes: Analyte) -> Input:
 def symptom(*kinds: SymptomKind) -> Input:
     """The symptoms of some kinds."""
     return Input(frozenset(f"{_SYMPTOM}:{kind}" for kind in kinds))
+
+
+def holds(rule: str) -> Input:
+    """Whether a condition of another rule holds; that rule is asked first."""
+    return Input(frozenset({f"{_HOLDS}:{rule}"}))
+
+
+def held_rules(facets: Facets) -> list[str]:
+    """The rules whose conditions are among some facets."""
+    return [facet.removeprefix(f"{_HOLDS}:") for facet in sorted(facets) if facet.startswith(f"{_HOLDS}:")]
 
 
 #: Every result, also one whose analyte nobody knows.

@@ -99,6 +99,16 @@ def find(view: PatientView) -> Iterator[Outcome]:
     )
 
 
+def doubts(view: PatientView, result: labs.Result) -> str | None:
+    """Why a readable magnesium cannot be placed, or contradicts its own flags."""
+    limits = view.limits(LowMagnesiumLimits)
+    if is_undecided(result, limits):
+        return f"{result.shown()} leaves open on which side of {labs.shown_bound(limits.low, result)} it lies"
+    if labs.is_flagged(result, labs.CALLED_LOW) and result.below(limits.low) is False:
+        return "the laboratory flags it critically low, the value is not low"
+    return None
+
+
 def is_undecided(result: labs.Result, limits: LowMagnesiumLimits) -> bool:
     """Whether `<` or `>` leaves open on which side of the limit a magnesium lies."""
     return result.below(limits.low) is None
@@ -148,5 +158,6 @@ RULE: Final = PatientRule(
     limits=LowMagnesiumLimits,
     find=find,
     named_by=labs.every_ref,
+    doubts=doubts,
     sources=("article L2, L14-L17", "Kost, US critical limits", "clinical.md 2.4"),
 )

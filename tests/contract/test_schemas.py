@@ -182,6 +182,8 @@ def test_alerts_that_the_engine_makes_validate() -> None:
         ward.symptom("jerk", at="08:40", worse_after_dialysis=True, patient_id=patient, name=f"jerk-{patient}")
     ward.respond(ward.told[0], "snooze", at="08:41", until="09:00")
     ward.lab("aluminum", 450, "ug/L", at="08:45")
+    ward.lab("potassium", 6.7, "mmol/L", at="08:46", name="k1", haemolysed=True)
+    ward.lab("potassium", 2.5, "mmol/L", at="08:47", name="k2")
     ward.qtc(500, at="08:50")
     ward.lab("magnesium", None, at="08:10", name="r1", status="cancelled", reported="09:30", received="09:30")
     ward.clock("d12 08:00")

@@ -54,7 +54,7 @@ def upgraded(*, judged_anew: bool) -> Unit:
         states = [codec.decode(raw) for raw in values]
         for state in states:
             assert state.schema_version == SCHEMA_VERSION
-            state.rules = "of other settings" if judged_anew else state.rules
+            state.rules = "of other settings" if judged_anew else unit.settings.hash
         partition.now = partition.read_to = now
         unit.told += [told.alert for told in partition.adopt(states)]
     return unit

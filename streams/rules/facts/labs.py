@@ -6,7 +6,7 @@ normal value (clinical.md, section 0). Nothing is compared after conversion.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -91,6 +91,29 @@ class Result:
             case Comparator.GT | Comparator.GE:
                 return False if self.value >= limit else None
 
+    def above(self, bound: PerUnit) -> bool | None:
+        """Whether the true value lies strictly above the bound; None when `<` or `>` leaves it open."""
+        limit = bound[self.unit]
+        match self.record.comparator:
+            case None:
+                return self.value > limit
+            case Comparator.GT:
+                return True if self.value >= limit else None
+            case Comparator.GE:
+                return True if self.value > limit else None
+            case Comparator.LT | Comparator.LE:
+                return False if self.value <= limit else None
+
+    def at_least(self, bound: PerUnit) -> bool | None:
+        """Whether the true value lies on the bound or above it; None when `<` or `>` leaves it open."""
+        below = self.below(bound)
+        return None if below is None else not below
+
+    def at_most(self, bound: PerUnit) -> bool | None:
+        """Whether the true value lies on the bound or below it; None when `<` or `>` leaves it open."""
+        above = self.above(bound)
+        return None if above is None else not above
+
     def shown(self) -> str:
         """Value and unit as reported, for a summary."""
         return f"{self.record.comparator or ''}{self.value:g} {self.record.unit}"
@@ -98,6 +121,16 @@ class Result:
     def evidence(self) -> EvidenceRecord:
         """The result as evidence."""
         return evidence(self.record, self.analyte)
+
+
+#: Flags with which a laboratory calls a value critical.
+CALLED_HIGH: Final = frozenset({"HH", ">"})
+CALLED_LOW: Final = frozenset({"LL", "<"})
+
+
+def is_flagged(result: Result, flags: frozenset[str]) -> bool:
+    """Whether the laboratory gave a result one of some flags."""
+    return bool(flags & {flag.strip().upper() for flag in result.record.flags})
 
 
 def known_at(state: PatientState, record: LabResult) -> datetime:
@@ -174,22 +207,30 @@ def results(view: PatientView, analyte: Analyte) -> list[Result]:
     return view.fact((Result, analyte), lambda: _results(state, analyte))
 
 
+def newest_first(view: PatientView, analyte: Analyte) -> Iterator[Result]:
+    """Usable results of an analyte from the newest on, for who needs only some of them."""
+    state = view.read(lab(analyte))
+    for record in reversed(view.fact((LabResult, analyte), lambda: _records(state, analyte))):
+        if (result := read(state, record)) is not None:
+            yield result
+
+
 def _results(state: PatientState, analyte: Analyte) -> list[Result]:
-    if not state.labs:
-        return []
-    found = (
-        result
-        for record in state.labs.values()
-        # Most records name it: no call for these, in the innermost loop of every rule on results.
-        if (record.analyte or analyte_of(record)) is analyte and (result := read(state, record)) is not None
-    )
-    ordered = sorted(found, key=_COLLECTED)
-    if any(one.record.at == other.record.at for one, other in pairwise(ordered)):
-        ordered.sort(key=lambda result: order_of(state, result.record))
-    return ordered
+    found = (read(state, record) for record in _records(state, analyte))
+    return [result for result in found if result is not None]
 
 
-_COLLECTED: Final = attrgetter("record.at")
+def _records(state: PatientState, analyte: Analyte) -> list[LabResult]:
+    """Results of an analyte in the order of collection, usable or not."""
+    # Most records name it: no call for these, in the innermost loop of every rule on results.
+    found = [record for record in state.labs.values() if (record.analyte or analyte_of(record)) is analyte]
+    found.sort(key=_COLLECTED)
+    if any(one.at == other.at for one, other in pairwise(found)):
+        found.sort(key=lambda record: order_of(state, record))
+    return found
+
+
+_COLLECTED: Final = attrgetter("at")
 
 
 def order_of(state: PatientState, record: LabResult) -> tuple[datetime, datetime, str]:
@@ -211,6 +252,17 @@ def every_ref(state: PatientState, _key: str = "") -> list[str]:
     """Every result as an anchor, also those that no longer count: before a correction they may have."""
     held = (*state.labs.values(), *state.versions.values())
     return [f"lab_result:{name}" for name in dict.fromkeys(record.result_id for record in held)]
+
+
+def refs_of(analyte: Analyte) -> Callable[[PatientState, str], list[str]]:
+    """Every result of an analyte as an anchor, also those that no longer count: for `Rule.named_by`."""
+
+    def refs(state: PatientState, _key: str) -> list[str]:
+        held = (*state.labs.values(), *state.versions.values())
+        names = (record.result_id for record in held if analyte_of(record) is analyte)
+        return [f"lab_result:{name}" for name in dict.fromkeys(names)]
+
+    return refs
 
 
 def evidence(record: LabResult, analyte: Analyte | None) -> EvidenceRecord:

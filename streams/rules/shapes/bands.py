@@ -1,0 +1,203 @@
+"""A laboratory value in bands: the newest usable result decides, and each unit has bounds of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, create_model
+
+from models.alerts import GuidanceRecord, Priority
+from models.analytes import Analyte
+from models.state import PatientState
+from streams.rules.api import Finding, Limits, Outcome, PatientView, Rule
+from streams.rules.facts import labs
+from streams.rules.inputs import Input, lab
+from streams.rules.thresholds import Silences, UnitsOf
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One band of a value.
+
+    Attributes:
+        name: the name of its bound among a site's settings.
+        priority: that of an alert while the newest value lies in it.
+        bounds: its bound in every unit of the analyte.
+        source: where the bound comes from.
+        words: how a summary calls such a value.
+        critical: a preliminary result counts, and a site that moves the bound out accepts a risk.
+        closed: the bound itself belongs to the band.
+    """
+
+    name: str
+    priority: Priority
+    bounds: labs.PerUnit
+    source: str
+    words: str
+    critical: bool = False
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class BandRule(Rule[PatientState]):
+    """A rule of this shape, with what it was made of."""
+
+    analyte: Analyte = Analyte.MAGNESIUM
+    above: bool = True
+    bands: tuple[Band, ...] = ()
+
+
+Advice = Callable[[PatientView, labs.Result], tuple[GuidanceRecord, ...]]
+#: The priority of a result from that of its band, by what else is known of it; None where it counts as none.
+Adjust = Callable[[PatientView, labs.Result, Priority], Priority | None]
+
+
+def _unchanged(_view: PatientView, _result: labs.Result, priority: Priority) -> Priority | None:
+    return priority
+
+
+def lab_bands(
+    name: str,
+    analyte: Analyte,
+    *,
+    above: bool,
+    bands: tuple[Band, ...],
+    advice: Advice,
+    adjust: Adjust = _unchanged,
+    also: tuple[Input, ...] = (),
+    **described: Any,
+) -> BandRule:
+    """A rule that follows the newest usable result of an analyte through bands, the mildest first.
+
+    Args:
+        name: the contract's name of the rule.
+        analyte: what is measured.
+        above: whether the bands lie above their bounds, or below.
+        bands: from the mildest to the most severe.
+        advice: what to review.
+        adjust: lowers or raises the priority of a result, by what else is known of it.
+        also: what `advice` and `adjust` read besides the analyte.
+        described: family, ids, title, sources and so on of the `Rule`.
+    """
+    shape = _Bands(analyte, above, bands, advice, adjust, _limits(name, analyte, above=above, bands=bands))
+    side = "above" if above else "below"
+
+    def find(view: PatientView) -> Iterator[Outcome]:
+        return shape.find(view)
+
+    find.__doc__ = (
+        f"The newest usable {_words(analyte)} is {side} the bound of its unit; a preliminary one counts in the\n"
+        "critical band only. A result on the other side of every bound ends it."
+    )
+    return BandRule(
+        analyte=analyte,
+        above=above,
+        bands=bands,
+        name=name,
+        version=1,
+        inputs=(lab(analyte), *also),
+        limits=shape.limits,
+        find=find,
+        named_by=labs.refs_of(analyte),
+        doubts=shape.doubts,
+        **described,
+    )
+
+
+def _words(analyte: Analyte) -> str:
+    return str(analyte).replace("_", " ")
+
+
+def _limits(name: str, analyte: Analyte, *, above: bool, bands: tuple[Band, ...]) -> type[Limits]:
+    """The thresholds of the rule as a site may set them."""
+    fields: Any = {}
+    for band in bands:
+        marks: list[Any] = [UnitsOf(analyte)]
+        if band.critical:
+            marks.append(Silences.RAISED if above else Silences.LOWERED)
+        side = ("from" if above else "to") if band.closed else ("above" if above else "below")
+        text = f"{band.priority} {side} this; {band.source}"
+        fields[band.name] = (Annotated[labs.PerUnit, *marks], Field(default=band.bounds, description=text))
+    names = tuple(band.name for band in bands)
+    title = "".join(part.capitalize() for part in name.split("_"))
+    made: type[Limits] = create_model(f"{title}Limits", __base__=Limits, __doc__=f"Bounds of `{name}`.", **fields)
+    made.ascending = (names if above else names[::-1],)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Bands:
+    analyte: Analyte
+    above: bool
+    bands: tuple[Band, ...]
+    advice: Advice
+    adjust: Adjust
+    limits: type[Limits]
+
+    def find(self, view: PatientView) -> Iterator[Outcome]:
+        """The band of the newest usable result, and since when results in a row lie in a band."""
+        limits = view.limits(self.limits)
+        run: list[tuple[labs.Result, int, Priority]] = []
+        for result in labs.newest_first(view, self.analyte):
+            band = self._band(result, limits)
+            if band is None or (result.is_preliminary and not (band >= 0 and self.bands[band].critical)):
+                continue
+            priority = self.adjust(view, result, self.bands[band].priority) if band >= 0 else None
+            if priority is None:
+                break
+            run.append((result, band, priority))
+        if not run:
+            return
+        newest, band, priority = run[0]
+        since = next((number for number, (_, _, lower) in enumerate(run) if lower.rank < priority.rank), len(run)) - 1
+        yield Finding(
+            key=str(self.analyte),
+            anchors=tuple(result.ref for result, _, _ in reversed(run)),
+            priority=priority,
+            onset_at=run[-1][0].at,
+            known_at=newest.known_at,
+            level_known_at=run[since][0].known_at,
+            summary=self._summary(newest, band, limits),
+            guidance=self.advice(view, newest),
+            evidence=(newest.evidence(),),
+        )
+
+    def doubts(self, view: PatientView, result: labs.Result) -> str | None:
+        """Why a readable result cannot be placed, or contradicts its own flags."""
+        band = self._band(result, view.limits(self.limits))
+        if band is None:
+            return f"{result.shown()} leaves open on which side of the limit it lies"
+        if band < 0 and labs.is_flagged(result, labs.CALLED_HIGH if self.above else labs.CALLED_LOW):
+            side = "high" if self.above else "low"
+            return f"the laboratory flags it critically {side}, the value is not {side}"
+        return None
+
+    def _band(self, result: labs.Result, limits: Limits) -> int | None:
+        """Index of the worst band that the value certainly reaches; -1 for none, None where that is open."""
+        found: int | None = -1
+        for number, band in enumerate(self.bands):
+            reached = self._reaches(result, band, getattr(limits, band.name))
+            if reached:
+                found = number
+            elif reached is None and found == -1:
+                found = None
+        return found
+
+    def _reaches(self, result: labs.Result, band: Band, bound: labs.PerUnit) -> bool | None:
+        if self.above:
+            return result.at_least(bound) if band.closed else result.above(bound)
+        return result.at_most(bound) if band.closed else result.below(bound)
+
+    def _summary(self, newest: labs.Result, number: int, limits: Limits) -> str:
+        band = self.bands[number]
+        bound = labs.shown_bound(getattr(limits, band.name), newest)
+        closed = f"{bound} or {'more' if self.above else 'less'}"
+        where = closed if band.closed else f"{'above' if self.above else 'below'} {bound}"
+        marks = [
+            word
+            for word, applies in (("preliminary", newest.is_preliminary), ("haemolysed", newest.record.haemolysed))
+            if applies
+        ]
+        return ", ".join([f"{_words(self.analyte).capitalize()} {newest.shown()}", f"{band.words} ({where})", *marks])

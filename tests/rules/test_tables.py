@@ -1,0 +1,183 @@
+"""Every case of the tables and what follows from it: order, repeats, restarts, corrections; and the bounds of bands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice, permutations
+from typing import Any
+
+import pytest
+
+from models.events import Comparator
+from streams.rules.catalogue import ALL_RULES
+from streams.rules.shapes.bands import Band, BandRule
+from tests.rules.table import Case, Runner, at, cases, is_input, matches, moment, stamp
+from tests.unit.timeline import Unit
+
+CASES = cases()
+BANDS = [
+    (rule, band, unit)
+    for rule in ALL_RULES
+    if isinstance(rule, BandRule)
+    for band in rule.bands
+    for unit in band.bounds
+]
+#: Orders of arrival that are tried of one case.
+_ORDERS = 24
+
+
+def ids(case: Case) -> str:
+    return str(case)
+
+
+def check(case: Case, runner: Runner) -> None:
+    told = runner.told()
+    assert len(told) == len(case.expect), told
+    for expected, found in zip(case.expect, told, strict=True):
+        assert matches(expected, found), (expected, found)
+
+
+def opened(runner: Runner) -> set[tuple[str, str, str, str]]:
+    return {alert for alert in runner.unit.open if alert[0] == runner.case.rule}
+
+
+def end_of(case: Case) -> str:
+    """A time after every event of a case and before any deadline that it does not wait for."""
+    return case.until or max((at(line) for line in case.events), key=moment)
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_a_case(case: Case) -> None:
+    check(case, Runner(case).run())
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_every_event_twice(case: Case) -> None:
+    runner, numbers = Runner(case), {"lab": 0, "symptom": 0}
+    for line in case.events:
+        runner.play(line)
+        kind = next((kind for kind in numbers if f" {kind} " in line), None)
+        if kind is not None:
+            if " id=" not in line:
+                numbers[kind] += 1
+                runner.play(line, id=f"{kind}{numbers[kind]}")
+            else:
+                runner.play(line)
+    if case.until:
+        runner.unit.clock(case.until)
+    check(case, runner)
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_a_restart_between_any_two_events(case: Case) -> None:
+    for cut in range(len(case.events) + 1):
+        runner = Runner(case)
+        for number, line in enumerate(case.events):
+            if number == cut:
+                runner.unit.restart()
+            runner.play(line)
+        if cut == len(case.events):
+            runner.unit.restart()
+        if case.until:
+            runner.unit.clock(case.until)
+        check(case, runner)
+
+
+def in_order(case: Case, order: tuple[int, ...]) -> Runner:
+    """The inputs of a case in some order, all of them a minute apart after its last event; the rest goes first."""
+    runner = Runner(case)
+    inputs = [line for line in case.events if is_input(line)]
+    for line in case.events:
+        if not is_input(line):
+            runner.play(line)
+    start = moment(end_of(case))
+    names = {number: f"input{number}" for number in range(len(inputs))}
+    for place, number in enumerate(order):
+        line = inputs[number]
+        changed = {} if " id=" in line else {"id": names[number]}
+        runner.play(line, received=stamp(start + timedelta(seconds=place)), **changed)
+    runner.unit.replay.advance(start + timedelta(minutes=1))
+    return runner
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if " answer " not in "".join(case.events)], ids=ids)
+def test_no_order_of_arrival_changes_what_is_open(case: Case) -> None:
+    count = sum(map(is_input, case.events))
+    outcomes = {frozenset(opened(in_order(case, order))) for order in islice(permutations(range(count)), _ORDERS)}
+    assert len(outcomes) == 1, outcomes
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_what_was_entered_in_error_counts_for_nothing(case: Case) -> None:
+    inputs = [number for number, line in enumerate(case.events) if is_input(line) and " id=" not in line]
+    for number in inputs:
+        line = case.events[number]
+        if any(word in line for word in ("cancelled", "entered_in_error", "corrected", " - ")):
+            continue
+        named = replace(case, events=(*case.events[:number], f"{line} id=wrong", *case.events[number + 1 :]))
+        taken_back = Runner(named).run()
+        end = stamp(moment(end_of(case)) + timedelta(seconds=30))
+        taken_back.play(line, id="wrong", status="entered_in_error", received=end, **_reported(line, end))
+        without = Runner(replace(case, events=(*case.events[:number], *case.events[number + 1 :])))
+        if " answer " in "".join(case.events):
+            continue  # who is answered depends on what was told
+        without.run()
+        without.unit.replay.advance(moment(end_of(case)) + timedelta(seconds=30))
+        assert {alert[2:] for alert in opened(taken_back)} == {alert[2:] for alert in opened(without)}, line
+
+
+def _reported(line: str, end: str) -> dict[str, str]:
+    return {"reported": end} if " lab " in line else {}
+
+
+def test_every_rule_has_cases() -> None:
+    assert {case.rule for case in CASES} == {rule.name for rule in ALL_RULES}
+
+
+def test_no_two_cases_share_a_name() -> None:
+    assert len({str(case) for case in CASES}) == len(CASES)
+
+
+# -- bands ------------------------------------------------------------------------------------------------------------
+
+
+def priorities(rule: BandRule, value: float, unit: str, **fields: Any) -> list[str]:
+    """What a single result raises."""
+    ward = Unit(watch=rule.name)
+    ward.lab(str(rule.analyte), value, unit, at="08:00", **fields)
+    return [str(alert.priority) for alert in ward.watched]
+
+
+def reached(rule: BandRule, value: float, unit: str) -> list[str]:
+    """What the bands say, without the rule."""
+    found = []
+    for band in rule.bands:
+        bound = band.bounds[unit]
+        beyond = value > bound if rule.above else value < bound
+        if beyond or (band.closed and value == bound):
+            found = [str(band.priority)]
+    return found
+
+
+@pytest.mark.parametrize(("rule", "band", "unit"), BANDS, ids=lambda it: getattr(it, "name", str(it)))
+def test_the_bound_and_a_step_beside_it(rule: BandRule, band: Band, unit: str) -> None:
+    bound = band.bounds[unit]
+    for value in (bound, float(f"{bound * 1.001:.6g}"), float(f"{bound * 0.999:.6g}")):
+        assert priorities(rule, value, unit) == reached(rule, value, unit)
+
+
+@pytest.mark.parametrize(("rule", "band", "unit"), BANDS, ids=lambda it: getattr(it, "name", str(it)))
+def test_a_comparator_counts_for_what_is_certain(rule: BandRule, band: Band, unit: str) -> None:
+    bound = band.bounds[unit]
+    outwards, inwards = (Comparator.GT, Comparator.LT) if rule.above else (Comparator.LT, Comparator.GT)
+    assert priorities(rule, bound, unit, comparator=str(outwards))[0] == str(band.priority)
+    mildest = rule.bands[0].bounds[unit]
+    assert priorities(rule, mildest, unit, comparator=str(inwards)) == []
+
+
+@pytest.mark.parametrize(("rule", "band", "unit"), BANDS, ids=lambda it: getattr(it, "name", str(it)))
+def test_a_preliminary_result_counts_in_the_critical_band(rule: BandRule, band: Band, unit: str) -> None:
+    value = float(f"{band.bounds[unit] * (1.001 if rule.above else 0.999):.6g}")
+    expected = reached(rule, value, unit) if band.critical else []
+    assert priorities(rule, value, unit, status="preliminary") == expected
