@@ -17,7 +17,8 @@ from benchmarks.machine import machine_in_a_line
 from benchmarks.reference import Check
 from benchmarks.runner import MANY_PATIENTS, Results, measure
 
-#: What the project promises (issue 3) and what an honest peer must reach (measurements.md: 3,400 per CPU-second).
+#: What the project promises, and what an honest peer must reach: 3,400 events a CPU-second were measured for plain
+#: Faust (docs/decisions/0003-batches-through-faust.md).
 LEAST_RATIO: Final = 15.0
 MOST_LOADED_P99_MS: Final = 250.0
 MOST_SLOW_P99_MS: Final = 50.0

@@ -45,7 +45,7 @@ def expected_alerts(messages: Iterable[Message]) -> list[AlertRecord]:
     """The transitions that `replay` makes of the messages, taken in the order of their timestamps.
 
     Without escalations of unanswered alerts: response times run in a worker only while it keeps up with the wall
-    clock (design.md, Time), and a recorded log is long past.
+    clock (docs/decisions/0006-event-time-and-task-clock.md), and a recorded log is long past.
     """
     replay = Replay(parse_settings({"responses": {"high": [], "medium": [], "accept_risk": "an oracle"}}))
     found: list[AlertRecord] = []

@@ -1,6 +1,6 @@
 """Clocks of senders: which are wrong, what to make of a time that has not come, and when an input arrived.
 
-A machine with a wrong clock moves nothing but its own samples (design.md, Time).
+A machine with a wrong clock moves nothing but its own samples (docs/decisions/0006-event-time-and-task-clock.md).
 """
 
 from __future__ import annotations

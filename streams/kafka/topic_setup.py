@@ -73,7 +73,8 @@ async def ensure_topics(settings: Settings, *, producer_time: bool = False) -> O
     Args:
         settings: Where the broker is and what the topics are called.
         producer_time: Let the patient topics keep the timestamps that producers give, for a past that is sent
-            afterwards. Never in production: the clock of a task follows them (design.md, Time).
+            afterwards. Never in production: the clock of a task follows them
+            (docs/decisions/0006-event-time-and-task-clock.md).
 
     Raises:
         KafkaFailedError: The broker does not answer, or refuses to make a topic.

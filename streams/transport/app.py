@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The fence of design.md, Failure. A write begins only when a heartbeat was answered within HEARTBEAT_SHARE of
+# The fence (docs/architecture.md, Failure). A write begins only when a heartbeat was answered within HEARTBEAT_SHARE of
 # the session timeout; a batch may wait REQUEST_SHARE of it before its last attempt begins, and this attempt
 # may take as long again. Together less than one: by then nobody else can own the partition.
 HEARTBEAT_SHARE = 0.4

@@ -24,7 +24,7 @@ from streams.transport.api import Record
 
 log = logging.getLogger(__name__)
 
-#: An end offset counts as confirmed for this long (design.md, Time).
+#: An end offset counts as confirmed for this long (docs/decisions/0006-event-time-and-task-clock.md).
 END_CONFIRMED_S: Final = 5.0
 #: A record's timestamp may lie this far ahead of the wall clock where its broker gave it: the clocks of servers.
 FURTHEST_AHEAD: Final = timedelta(hours=1)

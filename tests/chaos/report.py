@@ -18,9 +18,10 @@ PATH: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 _HEAD: Final = """# Reliability
 
-Written by `make soak`, its last part by `make hostile`; do not edit. What the worker promises (README, design): a
-transition is stored before it is sent, and sent before its input is committed. So a crash, a rebalance or an absent
-broker makes alerts late or repeated, never missing, and a repeat has the same bytes. Here that is held against faults.
+Written by `make soak`, its last part by `make hostile`; do not edit. What the worker promises
+([0002-at-least-once.md](decisions/0002-at-least-once.md)): a transition is stored before it is sent, and sent before
+its input is committed. So a crash, a rebalance or an absent broker makes alerts late or repeated, never missing, and a
+repeat has the same bytes. Here that is held against faults.
 
 ## How it is measured
 

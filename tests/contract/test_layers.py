@@ -91,7 +91,7 @@ def test_the_command_gives_the_same_bytes_twice(thousand_events: Path) -> None:
 
 
 def test_no_file_is_longer_than_five_hundred_lines() -> None:
-    """A file is a room with one job (design.md, Layout)."""
+    """A file has one job (docs/architecture.md, Rooms)."""
     root = Path(__file__).parents[2]
     long = {
         str(path.relative_to(root)): lines

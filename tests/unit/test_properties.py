@@ -1,7 +1,8 @@
 """What holds for every set of events: order, repetition, restarts and replays change nothing that matters.
 
-design.md, decisions 1 to 3: any interleaving or repetition of the same events, followed by the same clock, ends
-with the same alerts open. Every event carries its own `received_at`, as a record carries its timestamp.
+Any interleaving or repetition of the same events, followed by the same clock, ends with the same alerts open
+(docs/decisions/0001-findings-from-state-and-time.md and docs/decisions/0002-at-least-once.md). Every event carries its
+own `received_at`, as a record carries its timestamp.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Time across topics, outages and restarts, by planted times (design.md, Time; decision 4); see `fake_port`."""
+"""Time across topics, outages and restarts, by planted times; see `fake_port`.
+
+The rules are docs/decisions/0006-event-time-and-task-clock.md and docs/decisions/0007-one-task-a-partition.md.
+"""
 
 from __future__ import annotations
 
