@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from benchmarks import past
 from benchmarks.catch_up import CatchUp
 from benchmarks.latency import Latency
 from benchmarks.machine import machine_in_a_line
@@ -31,12 +32,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one short round: a look, not a figure to quote")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
+    costs, kept = past.measure()
+    print(f"\n{machine()}\n")
+    past.show(costs, kept)
     results = asyncio.run(
         measure(
             rounds=1 if arguments.quick else 3, quick=arguments.quick, say=lambda line: print(line, file=sys.stderr)
         )
     )
-    print(f"\n{machine()}\n")
     print_catch_up(results)
     print_latency(results)
     print(f"Other processes used {results.others:.2f} cores meanwhile; on a machine at rest the figures are better.\n")
@@ -44,7 +47,10 @@ def main() -> int:
     for text, kept in verdicts:
         print(f"{'kept  ' if kept else 'MISSED'}  {text}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures(results), indent=2) + "\n", encoding="utf-8")
+        arguments.json.write_text(
+            json.dumps({**figures(results), "engine": [asdict(cost) for cost in costs], "kept": kept}, indent=2) + "\n",
+            encoding="utf-8",
+        )
     return 0 if all(kept for _, kept in verdicts) else 1
 
 

@@ -11,22 +11,30 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import psutil
 
+from models.alerts import Priority
+from models.analytes import Analyte, units_of
 from models.parsing import Parsed, parse_patient_event
 from models.state import PatientState, StateCodec
 from streams.engine.factory import patient_partition
 from streams.engine.partition import Partition
-from streams.rules.catalogue import default_settings
+from streams.rules.api import PatientRule
+from streams.rules.catalogue import PATIENT_RULES, RuleSettings, default_settings
+from streams.rules.shapes.bands import Band, lab_bands
 
 #: What a past is made of.
 RESULTS: Final = 50
 SESSIONS: Final = 12
 OVER_ALERTS: Final = 10
+#: How many band rules are switched on beside the catalogue.
+MORE_RULES: Final = 45
+_SAMPLE: Final = "a sample"
+_POTASSIUM: Final = "a result (potassium)"
 _NOW: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 _DAY: Final = timedelta(days=1)
 _RETENTION: Final = timedelta(minutes=15)
@@ -52,6 +60,8 @@ class Cost:
 def measure() -> tuple[list[Cost], dict[str, float]]:
     """Cost of each kind of event, and kilobytes a patient and microseconds to decode one, without and with a past."""
     costs = [_cost(name, make) for name, make in _KINDS.items()]
+    more = _with_more_rules()
+    costs += [_cost(f"{name}, {MORE_RULES} more", _KINDS[name], *more) for name in (_SAMPLE, _POTASSIUM)]
     kept: dict[str, float] = {}
     for name, past in (("without a past", False), ("with a past", True)):
         kept |= {f"{name}, {what}": value for what, value in _kept(past).items()}
@@ -60,10 +70,10 @@ def measure() -> tuple[list[Cost], dict[str, float]]:
 
 def show(costs: list[Cost], kept: dict[str, float]) -> None:
     """Print the figures."""
-    print(f"{'engine, us of CPU':26} {'no past':>9} {'a past':>9} {'encode':>9} {'bytes':>9}")
+    print(f"{'engine, us of CPU':30} {'no past':>9} {'a past':>9} {'encode':>9} {'bytes':>9}")
     for cost in costs:
         print(
-            f"{cost.name:26} {cost.without_us:9.1f} {cost.with_us:9.1f} {cost.encode_us:9.1f} {cost.record_bytes:9,.0f}"
+            f"{cost.name:30} {cost.without_us:9.1f} {cost.with_us:9.1f} {cost.encode_us:9.1f} {cost.record_bytes:9,.0f}"
         )
     for name, value in kept.items():
         print(f"{name:42} {value:9.1f}")
@@ -104,9 +114,9 @@ def _start(number: int, at: datetime) -> bytes:
 
 
 _KINDS: Final[dict[str, Callable[[int, datetime], bytes]]] = {
-    "a sample": _sample,
+    _SAMPLE: _sample,
     "a result (magnesium)": _result,
-    "a result (potassium)": _potassium,
+    _POTASSIUM: _potassium,
     "a low magnesium": _low_result,
     "a symptom": _symptom,
     "a session start": _start,
@@ -137,9 +147,38 @@ def _history() -> Iterator[tuple[datetime, bytes]]:
         yield at, _event("lab_result", at, result_id=f"ok{number}", analyte="magnesium", value=2.0, unit="mg/dL")
 
 
-def _partition(patients: int, *, past: bool) -> Partition[PatientState]:
+def _with_more_rules() -> tuple[RuleSettings, tuple[PatientRule, ...]]:
+    """The catalogue with further band rules, spread over all analytes; their bounds are those of no living patient."""
+    shipped, analytes = default_settings(), list(Analyte)
+    rules = [_far_band(f"more_{number}", analytes[number % len(analytes)]) for number in range(MORE_RULES)]
+    settings = replace(shipped, by_rule={**shipped.by_rule, **{rule.name: rule.limits() for rule in rules}})
+    return settings, (*PATIENT_RULES, *rules)
+
+
+def _far_band(name: str, analyte: Analyte) -> PatientRule:
+    far = dict.fromkeys(units_of(analyte), 1e6)
+    band = Band("far", Priority.LOW, far, "a bench", "far")
+    return lab_bands(
+        name,
+        analyte,
+        above=True,
+        bands=(band,),
+        advice=lambda _view, _result: (),
+        family="electrolytes",
+        ids="E01",
+        title="A rule of the bench",
+    )
+
+
+def _made(settings: RuleSettings, rules: tuple[PatientRule, ...]) -> Partition[PatientState]:
+    return patient_partition(settings, _RETENTION, rules=rules)
+
+
+def _partition(
+    patients: int, settings: RuleSettings, rules: tuple[PatientRule, ...], *, past: bool
+) -> Partition[PatientState]:
     """Patients who started today's session an hour ago, all alike."""
-    partition = patient_partition(default_settings(), _RETENTION)
+    partition = _made(settings, rules)
     codec = StateCodec(PatientState)
     history = sorted(_history(), key=lambda item: item[0]) if past else []
     start = _NOW - timedelta(hours=1)
@@ -153,7 +192,7 @@ def _partition(patients: int, *, past: bool) -> Partition[PatientState]:
         pass
     state.outbox.clear()
     stored = codec.encode(state)
-    fresh = patient_partition(default_settings(), _RETENTION)
+    fresh = _made(settings, rules)
     copies = (codec.decode(stored.replace(b'"id":"p"', b'"id":"p%d"' % number, 1)) for number in range(patients))
     fresh.adopt(copies)
     for _ in fresh.advance(_NOW):
@@ -167,15 +206,21 @@ def _parsed(raw: bytes) -> Any:
     return parsed.record
 
 
-def _cost(name: str, make: Callable[[int, datetime], bytes]) -> Cost:
-    without = _seconds(make, past=False)[0]
-    with_past, encode, size = _seconds(make, past=True)
+def _cost(
+    name: str,
+    make: Callable[[int, datetime], bytes],
+    settings: RuleSettings | None = None,
+    rules: tuple[PatientRule, ...] = PATIENT_RULES,
+) -> Cost:
+    chosen = settings or default_settings()
+    without = _seconds(make, _partition(_PATIENTS, chosen, rules, past=False))[0]
+    with_past, encode, size = _seconds(make, _partition(_PATIENTS, chosen, rules, past=True))
     return Cost(name, without * 1e6, with_past * 1e6, encode * 1e6, size)
 
 
-def _seconds(make: Callable[[int, datetime], bytes], *, past: bool) -> tuple[float, float, float]:
+def _seconds(make: Callable[[int, datetime], bytes], partition: Partition[PatientState]) -> tuple[float, float, float]:
     """Seconds an event and an encoding, the best of the rounds, and bytes of the record."""
-    partition, codec = _partition(_PATIENTS, past=past), StateCodec(PatientState)
+    codec = StateCodec(PatientState)
     states = list(partition.states.values())
     best = encoding = float("inf")
     size = 0
@@ -197,7 +242,8 @@ def _seconds(make: Callable[[int, datetime], bytes], *, past: bool) -> tuple[flo
 
 def _kept(past: bool) -> dict[str, float]:
     """Kilobytes that a patient takes in memory, and microseconds to read one back."""
-    partition, codec = _partition(1, past=past), StateCodec(PatientState)
+    partition = _partition(1, default_settings(), PATIENT_RULES, past=past)
+    codec = StateCodec(PatientState)
     (state,) = partition.states.values()
     stored = codec.encode(state)
     process, count = psutil.Process(), _IN_MEMORY[past]

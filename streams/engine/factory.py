@@ -13,7 +13,7 @@ from streams.engine.filing import apply
 from streams.engine.loop_filing import apply_loop
 from streams.engine.loop_signals import send_signals
 from streams.engine.partition import Partition
-from streams.rules.api import PatientView
+from streams.rules.api import PatientRule, PatientView
 from streams.rules.catalogue import LOOP_RULES, PATIENT_RULES, RuleSettings
 
 
@@ -32,10 +32,13 @@ def _after_patient(view: PatientView) -> None:
 
 
 def patient_partition(
-    settings: RuleSettings, retention: timedelta, on_rule_error: Callable[[str], None] = _ignore
+    settings: RuleSettings,
+    retention: timedelta,
+    on_rule_error: Callable[[str], None] = _ignore,
+    rules: tuple[PatientRule, ...] = PATIENT_RULES,
 ) -> Partition[PatientState]:
     """An empty partition of patients; `retention` is how long an alert that is over stays readable."""
-    evaluator = Evaluator(PATIENT_RULES, settings, retention, _after_patient, on_rule_error, merge.closed)
+    evaluator = Evaluator(rules, settings, retention, _after_patient, on_rule_error, merge.closed)
     return Partition(StateCodec(PatientState), apply, evaluator, merge.move_out)
 
 

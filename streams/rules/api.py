@@ -227,8 +227,8 @@ class Rule(Generic[StateT]):
     #: Of a condition (by its key): every input that some order of arrival could have named its alert after. A
     #: response to any of those ids is one to this alert; None stands for the finding's own anchors.
     named_by: Callable[[StateT, str], Iterable[str]] | None = None
-    #: Why `data_quality` says of the newest result of an analyte that it reads (`labs.Result`) that it cannot be
-    #: placed, or contradicts itself; None where it can.
+    #: Why the newest result of an analyte that it reads (`labs.Result`) cannot be placed, or contradicts its flags, for
+    #: `data_quality` to say; None where nothing is wrong. It is asked of results with a comparator or with flags.
     doubts: Callable[[View[StateT], Any], str | None] | None = None
     #: Inputs that the clinical base asks for and no event carries.
     without: tuple[str, ...] = field(default=())

@@ -119,6 +119,8 @@ def _is_later(view: PatientView, one: LabResult, other: LabResult) -> bool:
 
 def _doubt(view: PatientView, record: LabResult) -> str | None:
     """What the rules that read an analyte doubt of a readable result of it."""
+    if record.comparator is None and not record.flags:
+        return None  # nearly every result: a plain value has its place
     result = labs.read(view.read(ANY_LAB), record)
     if result is None:
         return None

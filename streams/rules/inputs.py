@@ -32,11 +32,14 @@ class Input:
     facets: Facets
 
 
+# Cached: facts ask for them anew at every evaluation.
+@lru_cache(maxsize=256)
 def lab(*analytes: Analyte) -> Input:
     """The results of some analytes."""
     return Input(frozenset(f"{_RESULT}:{analyte}" for analyte in analytes))
 
 
+@lru_cache(maxsize=256)
 def symptom(*kinds: SymptomKind) -> Input:
     """The symptoms of some kinds."""
     return Input(frozenset(f"{_SYMPTOM}:{kind}" for kind in kinds))

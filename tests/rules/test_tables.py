@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from itertools import islice, permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.rules.table import Case, Runner, at, cases, is_input, matches, moment
 from tests.unit.timeline import Unit
 
 CASES = cases()
+ROOT = Path(__file__).resolve().parents[2]
 BANDS = [
     (rule, band, unit)
     for rule in ALL_RULES
@@ -137,6 +139,18 @@ def test_every_rule_has_cases() -> None:
 
 def test_no_two_cases_share_a_name() -> None:
     assert len({str(case) for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in ALL_RULES if isinstance(rule, BandRule)], ids=lambda rule: rule.name)
+def test_a_rule_of_a_shape_is_named_in_one_module(rule: BandRule) -> None:
+    """Adding one touches its family's module and its table, and nothing else that a person writes."""
+    naming = [
+        path.name
+        for folder in ("engine", "rules", "worker", "commands")
+        for path in (ROOT / "streams" / folder).rglob("*.py")
+        if f'"{rule.name}"' in path.read_text(encoding="utf-8").replace(f'holds("{rule.name}")', "")
+    ]
+    assert len(naming) == 1
 
 
 # -- bands ------------------------------------------------------------------------------------------------------------

@@ -210,9 +210,32 @@ def results(view: PatientView, analyte: Analyte) -> list[Result]:
 def newest_first(view: PatientView, analyte: Analyte) -> Iterator[Result]:
     """Usable results of an analyte from the newest on, for who needs only some of them."""
     state = view.read(lab(analyte))
-    for record in reversed(view.fact((LabResult, analyte), lambda: _records(state, analyte))):
-        if (result := read(state, record)) is not None:
-            yield result
+    return iter(view.fact((_Newest, analyte), lambda: _Newest(state, analyte)))
+
+
+class _Newest:
+    """Usable results from the newest on, each read when somebody first comes to it, and once."""
+
+    __slots__ = ("_left", "_read", "_state")
+
+    def __init__(self, state: PatientState, analyte: Analyte) -> None:
+        self._state = state
+        self._left = _records(state, analyte)
+        self._read: list[Result] = []
+
+    def __iter__(self) -> Iterator[Result]:
+        number = 0
+        while number < len(self._read) or self._go_on():
+            yield self._read[number]
+            number += 1
+
+    def _go_on(self) -> bool:
+        """Read one more, if there is one."""
+        while self._left:
+            if (result := read(self._state, self._left.pop())) is not None:
+                self._read.append(result)
+                return True
+        return False
 
 
 def _results(state: PatientState, analyte: Analyte) -> list[Result]:
