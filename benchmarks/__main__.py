@@ -44,14 +44,14 @@ def main() -> int:
     print_latency(results)
     print(f"Other processes used {results.others:.2f} cores meanwhile; on a machine at rest the figures are better.\n")
     verdicts = judge(results)
-    for text, kept in verdicts:
-        print(f"{'kept  ' if kept else 'MISSED'}  {text}")
+    for text, is_kept in verdicts:
+        print(f"{'kept  ' if is_kept else 'MISSED'}  {text}")
     if arguments.json:
         arguments.json.write_text(
             json.dumps({**figures(results), "engine": [asdict(cost) for cost in costs], "kept": kept}, indent=2) + "\n",
             encoding="utf-8",
         )
-    return 0 if all(kept for _, kept in verdicts) else 1
+    return 0 if all(is_kept for _, is_kept in verdicts) else 1
 
 
 def machine() -> str:
