@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from streams.engine import evaluate
+from streams.engine import find as find_stage
 from streams.rules import data_quality, magnesium
 from streams.rules.api import Outcome, PatientRule, PatientView
 from tests.unit.timeline import Unit, moment
@@ -272,10 +272,10 @@ def break_rule(ward: Unit, monkeypatch: pytest.MonkeyPatch, rule: PatientRule, b
             raise RuntimeError("a bug")
         return rule.find(view)
 
-    evaluator = ward.replay._patients._evaluator
-    monkeypatch.setattr(evaluate.log, "exception", lambda *_args: None)
-    monkeypatch.setitem(evaluator._rules, rule.name, replace(rule, find=find))
-    evaluator._readers.clear()
+    finder = ward.replay._patients._evaluator._finder
+    monkeypatch.setattr(find_stage.log, "exception", lambda *_args: None)
+    monkeypatch.setitem(finder.by_name, rule.name, replace(rule, find=find))
+    finder._readers.clear()
 
 
 def test_a_rule_that_raises_is_said_and_blinds_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,50 @@
+"""Alerts that are over: how long they stay on `alerts.active`, and when they are forgotten."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, NO_VALUE, AlertState, LoopState, PatientState
+from streams.engine.messages import tombstone
+from streams.engine.size_bounds import anchors_of, surplus_over
+from streams.engine.windows import prune
+
+
+def bury(state: PatientState | LoopState, now: datetime, retention: timedelta) -> None:
+    """Put a tombstone into the outbox for each alert that has been over for `retention`; forget unreachable ones.
+
+    The newest results are kept however old they get, and the alerts that they anchor with them: a forgotten alert
+    would begin again at revision 1.
+    """
+    for alert in _overdue(state, now, retention):
+        alert.tombstoned = True
+        # Nothing sends it again, and raised again it is worded anew; what it showed is most of its size.
+        alert.value, alert.grounds = NO_VALUE, []
+        state.outbox.append(tombstone(alert.alert_id))
+    over = {name: alert for name, alert in state.alerts.items() if alert.tombstoned}
+    before, horizon = len(over), now - LONGEST_WINDOW
+    prune(
+        over,
+        MAX_OVER_ALERTS,
+        horizon,
+        lambda alert: alert.over_at or now,
+        lambda: {name for name, alert in over.items() if _is_anchored(state, alert)},
+    )
+    if len(over) != before:
+        state.alerts = {name: a for name, a in state.alerts.items() if not a.tombstoned or name in over}
+
+
+def _overdue(state: PatientState | LoopState, now: datetime, retention: timedelta) -> list[AlertState]:
+    """Alerts whose time on `alerts.active` is up; the oldest leave early where more are over than are kept."""
+    standing = [(alert.over_at, alert) for alert in state.alerts.values() if alert.over_at and not alert.tombstoned]
+    standing.sort(key=lambda over: (over[0], over[1].alert_id))
+    surplus = max(len(standing) - MAX_OVER_ALERTS, surplus_over(standing))
+    return [a for number, (at, a) in enumerate(standing) if number < surplus or at + retention <= now]
+
+
+def _is_anchored(state: PatientState | LoopState, alert: AlertState) -> bool:
+    """Whether an input that may open the alert again is still held."""
+    if isinstance(state, LoopState):
+        return any(anchor.removeprefix("alert:") in state.signals for anchor in alert.anchors)
+    # `arrivals` holds the ids of the inputs that are held, among others.
+    return any(anchor in state.arrivals for anchor in anchors_of(alert))
