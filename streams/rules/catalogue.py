@@ -14,7 +14,7 @@ import msgspec
 from pydantic import AfterValidator, Field
 
 from models.alerts import Priority
-from streams.rules import aluminum, aluminum_level, cramp, data_quality, electrolytes, magnesium, water_loop
+from streams.rules import aluminum, aluminum_level, cramp, data_quality, electrolytes, magnesium, water_loop, workup
 from streams.rules.api import AcceptedRisk, Limits, LimitsT, LoopRule, PatientRule, Rule, StateT
 from streams.rules.settings_checks import (
     ACCEPT_RISK,
@@ -34,6 +34,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     aluminum_level.RULE,
     aluminum.OVERDUE_RULE,
     cramp.RULE,
+    workup.RULE,
     *electrolytes.RULES,
     data_quality.RULE,
 )

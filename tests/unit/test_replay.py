@@ -185,6 +185,7 @@ def test_until_runs_the_clock_on_and_absences_fire_at_their_own_time(
         "08:30 intradialytic_cramp raised",
         "08:35 intradialytic_cramp escalated",
         "09:00 intradialytic_cramp expired",
+        "10:30 symptom_workup_incomplete raised",
     ]
 
 
