@@ -18,7 +18,7 @@ from models.parsing import Parsed
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS
 from streams.engine.replay import Line, Replay
 from tests.integration.unit_under_test import Message, UnitUnderTest, matching, repeats_are_identical
-from tests.unit.test_field import FILES, ROWS, RULES, SETTINGS, Row, lines
+from tests.unit.test_field import FILES, ROWS, SETTINGS, Row, lines
 from tests.unit.timeline import to_line
 
 _TOPICS: Final = {
@@ -120,7 +120,9 @@ async def told(bootstrap: str) -> tuple[list[dict[str, Any]], list[dict[str, Any
     replay = Replay(SETTINGS)
     wanted = [msgspec.to_builtins(alert) for one in sent for alert in replay.take(one.line)]
     half = len(sent) // 2
-    async with UnitUnderTest(bootstrap, partitions=4, own_time=True, rules=RULES) as unit:
+    async with UnitUnderTest(
+        bootstrap, partitions=4, own_time=True, rules=f"{SILENT}[symptom_workup_incomplete]\nenabled = false\n"
+    ) as unit:
         await unit.start_worker()
         await unit.publish(one.message for one in sent[:half])
         second = unit.worker()

@@ -27,8 +27,7 @@ from tests.unit.timeline import SILENT, open_alerts, restarted
 
 FILES = Path(__file__).parents[1] / "data" / "field"
 #: Without the rule that asks for a panel after each cramp: the files are about other things.
-RULES = {**SILENT, "symptom_workup_incomplete": {"enabled": False}}
-SETTINGS = parse_settings(RULES)
+SETTINGS = parse_settings({**SILENT, "symptom_workup_incomplete": {"enabled": False}})
 #: At most so many orders of one file: five lines have 120.
 ORDERS = 120
 
