@@ -17,10 +17,12 @@ import pytest
 from models.parsing import Parsed
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS
 from streams.engine.replay import Line, Replay
-from tests.integration.unit_under_test import Message, UnitUnderTest, matching, repeats_are_identical
+from tests.integration.unit_under_test import SILENT, Message, UnitUnderTest, matching, repeats_are_identical
 from tests.unit.test_field import FILES, ROWS, SETTINGS, Row, lines
 from tests.unit.timeline import to_line
 
+#: As `SETTINGS`.
+_RULES: Final = f"{SILENT}[symptom_workup_incomplete]\nenabled = false\n"
 _TOPICS: Final = {
     "lab_result": LAB_RESULTS,
     "telemetry": MACHINE_EVENTS,
