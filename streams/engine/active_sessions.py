@@ -1,4 +1,4 @@
-"""The picture of running sessions for screens: what `sessions.active` says, and its tombstone."""
+"""Running sessions for screens: the values and tombstones of `sessions.active`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from models.state import Entry, PatientState
 from models.topics import SESSIONS_ACTIVE
 from streams.rules.facts.treatments import Treatment, treatment_at, treatments
 
-#: A running session is told of at most this often.
+#: The least time between two messages about a running session.
 TOLD_EVERY: Final = timedelta(seconds=30)
-#: Its place among the moments to look again.
+#: Key of the sessions' entry in the subject's looks.
 SESSIONS: Final = "sessions"
 _encode = msgspec.json.Encoder().encode
 
@@ -23,7 +23,7 @@ def _running(state: PatientState, now: datetime) -> Treatment | None:
 
 
 def end_sessions(state: PatientState, now: datetime) -> None:
-    """Put a tombstone into the outbox for every session that was told of and is over."""
+    """Put a tombstone into the outbox for every published session that is over."""
     state.looks.pop(SESSIONS, None)
     told = [session for session in state.sessions.values() if session.told_at is not None]
     running = _running(state, now) if told else None
@@ -36,14 +36,14 @@ def end_sessions(state: PatientState, now: datetime) -> None:
 
 
 def _look_again(state: PatientState, running: Treatment, now: datetime) -> None:
-    """A running session is over a moment after its end, which may lie a little ahead."""
+    """Ask for a look just after the end of a running session, which may lie a little ahead."""
     over = running.over_at + timedelta(microseconds=1)
     if over > now:
         state.looks[SESSIONS] = over
 
 
 def over_since(state: PatientState, now: datetime, horizon: timedelta) -> list[str]:
-    """The sessions that nothing is told of any more, of those that began within the horizon."""
+    """Return the ids of sessions that began within the horizon and are neither running nor published."""
     running = _running(state, now)
     return [
         session.session_id
@@ -55,7 +55,7 @@ def over_since(state: PatientState, now: datetime, horizon: timedelta) -> list[s
 
 
 def tell_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None:
-    """Key and value for `sessions.active`, if the running session was not told of lately; notes that it is now."""
+    """Return key and value for `sessions.active` if the running session is due, and record the time of publishing."""
     if _was_told(state, now):
         return None
     running = _running(state, now)
@@ -70,9 +70,10 @@ def tell_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None
 
 
 def _was_told(state: PatientState, now: datetime) -> bool:
-    """Whether a session was told of lately, and none without an end never: nearly always, in few steps.
+    """Return whether a session was published lately and every session without an end is published: a cheap test.
 
-    A session that was used again after its end, while another runs, is told of when that one is due again.
+    It is true nearly always. A session whose id was used again after its end, while another runs, waits until that
+    one is due.
     """
     lately = False
     for session in state.sessions.values():
@@ -85,7 +86,7 @@ def _was_told(state: PatientState, now: datetime) -> bool:
 
 
 def _shown(state: PatientState, running: Treatment, now: datetime) -> dict[str, Any]:
-    """Who is on which chair since when, with the newest blood pressure (mm[Hg]) and UF rate (mL/h)."""
+    """Build the value: patient, chair and start, with the newest blood pressure (mm[Hg]) and UF rate (mL/h)."""
     session, started = running.session, running.started
     return {
         "session_id": session.session_id,

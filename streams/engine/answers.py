@@ -1,4 +1,4 @@
-"""Filing what people said about alerts, of patients and of water loops alike."""
+"""Filing of people's answers to alerts, for patients and water loops alike."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def file_response(
     received_at: datetime,
     horizon: datetime,
 ) -> Change:
-    """File what a person said of an alert; the cap never drops answers to open alerts.
+    """File a person's answer to an alert; the cap never drops the newest answers to open alerts.
 
-    An answer covers what was known when it arrived, whatever the clock of the device said, so it is kept with the time
-    of its first arrival. Alert ids are UUIDs and compared without case.
+    An answer covers what was known when it arrived, whatever the device's clock showed, so it is kept with the time of
+    its first arrival. Alert ids are UUIDs and compared without case.
     """
     event = msgspec.structs.replace(  # type: ignore[type-var]
         event,
@@ -48,14 +48,14 @@ def file_response(
 
 
 def _fits(state: PatientState | LoopState, name: str) -> bool:
-    """Whether an answer names an alert that the subject has or had."""
+    """Return whether an answer names an alert that the subject has or had."""
     return name in state.alerts or any(
         name == alert_id(alert.rule, state.id, anchor) for alert in state.alerts.values() for anchor in alert.anchors
     )
 
 
 def _newest_words(state: PatientState | LoopState) -> set[str]:
-    """The newest response of each kind to every open alert, and the newest `resolve` of those that are over."""
+    """Return the keys of the newest answer of each kind to every open alert, and the newest `resolve` of ended ones."""
     ids = {
         name: alert.alert_id
         for alert in state.alerts.values()

@@ -1,4 +1,4 @@
-"""What filing an event did, and how two events of one identity meet."""
+"""The result of filing an event, and the tie-break between two events of one identity."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ canonical = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What filing an event did.
+    """The result of filing an event.
 
     Attributes:
-        facets: parts of the state that changed; only rules reading one of them are evaluated.
-        corrected: `kind:id` of an input that this event changed after the fact, and the reason to give.
-        dropped: records that a cap pushed out.
-        filed: False for a repeat, or for an event older than the longest window.
-        unmatched: an answer that fits no alert that the subject has.
-        unread: a result of an analyte that no rule reads; it is not kept.
+        facets: parts of the state that changed; only rules whose inputs contain one of them are evaluated.
+        corrected: `kind:id` of an input that this event changed after the fact.
+        reason: the reason to state for that correction.
+        dropped: how many inputs a bound dropped.
+        filed: False for a repeat, for an event that loses to the filed one, or for one older than the longest window.
+        unmatched: the event is an answer that fits no alert of the subject.
+        unread: the event is a result of an analyte that no rule reads; it is not kept.
     """
 
     facets: frozenset[str] = frozenset()
@@ -41,13 +42,13 @@ NOT_FILED: Final = Change(filed=False)
 
 
 def wins(event: object, known: object) -> bool:
-    """Two events of one identity: the greater canonical bytes win."""
+    """Return whether `event` replaces `known` of the same identity: the greater canonical bytes win."""
     return canonical(event) > canonical(known)
 
 
 def identity(event: PatientRecord | UnitAlertResponse) -> str:
-    """The id of an event that has none of its own: the one given with its day (UTC), else when it happened.
+    """Return the identity of an event: its `event_id` with its day (UTC), else when it happened.
 
-    Senders count from 1 again on another day.
+    The day belongs to it because senders count from 1 again on another day.
     """
     return f"{event.event_id}|{event.at.date().isoformat()}" if event.event_id else event.at.isoformat()

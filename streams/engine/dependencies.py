@@ -1,4 +1,4 @@
-"""The order in which rules are asked: one that asks for another's condition comes after it."""
+"""The order of evaluation: a rule that takes another's condition as an input comes after it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from streams.rules.inputs import held_rules
 
 
 class RuleCircleError(Exception):
-    """Rules ask for each other's conditions in a circle: none of them can be asked first."""
+    """Rules take each other's conditions as inputs in a circle: none of them can be evaluated first."""
 
 
 def in_order(rules: Iterable[Rule[StateT]]) -> tuple[Rule[StateT], ...]:
-    """The rules, each after those whose conditions it asks for, else in the order given.
+    """Return the rules, each after those whose conditions it takes as inputs, else in the order given.
 
     Raises:
         RuleCircleError: there is no such order; it names the rules.

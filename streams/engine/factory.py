@@ -1,4 +1,4 @@
-"""The two kinds of partition there are: patients, and water loops."""
+"""The two kinds of partition: patients and water loops."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _ignore(_rule: str) -> None:
 def _after_patient(view: PatientView) -> None:
     state = view.read()
     send_signals(view)
-    # After the retractions: a loop must not count one patient twice.
+    # After the retractions, so that a loop does not count one patient twice.
     if state.merged_into is not None:
         merge.move_out(state)
     if state.sessions:
@@ -37,7 +37,7 @@ def patient_partition(
     on_rule_error: Callable[[str], None] = _ignore,
     rules: tuple[PatientRule, ...] = PATIENT_RULES,
 ) -> Partition[PatientState]:
-    """An empty partition of patients; `retention` is how long an alert that is over stays readable."""
+    """Build an empty partition of patients; `retention` is how long an ended alert stays readable."""
     evaluator = Evaluator(rules, settings, retention, _after_patient, on_rule_error, merge.closed)
     return Partition(StateCodec(PatientState), apply, evaluator, merge.move_out)
 
@@ -45,5 +45,5 @@ def patient_partition(
 def loop_partition(
     settings: RuleSettings, retention: timedelta, on_rule_error: Callable[[str], None] = _ignore
 ) -> Partition[LoopState]:
-    """An empty partition of water loops."""
+    """Build an empty partition of water loops."""
     return Partition(StateCodec(LoopState), apply_loop, Evaluator(LOOP_RULES, settings, retention, None, on_rule_error))

@@ -1,7 +1,7 @@
-"""Filing: an event goes into its window, and nothing else happens.
+"""Filing: an event enters its window, and nothing else happens.
 
-Filing is commutative and idempotent: two events of one identity meet in a tie-break that depends on what they
-say, never on which came first. So any order of arrival leaves the same windows.
+Filing is commutative and idempotent: the tie-break between two events of one identity depends on their content, never
+on which came first. So any order of arrival leaves the same windows.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def apply(
     if event.at < horizon and not isinstance(event, _TIMELESS) and _latest(event) < horizon:
         return NOT_FILED
     change = _FILERS[type(event)](state, event, received_at, horizon)
-    # By the clock, not by the next symptom: what the rules see must not depend on which events came.
+    # The clock prunes symptoms, not the next symptom: what rules see must not depend on which events came.
     prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, lambda: _used_symptoms(state))
     _unit(state, event)
     if change is _SESSION_CHANGED:
@@ -95,12 +95,12 @@ def apply(
 
 
 def _latest(event: PatientRecord) -> datetime:
-    """The latest moment that an event is about: a treatment planned long ago is ahead."""
+    """Return the latest moment that an event is about: a treatment planned long ago may lie ahead."""
     return max(event.at, event.planned_start) if isinstance(event, Schedule) else event.at
 
 
 def _unit(state: PatientState, event: PatientRecord) -> None:
-    """The newest word on which unit treats the patient."""
+    """Keep the unit that treats the patient, as the newest event names it."""
     if event.unit_id is None:
         return
     if (
@@ -111,7 +111,7 @@ def _unit(state: PatientState, event: PatientRecord) -> None:
         state.unit_id, state.unit_id_at = event.unit_id, event.at
 
 
-# -- telemetry: nearly all of the traffic, so this path is kept short ------------------------------------------------
+# -- telemetry: nearly all of the traffic, so this path stays short --------------------------------------------------
 
 _MINUTE: Final = timedelta(minutes=1)
 _SESSION_CHANGED: Final = Change(SESSION.facets)
@@ -119,7 +119,7 @@ _SYMPTOMS_REGROUPED: Final = Change(SESSION.facets | ALL_SYMPTOMS)
 
 
 def _session_change(state: PatientState) -> Change:
-    """What a session changes: under a symptom's id that was used again, also which messages are about one symptom."""
+    """Return the change of a session; it also regroups the messages of a symptom id that was used again."""
     ids = {symptom.symptom_id for symptom in state.symptoms.values()} if state.symptoms else ()
     return _SESSION_CHANGED if len(ids) == len(state.symptoms) else _SYMPTOMS_REGROUPED
 
@@ -132,13 +132,13 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
     if session is None or at < session.first_at:
         horizon = now - LONGEST_WINDOW
         if at < horizon or received_at - at > LONGEST_SESSION:
-            return NOT_FILED  # a clock that went back, or a tale of long ago: no word on when the session began
+            return NOT_FILED  # too old, or a clock that went back: starts no session, moves no start
         session = _session(state, sample.session_id, sample.machine_id, at, horizon)
         change = _SESSION_CHANGED
     if (blood_flow := sample.blood_flow_ml_min) is not None and blood_flow > 0:
         flows = session.flows
         if not session.ends and flows and (newest := flows[-1]).until <= at <= newest.until + GOES_ON:
-            newest.until = at  # as `_flow` would: nearly every sample, without a call
+            newest.until = at  # the same as `_flow`, for nearly every sample without a call
         else:
             change = _flow(state, session, at) or change
     if sample.systolic_mmhg is not None:
@@ -156,12 +156,12 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
 
 
 def _flow(state: PatientState, session: Session, at: datetime) -> Change | None:
-    """Note that blood flowed; a change for the rules where a stretch begins, or moves a boundary of the treatment."""
+    """Record blood flow; it is a change where a stretch begins or moves a boundary of the treatment."""
     flows = session.flows
     if flows and (newest := flows[-1]).since <= at <= newest.until + GOES_ON:
         if at <= newest.until:
             return None
-        # Once a minute is enough for a treatment of which an end was told.
+        # A treatment with a reported end needs an evaluation once a minute only.
         news = bool(session.ends) and (at - newest.until >= _MINUTE or at.minute != newest.until.minute)
         newest.until = at
         return _SESSION_CHANGED if news else None
@@ -173,7 +173,7 @@ def _flow(state: PatientState, session: Session, at: datetime) -> Change | None:
 
 
 def _merged(flows: list[Flow]) -> list[Flow]:
-    """Stretches of blood flow, those less than `GOES_ON` apart joined; the newest `MAX_FLOWS`."""
+    """Join stretches of blood flow at most `GOES_ON` apart and return the newest `MAX_FLOWS`."""
     merged: list[Flow] = []
     for flow in sorted(flows, key=lambda flow: (flow.since, flow.until)):
         if merged and flow.since <= merged[-1].until + GOES_ON:
@@ -184,7 +184,7 @@ def _merged(flows: list[Flow]) -> list[Flow]:
 
 
 def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
-    """The later of two readings; of one moment the greater."""
+    """Return the later of two readings; of one moment the greater."""
     if known is None or at > known.at or (at == known.at and value > known.value):
         return Reading(at, value)
     return known
@@ -228,7 +228,7 @@ def _session_ended(state: PatientState, event: SessionEnded, received_at: dateti
 
 
 def _with_message(held: list[MessageT], event: MessageT) -> list[MessageT] | None:
-    """The start or end messages of a session with another one, in order; None for a repeat.
+    """Add a start or end message to those of a session, in order; None if it changes nothing.
 
     Of two messages of one moment the greater canonical bytes win; the newest `MAX_SESSION_MESSAGES` are kept.
     """
@@ -242,7 +242,7 @@ def _with_message(held: list[MessageT], event: MessageT) -> list[MessageT] | Non
     return merged if event in merged else None
 
 
-# -- results, symptoms and what people said ---------------------------------------------------------------------------
+# -- results, symptoms and people's answers ---------------------------------------------------------------------------
 
 
 def _lab_result(state: PatientState, event: LabResult, received_at: datetime, horizon: datetime) -> Change:
@@ -250,7 +250,7 @@ def _lab_result(state: PatientState, event: LabResult, received_at: datetime, ho
 
 
 def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon: datetime) -> Change:
-    """Messages of one symptom merge: an end and an `entered_in_error` are never lost to an older message."""
+    """Merge the messages of one symptom: an older message never undoes an end or an `entered_in_error`."""
     event = tamed(event, received_at)
     key, ref = symptom_key(event), f"symptom:{event.symptom_id}"
     known = state.symptoms.get(key)
@@ -275,13 +275,13 @@ def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon
 
 
 def _symptom_facets(state: PatientState, event: Symptom, *kinds: SymptomKind) -> frozenset[str]:
-    """What a message on a symptom changes: messages under its id may be one symptom with it, and name other kinds."""
+    """Return what a symptom's message changes: messages under its id may be the same symptom and name other kinds."""
     others = (held.kind for held in state.symptoms.values() if held.symptom_id == event.symptom_id)
     return symptom_facets(frozenset((event.kind, *kinds, *others)))
 
 
 def _used_symptoms(state: PatientState) -> set[str]:
-    """Keys of the symptoms that an open alert rests on."""
+    """Return the keys of the symptoms that an open alert rests on."""
     used = _used(state, "symptom")
     return {key for key, symptom in state.symptoms.items() if symptom.symptom_id in used} if used else used
 
@@ -295,10 +295,10 @@ def _profile(state: PatientState, event: PatientProfile, received_at: datetime, 
 
 
 def _standing(event: MomentT, known: MomentT | None) -> MomentT:
-    """Of two events of one identity the one that stands.
+    """Return which of two events of one identity stands.
 
-    Without an id of their own they tell of one moment. Where their sender's clock was ahead, that became the arrival,
-    and the first is the nearest to the truth.
+    Without an id of their own both are of one moment. Where the sender's clock was ahead, the arrival replaced that
+    moment, and the first arrival is nearest to the truth.
     """
     if known is None:
         return event
@@ -309,7 +309,7 @@ def _standing(event: MomentT, known: MomentT | None) -> MomentT:
 
 
 def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, datetime], Change]:
-    """A filer for events that only need their window: the parts tell apart events of one moment."""
+    """Build a filer for events that only need their window; `parts` distinguish events of one moment."""
 
     def filer(state: PatientState, event: Any, received_at: datetime, horizon: datetime) -> Change:
         key = "|".join((*(str(getattr(event, part)) for part in parts), identity(event)))
@@ -325,7 +325,7 @@ def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, da
 
 
 def _rhythm(state: PatientState, event: Rhythm, received_at: datetime, horizon: datetime) -> Change:
-    """File a finding on the electrocardiogram, and when it arrived: a late one calls again."""
+    """File a finding on the electrocardiogram and its arrival, so that a late one makes its alert active again."""
     change = _file_rhythm(state, event, received_at, horizon)
     event = tamed(event, received_at)
     sooner = arrived(state, rhythm_ref(event), received_at, anew=False)
@@ -337,7 +337,7 @@ _ENDS_ORDER: Final = frozenset({"stopped", "cancelled"})
 
 
 def _medication(state: PatientState, event: Medication, received_at: datetime, horizon: datetime) -> Change:
-    """File a step of an order. An order stands until it is stopped, however old it is and whenever it was told of."""
+    """File a step of an order. An order stands until it is stopped, whatever its age and whenever it arrives."""
     key = f"{event.order_id}|{event.action}|{identity(event)}"
     event = _standing(tamed(event, received_at), state.medications.get(key))
     if state.medications.get(key) == event:
@@ -350,7 +350,7 @@ def _medication(state: PatientState, event: Medication, received_at: datetime, h
 
 
 def _standing_orders(state: PatientState) -> set[str]:
-    """Keys of the newest order or change, and of the newest step of all, of each order that nobody stopped."""
+    """Return the keys of the newest order or change, and of the newest step, of each order that nobody stopped."""
     orders: dict[str, list[tuple[datetime, str]]] = {}
     for key, step in state.medications.items():
         orders.setdefault(step.order_id, []).append((step.at, key))
@@ -374,7 +374,7 @@ _file_alarm: Final = _window("machine_alarms", "session_id", "code", "phase")
 
 
 def _used(state: PatientState, kind: str) -> set[str]:
-    """Ids of inputs that an open alert rests on; they stay."""
+    """Return the ids of inputs that an open alert rests on; no cap drops them."""
     prefix = f"{kind}:"
     return {
         ground.removeprefix(prefix)
@@ -385,7 +385,7 @@ def _used(state: PatientState, kind: str) -> set[str]:
     }
 
 
-#: What counts however long ago it happened.
+#: Events that count however long ago they happened.
 _TIMELESS: Final = (PatientProfile, Medication, *merge.STATEMENTS)
 
 _FILERS: Final[dict[type, Callable[[PatientState, Any, datetime, datetime], Change]]] = {

@@ -1,22 +1,22 @@
-"""Which details were left out, said once a source: a sender that gets one wrong gets it wrong every time."""
+"""Reports of details that were left out, once a source: a sender that gets one wrong gets it wrong every time."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 from models.repair import LeftOut
 
-#: So many (topic, source, type, field) are remembered; what comes after them is only counted.
+#: How many (topic, source, type, field) are remembered; later ones are only counted.
 MAX_SAID: Final = 1000
 
 
 class OnceASource:
-    """Remembers what was said of which source."""
+    """Remembers which details were reported of which source."""
 
     def __init__(self) -> None:
         self._said: set[tuple[str, str, str, str]] = set()
 
     def news(self, topic: str, event: Any, details: tuple[LeftOut, ...]) -> Iterator[str]:
-        """A sentence for each detail of which nothing was said yet; none names a patient or a value.
+        """Yield a sentence for each detail that was not reported yet; none names a patient or a value.
 
         Args:
             topic: the topic, or the file.

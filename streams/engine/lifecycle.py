@@ -1,9 +1,9 @@
-"""The life cycle of alerts: compares what holds now with the alerts that are open, and yields transitions.
+"""The life cycle of alerts: compares what holds now with the open alerts, and yields transitions.
 
 The whole state machine is in this file. `match` follows the conditions (raised, updated, escalated by severity,
 over); `tend` follows people and the clock (acknowledged, snoozed, unanswered). Both are functions of the windows
-and the clock: what a person said counts only for what could be known when it was said, so no order of arrival
-changes where an alert ends up.
+and the clock: an answer counts only for what was known when it arrived, so no order of arrival changes where an
+alert ends up.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Rules = Mapping[str, Rule[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why the engine looks: an input changed after the fact, or the rule settings did."""
+    """Why the engine evaluates: an input changed after the fact, or the rule settings changed."""
 
     corrected: str | None = None
     reason: Reason | None = None
@@ -40,13 +40,13 @@ class Cause:
 
 #: A new event, or the clock.
 ORDINARY: Final = Cause()
-#: The site's rule settings are no longer those of the last evaluation.
+#: The rule settings differ from those of the last evaluation.
 NEW_SETTINGS: Final = Cause(reason=Reason.SUPERSEDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A transition to be told: the alert as it stood after it, and what the message shows of its condition.
+    """A transition to publish: the alert after it, and the finding that the message shows.
 
     Without a finding the message shows what the one before it showed.
     """
@@ -58,7 +58,7 @@ class Step:
 
 
 def match(state: State, rule: Rule[Any], outcomes: Iterable[Outcome], now: datetime, cause: Cause) -> list[Step]:
-    """Bring a rule's open alerts in line with what it says now.
+    """Bring a rule's open alerts in line with its present outcomes.
 
     An alert is matched by its rule and key; it keeps its id while it is open, whichever input began it.
     """
@@ -81,9 +81,9 @@ def match(state: State, rule: Rule[Any], outcomes: Iterable[Outcome], now: datet
 
 
 def tend(state: State, rules: Rules, limits: ResponseLimits, now: datetime) -> list[Step]:
-    """Follow what people said about the open alerts, and call again where nobody answered.
+    """Apply people's answers to the open alerts, and escalate those that nobody answered in time.
 
-    Alerts of other rules than `rules` (a newer version's) are left as they are.
+    Alerts of other rules than `rules` (a newer version's) stay as they are.
     """
     steps = []
     for alert in state.alerts.values():
@@ -102,14 +102,14 @@ def tend(state: State, rules: Rules, limits: ResponseLimits, now: datetime) -> l
 
 
 def restate(alert: AlertState, above: int, now: datetime) -> Step:
-    """The alert as it stands, in a revision above one that somebody else has said: readers never go back."""
+    """Repeat the alert as it stands in a revision above one that somebody else sent: readers never go back."""
     alert.revision = max(alert.revision, above)
     transition = Transition.UPDATED if alert.over_at is None else _CLOSINGS[alert.status]
     return _step(alert, transition, Reason.CONTRADICTED, now)
 
 
 def next_deadline(state: State, rules: Rules, limits: ResponseLimits, retention: timedelta) -> datetime | None:
-    """When the clock alone will change an alert: a snooze ends, nobody answered, a tombstone is due."""
+    """Return when the clock alone changes an alert: a snooze ends, nobody answered, a tombstone is due."""
     moments = []
     for alert in state.alerts.values():
         if alert.over_at is not None:
@@ -129,7 +129,7 @@ def next_deadline(state: State, rules: Rules, limits: ResponseLimits, retention:
 
 
 def _bounded(finding: Finding) -> Finding:
-    """A finding that shows and rests on no more than the first inputs' beginning and the newest."""
+    """Limit a finding to `MAX_EVIDENCE` anchors and inputs: the first anchors, the first and the newest evidence."""
     if len(finding.evidence) <= MAX_EVIDENCE and len(finding.anchors) <= MAX_EVIDENCE:
         return finding
     rest = 1 - MAX_EVIDENCE
@@ -143,7 +143,7 @@ def _bounded(finding: Finding) -> Finding:
 
 
 def _raise(state: State, rule: Rule[Any], finding: Finding, now: datetime) -> Step | None:
-    """A condition without an open alert: raised, unless a person has declared what is known of it over."""
+    """Raise an alert for a condition without an open one, unless a person has resolved what is known of it."""
     settled = settled_at(state, rule.name, finding.key, _names(state, rule, finding.key, finding.anchors))
     if settled is not None and settled >= finding.known_at:
         return None
@@ -174,7 +174,7 @@ def _raise(state: State, rule: Rule[Any], finding: Finding, now: datetime) -> St
 
 
 def _free_ids(state: State, rule: str, finding: Finding) -> list[str]:
-    """The ids that the anchors give, without those of alerts that are open about another condition of the rule.
+    """Return the alert ids that the anchors give, without those of the rule's open alerts for other conditions.
 
     Senders use ids again: the second symptom "1" of a day is another condition than the first.
     """
@@ -187,7 +187,7 @@ def _free_ids(state: State, rule: str, finding: Finding) -> list[str]:
 def _follow(
     state: State, rule: Rule[Any], alert: AlertState, finding: Finding, now: datetime, cause: Cause
 ) -> list[Step]:
-    """An open alert whose condition still holds: worse, milder, shown differently, or unchanged."""
+    """Continue an open alert whose condition still holds: worse, milder, shown differently, or unchanged."""
     before, shown, grounds = alert.priority, alert.shown, alert.grounds
     _adopt(alert, finding)
     if _is_settled(state, rule, alert):
@@ -208,7 +208,7 @@ def _follow(
 
 
 def _end(state: State, rule: Rule[Any], alert: AlertState, ending: Ending | None, now: datetime, cause: Cause) -> Step:
-    """An open alert whose condition no longer holds: resolved, or withdrawn if its ground was corrected away."""
+    """End an open alert whose condition no longer holds; withdraw it if its ground was corrected away."""
     if ending is not None:
         return _close(alert, ending.status, ending.reason, now)
     if cause.corrected in alert.grounds and cause.reason:
@@ -219,7 +219,7 @@ def _end(state: State, rule: Rule[Any], alert: AlertState, ending: Ending | None
 
 
 def _adopt(alert: AlertState, finding: Finding) -> None:
-    """Take over what a finding says."""
+    """Copy the content of a finding into the alert."""
     alert.priority = finding.priority
     alert.onset_at = finding.onset_at
     alert.known_at = finding.known_at
@@ -238,7 +238,7 @@ def _digest(finding: Finding) -> str:
 
 
 def _is_settled(state: State, rule: Rule[Any], alert: AlertState) -> bool:
-    """Whether a person has declared over what is known of it."""
+    """Return whether a person has resolved what is known of the alert's condition."""
     settled = settled_at(state, rule.name, alert.key, _names(state, rule, alert.key, alert.anchors))
     return settled is not None and settled >= alert.known_at
 
@@ -248,16 +248,16 @@ def _responses(state: State, rule: Rule[Any], alert: AlertState) -> list[Word]:
 
 
 def _names(state: State, rule: Rule[Any], key: str, anchors: Iterable[str]) -> Iterable[str]:
-    """The inputs after which the alert of a condition may have been named."""
+    """Return the inputs that may have been the anchor of a condition's alert."""
     if rule.named_by is None or not state.responses:
         return anchors
     return {*anchors, *rule.named_by(state, key)}
 
 
 def _answered(state: State, rule: Rule[Any], alert: AlertState, now: datetime) -> Status:
-    """The status that people's last word gives, as far as it was said of the present priority.
+    """Return the status that people's newest answer to the present priority gives.
 
-    What was said before a `resolve` was said of what it ended, not of what came after.
+    Answers before a `resolve` belong to what it ended, not to what came after.
     """
     for response in reversed(_responses(state, rule, alert)):
         if response.at < alert.level_known_at or response.action is ResponseAction.RESOLVE:
@@ -297,7 +297,7 @@ def _answer(state: State, rule: Rule[Any], alert: AlertState, status: Status, no
 
 
 def _call_again(alert: AlertState) -> None:
-    """Response times start anew, from when this can be seen."""
+    """Start the response times anew; they count from when the alert can be seen."""
     alert.escalation, alert.seen_at = 0, None
 
 
@@ -331,5 +331,5 @@ def _step(
 
 
 def order(step: Step) -> tuple[bool, str, str, int]:
-    """Order of transitions of one moment: endings before escalations, then rule, then id."""
+    """Return the sort key for transitions of one moment: endings before escalations, then rule, then id."""
     return step.alert.over_at is None, step.alert.rule, step.alert.alert_id, step.alert.revision

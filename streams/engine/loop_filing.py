@@ -1,4 +1,4 @@
-"""Filing for water loops: signals of patients' alerts, and what people said about the loop's own alerts."""
+"""Filing for water loops: signals of patients' alerts, and people's answers to the loop's own alerts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIGNAL: Final = frozenset({"unit_signal"})
 
 
 def apply_loop(state: LoopState, event: LoopRecord, received_at: datetime, now: datetime) -> Change:
-    """File an event into a water loop's windows; idempotent and commutative like `engine.apply`."""
+    """File an event into a water loop's windows; idempotent and commutative like `filing.apply`."""
     horizon = now - LONGEST_WINDOW
     if isinstance(event, UnitSignal):
         return NOT_FILED if last_at(event) < horizon else _signal(state, event, horizon)
@@ -36,7 +36,7 @@ def _signal(state: LoopState, event: UnitSignal, horizon: datetime) -> Change:
 
 
 def _used(state: LoopState) -> set[str]:
-    """Ids of patients' alerts that an open alert of the loop rests on."""
+    """Return the ids of patients' alerts that an open alert of the loop rests on."""
     return {
         ground.removeprefix("alert:")
         for alert in state.alerts.values()

@@ -1,9 +1,9 @@
-"""What a patient's aluminium alerts mean for the water loop: signals, and their retraction.
+"""Signals from a patient's aluminium alerts to the water loop, and their retraction.
 
 A signal stands for a suspicion of aluminium, or for levels from priority medium (60 ug/L) on. Like a finding it is
 a function of the patient's windows, so no order of arrival changes what the loop knows. A suspicion that a level
-excluded later, or that a person resolved, still counts; one whose inputs were in error does not. A patient who
-moves to another loop takes the signals along.
+excluded later, or that a person resolved, still counts; one whose inputs were in error does not. The signals of a
+patient who moves to another loop move along.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _READS: Final = frozenset[str]().union(*(each.facets for each in INPUTS))
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """What a loop should know of a patient because of one rule: from when to when, and known since when."""
+    """The content of a signal for one rule of a patient: from when to when, and known since when."""
 
     alert_id: str
     revision: int
@@ -41,22 +41,22 @@ class _Meaning:
 
 
 def send_signals(view: PatientView) -> None:
-    """Put into the outbox what changed for a water loop since the last look."""
+    """Put the signals that changed since the last evaluation into the outbox."""
     state, horizon = view.read(), view.now - LONGEST_WINDOW
     if not state.signals and view.changed is not None and not view.changed & _READS:
-        return  # nothing was told that could have become untrue, and nothing changed that there is to tell
-    # What a record given up tells is told by the one that stays.
+        return  # no signal was sent that could be untrue now, and no input of a signal changed
+    # The record that stays sends the signals of a record given up.
     told = _meanings(view, horizon) if state.merged_into is None else ()
     meanings = {meaning.alert_id: meaning for meaning in told}
     if not meanings and not state.signals:
         return
     loop = bedside.water_loop(state)
-    for meaning in meanings.values() if loop is not None else ():  # the session that names a loop asks again
+    for meaning in meanings.values() if loop is not None else ():  # a session that names a loop brings this here again
         known = state.signals.get(meaning.alert_id)
         if known and not known.retracted and known.water_loop_id != loop:
             _send(state, msgspec.structs.replace(known, retracted=True))  # type: ignore[type-var]
         _tell(state, meaning, loop or "")
-    # After what is new: a loop must see no gap where one alert follows another.
+    # Retract after sending what is new: a loop must see no gap where one alert follows another.
     for signal in list(state.signals.values()):
         if signal.alert_id in meanings and loop is not None:
             continue
@@ -101,7 +101,7 @@ def _meanings(view: PatientView, horizon: datetime) -> Iterator[_Meaning]:
 
 
 def _meaning(state: PatientState, rule: str, anchor: str, moments: list[datetime], known_at: datetime) -> _Meaning:
-    """The newest alert of the rule stands for it; before there is one, the id that it would have."""
+    """Build a signal's content under the id of the rule's newest alert, or the id that its first one would have."""
     alerts = [alert for alert in state.alerts.values() if alert.rule == rule]
     newest = max(alerts, key=lambda alert: (alert.at, alert.alert_id), default=None)
     name = newest.alert_id if newest else alert_id(rule, state.id, anchor)
@@ -113,7 +113,7 @@ def _told(signal: UnitSignal) -> tuple[datetime, datetime, datetime | None]:
 
 
 def _send(state: PatientState, signal: UnitSignal) -> None:
-    """Number a signal, remember it and tell the loop."""
+    """Number a signal, remember it and put it into the outbox."""
     state.signal_sequence += 1
     numbered: UnitSignal = msgspec.structs.replace(signal, sequence=state.signal_sequence)  # type: ignore[type-var]
     state.signals[signal.alert_id] = numbered
@@ -121,10 +121,10 @@ def _send(state: PatientState, signal: UnitSignal) -> None:
 
 
 def last_at(signal: UnitSignal) -> datetime:
-    """The newest moment that a signal tells of."""
+    """Return the newest moment that a signal covers."""
     return signal.last_at or signal.at
 
 
 def is_newer(signal: UnitSignal, known: UnitSignal) -> bool:
-    """Whether a signal replaces what a loop knows: the higher revision, then the higher sequence."""
+    """Return whether a signal replaces the known one: the higher revision wins, then the higher sequence."""
     return (signal.revision, signal.sequence) > (known.revision, known.sequence)
