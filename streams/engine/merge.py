@@ -1,7 +1,7 @@
-"""Merged records: one is given up, what it holds and all that comes later is sent on to the one that stays.
+"""Merged records: the record given up sends its inputs and all later events to the record that stays.
 
-`patient_merged` is filed at the record that stays, which tells the other (`record_given_up`), on whatever partition
-that lies. The record given up sends its events on, each with the way it came (`merged_from`) and its first arrival.
+`patient_merged` is filed at the record that stays, which sends `record_given_up` to the other, whatever its partition.
+The record given up sends its events on, each with the records that it passed (`merged_from`) and its first arrival.
 Every message goes through the outbox: stored before it is sent, sent again after a crash. Filing makes repeats safe.
 
 The statements form a graph whose edges no order of arrival changes. An event that reaches a record it passed before
@@ -42,7 +42,7 @@ from streams.rules.facts import bedside, labs
 from streams.rules.facts.treatments import GOES_ON
 from streams.rules.inputs import MERGE
 
-#: How many bytes of events a record puts into its outbox at a time; the outbox is stored with the record.
+#: Up to how many bytes a record fills its outbox with events at a time; the outbox is stored with the record.
 MOST_AT_ONCE: Final = 64 * 1024
 #: A statement about records counts however long ago it was made.
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -67,7 +67,7 @@ _WINDOWS: Final = (
     "schedules",
     "machine_alarms",
 )
-#: Of a past blood flow only that it was above 0 is kept (mL/min).
+#: The blood flow (mL/min) that stands for a past one, of which the state keeps only that it was above 0.
 _FLOWED: Final = 1.0
 _encode: Final = msgspec.json.Encoder().encode
 #: Statements about a record as such: they stay where they are.
@@ -78,7 +78,7 @@ STATEMENTS: Final = (PatientMerged, RecordGivenUp)
 
 
 def file_merge(state: PatientState, event: PatientMerged, received_at: datetime, _horizon: datetime) -> Change:
-    """Another record is merged into this one: tell it. A repeat changes nothing."""
+    """File that another record is merged into this one, and send it `record_given_up`. A repeat changes nothing."""
     known = state.merges.get(event.merged_id)
     event = tamed(event, received_at)
     if known is not None and (event.at, canonical(event)) <= (known.at, canonical(known)):
@@ -94,7 +94,7 @@ def file_merge(state: PatientState, event: PatientMerged, received_at: datetime,
 
 
 def file_given_up(state: PatientState, event: RecordGivenUp, received_at: datetime, _horizon: datetime) -> Change:
-    """This record is given up. Of several statements the later one stands; those of a known circle are over."""
+    """File that this record is given up. The latest of several statements stands; those of a known circle do not."""
     if event.into == state.id or event.into in state.contradictions:
         return NOT_FILED
     known = (state.merged_at, state.merged_into)
@@ -106,7 +106,7 @@ def file_given_up(state: PatientState, event: RecordGivenUp, received_at: dateti
 
 
 def file_moved(_state: PatientState, _event: RecordMoved, _received_at: datetime, _horizon: datetime) -> Change:
-    """Everything arrived where it stays."""
+    """File nothing: the statement has reached the record that stays."""
     return NOT_FILED
 
 
@@ -114,9 +114,9 @@ def file_moved(_state: PatientState, _event: RecordMoved, _received_at: datetime
 
 
 def keeps(state: PatientState, received_at: datetime, way: tuple[str, ...]) -> bool:
-    """Whether a record that was given up keeps an event after all, because the merges form a circle.
+    """Return whether a record given up keeps an event after all, because the merges form a circle.
 
-    The smallest id of the circle stays, notes the contradiction and is open again.
+    The record with the smallest id of the circle stays, records the contradiction and is open again.
     """
     if state.id not in way and len(way) < MAX_HOPS:
         return False
@@ -131,7 +131,7 @@ def keeps(state: PatientState, received_at: datetime, way: tuple[str, ...]) -> b
 
 
 def send_on(state: PatientState, event: PatientRecord, received_at: datetime, way: tuple[str, ...]) -> Change:
-    """Send an event of a record that was given up to the one that stays; an answer to its alerts is over with them."""
+    """Send an event of a record given up to the one that stays; answers end with its alerts and do not move."""
     if isinstance(event, AlertResponse):
         return _UNMATCHED
     if isinstance(event, PatientProfile) and event.status != "active":
@@ -150,14 +150,14 @@ def _send_on(state: PatientState, event: Any, received_at: datetime, way: tuple[
     return len(moved) + len(tail)
 
 
-# -- what it holds ----------------------------------------------------------------------------------------------------
+# -- inputs of a record given up --------------------------------------------------------------------------------------
 
 
 def move_out(state: PatientState) -> bool:
-    """Move what a given-up record holds into its outbox, `MOST_AT_ONCE` bytes at a time.
+    """Move the inputs of a record given up into its outbox, about `MOST_AT_ONCE` bytes at a time.
 
     Returns:
-        Whether something was put into the outbox. When that is sent, ask again.
+        Whether the outbox grew. If so, call again when it is sent.
     """
     if state.merged_into is None:
         return False
@@ -169,7 +169,7 @@ def move_out(state: PatientState) -> bool:
 
 
 def _take_one(state: PatientState) -> list[tuple[Any, datetime]] | None:
-    """Take one item out of the windows: the events that say the same, each with its arrival."""
+    """Take one item out of the windows and return equivalent events, each with its arrival; None if all are out."""
     if state.profile is not None:
         profile, state.profile = state.profile, None
         return [(profile, profile.at)] if profile.status == "active" else []
@@ -185,7 +185,7 @@ def _take_one(state: PatientState) -> list[tuple[Any, datetime]] | None:
 
 
 def _arrival(state: PatientState, event: Any) -> datetime:
-    """When an event arrived; of those whose arrival is not kept, when it happened."""
+    """Return when an event arrived, or when it happened if its arrival is not kept."""
     if isinstance(event, LabResult):
         return labs.known_at(state, event)
     if isinstance(event, Rhythm):
@@ -194,13 +194,13 @@ def _arrival(state: PatientState, event: Any) -> datetime:
 
 
 def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, datetime]]:
-    """The messages that a session was pieced together from, as far as it still tells; its picture ends here."""
+    """Yield messages from which the session can be pieced together again; end its record on `sessions.active`."""
     if session.told_at is not None:
         state.outbox.append(Entry(topic=SESSIONS_ACTIVE, key=session.session_id))
     for event in (*session.starts, *session.ends):
         yield event, event.at
     told: dict[datetime, dict[str, float]] = {}
-    # A session that is known by its start or end alone never named a machine otherwise.
+    # No sample where a start or end message gives `first_at`: it could name a machine that no message named.
     if not any(event.at == session.first_at for event in (*session.starts, *session.ends)):
         told[session.first_at] = {}
     for flow in session.flows:
@@ -215,7 +215,7 @@ def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, da
 
 
 def _moments(flow: Flow) -> Iterator[datetime]:
-    """Moments of a stretch of blood flow so close to each other that they are one stretch again."""
+    """Yield moments of a stretch of blood flow, close enough to be one stretch again when they are filed."""
     at = flow.since
     while at < flow.until:
         yield at
@@ -227,7 +227,7 @@ def _moments(flow: Flow) -> Iterator[datetime]:
 
 
 def closed(state: PatientState) -> Reason | None:
-    """Why a record has no alerts: it was merged away, or its patient left and began no session since."""
+    """Return why a record has no alerts: it was given up, or its patient left and began no session since."""
     if state.merged_into is not None:
         return Reason.PATIENT_MERGED
     profile = state.profile
@@ -239,5 +239,5 @@ def closed(state: PatientState) -> Reason | None:
 
 
 def _begun_at(session: Session) -> datetime:
-    """When a session last began, as its start messages say, else the first that was heard of it."""
+    """Return when a session last began by its start messages, else the time of its first message."""
     return session.starts[-1].at if session.starts else session.first_at

@@ -1,4 +1,4 @@
-"""From a step of the life cycle to the exact bytes that leave, stored in the outbox before they are sent."""
+"""From a step of the life cycle to the exact bytes of its message, stored in the outbox before they are sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _decoder: Final = msgspec.json.Decoder(AlertRecord)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whom and where an alert is about."""
+    """The patient and the place that an alert names."""
 
     patient_id: str | None
     unit_id: str | None
@@ -32,7 +32,7 @@ class Place:
 
 
 def tell(state: PatientState | LoopState, rule: Rule[Any], step: Step) -> AlertRecord:
-    """Word a step, keep its bytes as the alert's newest and put them into the outbox."""
+    """Encode a step once, keep its bytes as the alert's newest and put them into the outbox."""
     alert = step.alert
     if step.finding is None:
         shown = _decoder.decode(state.alerts[alert.alert_id].value)
@@ -71,7 +71,7 @@ def tell(state: PatientState | LoopState, rule: Rule[Any], step: Step) -> AlertR
     )
     encoded = _encode(message)
     if not is_plain(encoded):
-        # Whatever a rule, or state of an older version, says: a summary is one line (contract, Details and text).
+        # A summary is one line, whatever a rule or an older version's state holds (contract, Details and text).
         message = msgspec.convert(all_on_one_line(msgspec.to_builtins(message)), AlertRecord)
         encoded = _encode(message)
     value = msgspec.Raw(encoded)
@@ -89,12 +89,12 @@ def tell(state: PatientState | LoopState, rule: Rule[Any], step: Step) -> AlertR
 
 
 def tombstone(alert_id: str) -> Entry:
-    """The end of an alert's time on `alerts.active`."""
+    """Return the record that removes an alert from `alerts.active`."""
     return Entry(topic=ALERTS_ACTIVE, key=alert_id)
 
 
 def _place(state: PatientState | LoopState, step: Step, session_id: str | None) -> Place:
-    """The session of the condition, else the one that runs now; null where unknown."""
+    """Return patient and place by the condition's session, else by the one that runs now; null where unknown."""
     if isinstance(state, LoopState):
         return Place(None, None, None, None, state.id)
     found = treatments(state)

@@ -1,11 +1,11 @@
 """The subjects of one partition, their clock and their deadlines: the engine as replay and the worker run it.
 
-Pure: no I/O and no clock of its own. `take` files an event and answers with the transitions it made; the
-deadlines up to the clock that the event brings fire before it, each at its own time.
+Pure: no I/O and no clock of its own. `take` files an event and returns the transitions it made; the deadlines up to
+the clock that the event brings fire before it, each at its own time.
 
-Two moments: `now` also runs while nothing comes, so that silence is noticed. `read_to` is how far the input alone
-says that the world has gone: an event is evaluated there, and what is told of it does not depend on how long somebody
-had waited for it.
+Two moments: `now` also runs while nothing arrives, so that silence is noticed. `read_to` is how far the input alone
+shows that time has gone: an event is evaluated there, so its transitions do not depend on how long somebody waited
+for it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from streams.rules.api import StateT
 
 log = logging.getLogger(__name__)
 
-#: The rule that says what was dropped.
+#: The rule that reports what was dropped.
 DATA_QUALITY: Final = "data_quality"
-#: Deadlines that were moved stay in the heap until they would fire, or until there are so many of them.
+#: Moved deadlines stay in the heap until they would fire, or until there are about this many of them.
 _STALE_DEADLINES = 1000
-#: How often in a row a subject may ask to be looked at again at the very moment it is looked at.
+#: How often in a row a subject may be evaluated at one moment because its look is due at once.
 _MOST_LOOKS = 20
 
-#: Before any event: the clock stands at the beginning.
+#: Where the clock stands before any event.
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -51,9 +51,9 @@ class Partition(Generic[StateT]):
 
     Args:
         codec: makes the state of a subject seen for the first time.
-        file: files an event: (state, event, received_at, now, the way it was moved, if it was) -> change.
+        file: files an event: (state, event, received_at, now, the records that merges moved it from, if any) -> change.
         evaluator: rules and life cycle.
-        go_on: puts into a subject's outbox what had no room in it before; True if that was something.
+        go_on: puts into a subject's outbox what had no room in it before; True if there was something.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Partition(Generic[StateT]):
     ) -> None:
         self.states: dict[str, StateT] = {}
         self.now = BEGINNING
-        #: The highest arrival of what was taken, at most `now`.
+        #: The highest arrival of the events taken, at most `now`.
         self.read_to = BEGINNING
         self._new = codec.new
         self._file = file
@@ -87,12 +87,12 @@ class Partition(Generic[StateT]):
                 if state.rules != self._evaluator.settings.hash:
                     alerts = self._evaluator.evaluate_all(state, state.now, NEW_SETTINGS)
                     told += [Told(state, alert) for alert in alerts]
-                    self._fired.append(state)  # to be stored: once is enough
+                    self._fired.append(state)  # to be stored, so that this happens only once
             self._arm(state)
         return told
 
     def state_of(self, subject: str) -> StateT:
-        """The state of a subject, new if nothing is known of it."""
+        """Return the state of a subject, a new one for an unknown subject."""
         state = self.states.get(subject)
         if state is None:
             state = self.states[subject] = self._new(subject)
@@ -105,7 +105,7 @@ class Partition(Generic[StateT]):
     ) -> tuple[StateT, Change, list[AlertRecord]]:
         """File and evaluate an event at the highest arrival so far; `advance` to `received_at` first.
 
-        A subject that was already looked at later, because a deadline passed meanwhile, is evaluated there.
+        A subject that was already evaluated later, because a deadline passed meanwhile, is evaluated at that time.
 
         Args:
             subject: whom it is about.
@@ -158,7 +158,7 @@ class Partition(Generic[StateT]):
         return sorted(told, key=lambda one: (one.alert.status.is_open, one.alert.rule, one.alert.alert_id))
 
     def _look(self, state: StateT, moment: datetime) -> list[Told[StateT]]:
-        """Evaluate a subject until nothing of it is due; what raises waits for the next event of that subject."""
+        """Evaluate a subject until none of its looks is due; after an exception due looks wait for its next event."""
         told: list[Told[StateT]] = []
         try:
             for _ in range(_MOST_LOOKS):
@@ -175,43 +175,43 @@ class Partition(Generic[StateT]):
         return told
 
     def take_fired(self) -> list[StateT]:
-        """The subjects that were evaluated at a deadline, or under new settings, since the last call."""
+        """Return and clear the subjects evaluated at a deadline, or under new settings, since the last call."""
         fired, self._fired = self._fired, []
         return fired
 
     def is_due(self, moment: datetime) -> bool:
-        """Whether a deadline may lie at or before a moment."""
+        """Return whether a deadline may lie at or before a moment."""
         return bool(self._deadlines) and self._deadlines[0][0] <= moment
 
     def rearm(self, state: StateT) -> None:
-        """Take note of moments to look again that were set outside an evaluation."""
+        """Set the deadline anew after looks were changed outside an evaluation."""
         self._arm(state)
 
     def go_on(self, state: StateT) -> bool:
-        """Fill a subject's outbox again after it was sent; True if there is more to send."""
+        """Fill a subject's outbox again after it was sent; return whether there is more to send."""
         return self._go_on is not None and self._go_on(state)
 
     def seen(self, state: StateT) -> bool:
-        """The subject's open alerts can be seen from the present clock on; True if that is news."""
+        """Record that the subject's open alerts can be seen from the present clock on; return whether that is new."""
         if not self._evaluator.seen(state, self.now):
             return False
         self._arm(state)
         return True
 
     def restate(self, state: StateT, alert_id: str, above: int) -> list[AlertRecord]:
-        """Say an alert as it stands once more, in a revision above one that somebody else has said."""
+        """Repeat an alert as it stands, in a revision above one that somebody else sent."""
         return self._evaluator.restate(state, alert_id, above, self.now)
 
     def next_deadline(self) -> datetime | None:
-        """The next moment at which the clock alone changes something."""
+        """Return the next moment at which the clock alone changes something."""
         while self._deadlines and self._armed.get(self._deadlines[0][1]) != self._deadlines[0][0]:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
 
     def retire(self) -> list[str]:
-        """Let go of subjects of which nothing was heard for `RETIRE_AFTER`; returns who they were.
+        """Drop subjects without messages for `RETIRE_AFTER` and with nothing live; return their ids.
 
-        No window reaches back that far, so nothing that can still come would find anything of theirs.
+        No window reaches back that far, so no later event would find any of their inputs.
         """
         horizon = self.now - RETIRE_AFTER if self.now > BEGINNING else BEGINNING
         gone = [state.id for state in self.states.values() if state.heard_at < horizon and not _is_live(state)]
@@ -221,12 +221,12 @@ class Partition(Generic[StateT]):
         return gone
 
     def reduce(self, state: StateT) -> None:
-        """Leave as little of a subject as keeps its open alerts; `data_quality` says so at the next look."""
+        """Reduce a subject to what its open alerts need; `data_quality` reports it at the next look."""
         reduce(state, self.now)
         self._lessened(state, "records reduced")
 
     def begin_anew(self, state: StateT) -> None:
-        """Forget all of a subject but how far its input was applied; `data_quality` says so at the next look."""
+        """Drop all of a subject but how far its input was applied; `data_quality` reports it at the next look."""
         begin_anew(state)
         self._lessened(state, "records set aside")
 
@@ -250,7 +250,7 @@ class Partition(Generic[StateT]):
 
 
 def _is_live(state: SubjectState) -> bool:
-    """Whether something is open, due or still to be sent."""
-    # A record given up sends its events on, however late they come.
+    """Return whether something of a subject is open, due or still to be sent."""
+    # A record given up sends its events on, however late they arrive.
     merged = isinstance(state, PatientState) and state.merged_into is not None
     return bool(merged or state.looks or state.outbox or any(alert.over_at is None for alert in state.alerts.values()))

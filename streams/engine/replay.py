@@ -1,6 +1,6 @@
 """The engine without a broker: every patient and water loop as one partition (contract, Command line, `replay`).
 
-The clock of a line is its `received_at`, else the latest time it tells of: `at`, `reported_at` or `ended_at` (nobody
+The clock of a line is its `received_at`, else the latest time it states: `at`, `reported_at` or `ended_at` (nobody
 can report what has not happened). Signals to water loops are handled at once, so unit alerts appear as well.
 """
 
@@ -44,7 +44,7 @@ class Replay:
             yield from self._file(self._patients, event.patient_id, event, received_at)
 
     def advance(self, to: datetime) -> Iterator[AlertRecord]:
-        """Run the clock on to a moment; yields what the deadlines on the way bring."""
+        """Move the clock on to a moment; yield the transitions of the deadlines on the way."""
         while (moment := self._next_deadline()) is not None and moment <= to:
             yield from self._fire(self._patients, moment)
             yield from self._fire(self._loops, moment)
@@ -67,7 +67,7 @@ class Replay:
         yield from self._sent(partition, state)
 
     def _sent(self, partition: Partition[StateT], state: StateT) -> Iterator[AlertRecord]:
-        """Treat the outbox as acknowledged by a broker, and hand on what it holds for water loops."""
+        """Treat the outbox as sent, and file what it holds for water loops and for other patients."""
         entries = [entry for entry in state.outbox if entry.topic in (UNIT_SIGNALS, *PATIENT_TOPICS)]
         state.outbox.clear()
         while partition.go_on(state):
@@ -94,7 +94,7 @@ class Replay:
 
 
 def tells_of(event: PatientRecord | LoopRecord) -> datetime:
-    """The latest time that a line tells of: nobody can report what has not happened."""
+    """Return the latest time that a line states: nobody can report what has not happened."""
     if isinstance(event, Symptom):
         return max(event.at, event.ended_at or event.at)
     if isinstance(event, LabResult):

@@ -3,9 +3,9 @@
 A result is identified by (`result_id`, analyte): laboratories number the report, not the result. Every version is kept;
 what stands is a function of the versions, so no order of arrival changes it.
 
-- Messages of one collection time are versions of one result. A message that says that it corrects (corrected,
-  cancelled, entered in error) and has another collection time replaces the version nearest in time. Two final
-  messages of different times are two results: tubes before and after a session.
+- Messages of one collection time are versions of one result. A message with a correcting status (corrected, cancelled,
+  entered in error) and another collection time replaces the version nearest in time. Two final messages of different
+  times are two results: tubes before and after a session.
 - The later `reported_at` stands, as the laboratory sent it. Where a version has none, or one more than a day after its
   arrival, the status decides, then the arrival; never the time of collection.
 - A result that another names in `replaces` does not stand. Results that replace each other in a circle all stand.
@@ -35,7 +35,7 @@ from streams.rules.facts.bedside import rhythm_ref
 from streams.rules.facts.replaced_results import connected, held_results, links_of, replaced_by_another
 from streams.rules.inputs import ALL_RESULTS, result_facets
 
-#: A laboratory's clock may be ahead by so much; a report that lies further ahead tells no order.
+#: How far a laboratory's clock may be ahead; a report time further ahead gives no order.
 REPORT_AHEAD: Final = timedelta(days=1)
 
 _RANK: Final = {status: rank for rank, status in enumerate(ResultStatus)}
@@ -49,14 +49,14 @@ _REASONS: Final = {
 def file_result(
     state: PatientState, event: LabResult, received_at: datetime, horizon: datetime, used: Callable[[], set[str]]
 ) -> Change:
-    """File a version of a result; `used` tells the ids of results that open alerts rest on."""
+    """File a version of a result; `used` returns the ids of results that open alerts rest on."""
     event = _believed(event, received_at)
     if _is_unread(event):
         return Change(unread=True)
     group = group_of(event)
     key = version_key(event)
     ref = f"lab_result:{event.result_id}"
-    # Who answered knew of the id: when that first arrived decides which answers count, whatever version stands.
+    # A person answers what is known under the id: its first arrival decides which answers count, whatever stands.
     moved, sooner = _arrived(state, event, ref, received_at)
     known = key in state.labs or key in state.versions
     if known and not sooner and not moved:
@@ -66,7 +66,7 @@ def file_result(
         state.versions[key] = event
     _settle(state, event)
     dropped = _prune(state, horizon, lambda: used() | {event.result_id}, key)
-    # What a cap pushed out may have been of any analyte.
+    # A result that the cap dropped may be of any analyte.
     facets = ALL_RESULTS if dropped else result_facets(analyte_of(event))
     if known:
         return Change(facets, filed=False, dropped=dropped)
@@ -79,9 +79,10 @@ def file_result(
 
 
 def _arrived(state: PatientState, event: LabResult, ref: str, received_at: datetime) -> tuple[bool, bool]:
-    """Note when a result's id and its value first arrived; whether each did so sooner than was known.
+    """Record when a result's id and its value first arrived; return whether each did so sooner than was known.
 
-    A value that arrived with the first word on its id, as nearly all do, has no entry of its own (`labs.arrived_at`).
+    A value that arrived with the first message of its id, as nearly all do, has no entry of its own
+    (`labs.arrived_at`).
     """
     first = state.arrivals.get(ref)
     if first is None:
@@ -106,12 +107,12 @@ _LOINC: Final = re.compile(r"\d{1,7}-\d\Z", re.ASCII)
 
 
 def _is_unread(record: LabResult) -> bool:
-    """Whether no rule can read the analyte: an ordinary result such as a haemoglobin, by its well-formed code."""
+    """Return whether no rule can read the analyte: an ordinary result such as a haemoglobin, by a well-formed code."""
     return record.analyte is None and record.loinc not in LOINC and bool(_LOINC.match(record.loinc or ""))
 
 
 def _believed(event: LabResult, received_at: datetime) -> LabResult:
-    """A result without the times that it cannot know: a specimen has been drawn when its result is told."""
+    """Correct times of a result that lie in the future: a specimen is drawn before its result arrives."""
     at = received_at if event.at - received_at > AHEAD else event.at
     reported = event.reported_at
     if reported is not None and reported - received_at > REPORT_AHEAD:
@@ -122,7 +123,7 @@ def _believed(event: LabResult, received_at: datetime) -> LabResult:
 
 
 def _settle(state: PatientState, event: LabResult) -> None:
-    """Decide anew which versions of the result stand, and of those that it replaces or that replace it."""
+    """Decide anew which versions stand, of this result and of those linked to it by `replaces`."""
     analyte = analyte_of(event) or event.loinc
     links = links_of(held_results(state), analyte)
     names = connected(event.result_id, links) if links else {event.result_id}
@@ -143,7 +144,7 @@ def _settle(state: PatientState, event: LabResult) -> None:
 
 
 def _standing(state: PatientState, held: dict[str, LabResult]) -> set[str]:
-    """The keys of the versions of one result that stand; several where they are tubes of different times."""
+    """Return the keys of the versions of one result that stand; several where they are tubes of different times."""
     if len(held) == 1:
         return set(held)
     reported = all(record.reported_at is not None for record in held.values())
@@ -168,7 +169,7 @@ def _standing(state: PatientState, held: dict[str, LabResult]) -> set[str]:
 def _prune(state: PatientState, horizon: datetime, used: Callable[[], set[str]], newest: str) -> int:
     """Keep the windows of results and of replaced versions within their bounds."""
     group = newest[: newest.rindex("|") + 1]
-    # A sender that gives all its results one id must not fill the window with results that an open alert keeps.
+    # A sender that gives all its results one id must not fill the window with results that an open alert keeps there.
     dropped = _keep_newest(state.labs, group, lambda key: state.labs[key].at)
     dropped += _keep_newest(state.versions, group, lambda key: _age(state, key))
 
@@ -183,7 +184,7 @@ def _prune(state: PatientState, horizon: datetime, used: Callable[[], set[str]],
 
 
 def _keep_newest(window: dict[str, LabResult], group: str, age: Callable[[str], datetime]) -> int:
-    """Drop the oldest of one result's versions above their number; returns how many."""
+    """Drop the oldest of one result's versions above `MAX_VERSIONS_OF_RESULT`; return how many."""
     held = [key for key in window if key.startswith(group)]
     surplus = len(held) - MAX_VERSIONS_OF_RESULT
     if surplus <= 0:
@@ -199,7 +200,7 @@ def _age(state: PatientState, key: str) -> datetime:
 
 
 def _newest(state: PatientState) -> set[str]:
-    """The newest results of each analyte: they speak for the patient however old they get."""
+    """Return the keys of the three newest results of each analyte: they describe the patient however old they get."""
     newest: dict[object, list[tuple[datetime, str, str]]] = {}
     for key, record in state.labs.items():
         if (analyte := analyte_of(record)) is not None:
@@ -208,14 +209,14 @@ def _newest(state: PatientState) -> set[str]:
 
 
 def forget_arrivals(state: PatientState) -> None:
-    """Arrivals of inputs that have left their window go once they are many."""
+    """Drop the arrivals of inputs that have left their window once there are many."""
     held = len(state.labs) + len(state.versions) + len(state.symptoms) + len(state.rhythms)
     if len(state.arrivals) > 4 * held + 8:
         sweep_arrivals(state)
 
 
 def sweep_arrivals(state: PatientState) -> None:
-    """Forget when inputs arrived that have left their window."""
+    """Drop the arrivals of inputs that have left their window."""
     held = [*state.labs.values(), *state.versions.values()]
     if state.arrivals:
         refs = {f"lab_result:{record.result_id}" for record in held} | {value_ref(record) for record in held}

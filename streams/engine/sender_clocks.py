@@ -1,4 +1,4 @@
-"""Clocks of senders: which are wrong, what to make of a time that has not come, and when an input arrived.
+"""Clocks of senders: which are wrong, how a future time is corrected, and when an input arrived.
 
 A machine with a wrong clock moves nothing but its own samples (docs/decisions/0006-event-time-and-task-clock.md).
 """
@@ -17,7 +17,7 @@ from streams.engine.windows import prune
 from streams.rules.facts.late_clocks import BEHIND_STEADY, BEHIND_STEP, LATE, is_behind
 from streams.rules.inputs import CLOCK
 
-#: How far `at` may lie ahead of the record's timestamp before the sender's clock is called wrong.
+#: How far a stated time may lie ahead of the record's timestamp before the sender's clock counts as wrong.
 AHEAD: Final = timedelta(minutes=5)
 #: A clock that was wrong is right again when it is at most this far ahead.
 BELIEVABLE: Final = timedelta(minutes=1)
@@ -29,11 +29,11 @@ _NOTHING: Final[frozenset[str]] = frozenset()
 def check_clock(
     state: PatientState, source: str, event: PatientRecord, received_at: datetime, now: datetime
 ) -> frozenset[str]:
-    """Note whether a source's newest message came from the future; the facet `CLOCK` where that is news.
+    """Record whether a source's newest message lies in the future or is late; return the facet `CLOCK` if that is new.
 
-    It is news again when the time that the one before told of has come, for then its alert is over.
+    It is new again once the time that the message before stated has come, for then that one's alert is over.
 
-    Between `BELIEVABLE` and `AHEAD` it says nothing: a clock at the edge must not open and close an alert by turns.
+    Between `BELIEVABLE` and `AHEAD` nothing changes: a clock at the edge must not open and close an alert by turns.
     """
     heard = state.heard.get(source)
     ahead = tells_of(event) - received_at
@@ -69,7 +69,7 @@ def check_clock(
 
 
 def is_in_time(state: PatientState, source: str, ahead: timedelta, received_at: datetime) -> bool:
-    """Note a message of a clock that nothing was ever wrong with; False where `check_clock` has to look."""
+    """Record a message in time of a subject without clock problems; return False where `check_clock` must decide."""
     heard = state.heard.get(source)
     if heard is None or state.behind or state.problems or not _BEHIND <= ahead <= BELIEVABLE:
         return False
@@ -78,8 +78,8 @@ def is_in_time(state: PatientState, source: str, ahead: timedelta, received_at: 
     return True
 
 
-#: A message that is later than this may come from a clock that is behind. A result that does not say when it was
-#: reported tells nothing of that: it is told of long after the collection.
+#: A message that is later than this may come from a clock that is behind. A result without a report time does not
+#: show that: it arrives long after the collection.
 _BEHIND: Final = BEHIND_STEADY - BEHIND_STEP
 
 
@@ -99,7 +99,7 @@ def _check_behind(state: PatientState, source: str, ahead: timedelta, received_a
     return _CLOCK if is_behind(kept, heard) != before else _NOTHING
 
 
-#: Of three stretches as long as `LATE` the first and the last message lie further apart than it.
+#: The first and the last message of three stretches as long as `LATE` lie further apart than `LATE`.
 _STRETCH_S: Final = LATE.total_seconds()
 _STRETCHES: Final = 3
 
@@ -109,7 +109,7 @@ def _by_arrival(reading: Reading) -> tuple[datetime, float]:
 
 
 def tells_of(event: PatientRecord) -> datetime:
-    """The latest moment that an event claims to know of."""
+    """Return the latest time that an event states."""
     if isinstance(event, LabResult):
         return max(event.at, event.reported_at or event.at)
     if isinstance(event, Symptom):
@@ -118,10 +118,10 @@ def tells_of(event: PatientRecord) -> datetime:
 
 
 def tamed(event: EventT, received_at: datetime) -> EventT:
-    """An event without the times it cannot know: what happened has happened when it is told.
+    """Correct timestamps that lie more than `AHEAD` after the event's arrival.
 
-    A time ahead of the arrival would outrank every later word. The onset becomes the arrival; a report or an end in
-    the future is no report and no end. What is already known has no say in it: it depends on the order of arrival.
+    Such a time would outrank every later message. `at` becomes the arrival; a report or an end in the future is
+    dropped. Inputs already known do not count here: they depend on the order of arrival.
     """
     changes: dict[str, Any] = {}
     if event.at - received_at > AHEAD:
@@ -134,7 +134,7 @@ def tamed(event: EventT, received_at: datetime) -> EventT:
 
 
 def arrived(state: PatientState, ref: str, received_at: datetime, *, anew: bool) -> bool:
-    """Note when an input arrived: of several arrivals of one version the first. True if it moved."""
+    """Record when an input arrived, of several arrivals of one version the first; return whether it moved."""
     before = None if anew else state.arrivals.get(ref)
     if before is not None and before <= received_at:
         return False
@@ -143,6 +143,6 @@ def arrived(state: PatientState, ref: str, received_at: datetime, *, anew: bool)
 
 
 def source_of(event: PatientRecord) -> str:
-    """Whose clock gave an event its time: the machine, the sending system, else whoever sends such events."""
+    """Return whose clock gave an event its time: the machine, the sending system, else the event type's sender."""
     machine = getattr(event, "machine_id", None)
     return machine or event.source or f"the sender of {type(event).__name__}"

@@ -1,7 +1,7 @@
-"""Bounds in bytes of what is held of one subject: which inputs go first, and which stay.
+"""Bounds in bytes of what is kept of one subject: which inputs go first, and which stay.
 
 What is dropped is a function of the state alone: a replay and a worker drop the same. The running credit only saves
-looking; it never grows more slowly than the state does.
+measuring; it never shrinks more slowly than the state grows.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from streams.rules.inputs import ALL_RESULTS, ALL_SYMPTOMS, DROPPED
 
 _encode: Final = msgspec.json.Encoder().encode
 
-#: An event is held at most so often: itself, and its ids in the window's key, the arrivals and the sources.
+#: At most how many copies of an event are kept: itself, and its ids in the window's key, the arrivals and the sources.
 _COPIES: Final = 4
-#: What surrounds these copies: field names and times.
+#: Bytes around these copies: field names and times.
 _AROUND: Final = 512
 
-#: Windows, the least needed first. Within one the oldest go first, but the newest word on something after the rest.
+#: Windows, the least needed first. In one the oldest go first, but the newest input on a thing after all others.
 _ORDER: Final = (
     "versions",
     "machine_alarms",
@@ -53,7 +53,7 @@ _ORDER: Final = (
     "medications",
     "signals",
 )
-#: Held with the windows, and bounded in number; not dropped here.
+#: Kept with the windows, and bounded in number; not dropped here.
 _BESIDE: Final = ("arrivals", "heard", "behind", "problems", "profile", "merges", "contradictions")
 _FACETS: Final[dict[str, frozenset[str]]] = {
     "machine_alarms": frozenset({"machine_alarm"}),
@@ -76,11 +76,11 @@ class Budget:
     """Keeps the inputs of the subjects of one partition within `MAX_INPUT_BYTES`."""
 
     def __init__(self) -> None:
-        #: How much may be filed of a subject before it must be measured again.
+        #: How many bytes may be filed of a subject before it must be measured again.
         self._credit: dict[str, int] = {}
 
     def keep(self, state: SubjectState, event: object, change: Change, now: datetime) -> Change:
-        """Drop what is beyond the bound after `event` was filed; returns the change with what that changed."""
+        """Drop what is beyond the bound after `event` was filed; return the change with what that added."""
         credit = self._credit.get(state.id, 0) - _COPIES * len(_encode(event)) - _AROUND
         if credit < 0:
             size = size_of(state)
@@ -93,16 +93,16 @@ class Budget:
         return change
 
     def begin(self, subject: str) -> None:
-        """The subject is new: nothing is held of it."""
+        """Begin with a new subject, of which nothing is kept."""
         self._credit[subject] = MAX_INPUT_BYTES
 
     def forget(self, subject: str) -> None:
-        """The subject left the partition, or its state is another one."""
+        """Drop the credit of a subject that left the partition or has another state."""
         self._credit.pop(subject, None)
 
 
 def size_of(state: SubjectState) -> int:
-    """Bytes of all inputs that are held of a subject, and of what is left of alerts that are over."""
+    """Return the bytes of all inputs kept of a subject, and of its alerts with a tombstone."""
     parts = [getattr(state, name, None) for name in (*_ORDER, *_BESIDE)]
     return len(_encode(parts)) + sum(_remains(alert) for alert in state.alerts.values() if alert.tombstoned)
 
@@ -111,7 +111,7 @@ def _remains(alert: AlertState) -> int:
     return len(_encode(alert))
 
 
-# -- what goes --------------------------------------------------------------------------------------------------------
+# -- what is dropped --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +124,10 @@ class _Candidate:
 
 
 def trim(state: SubjectState, limit: int, now: datetime) -> list[str]:
-    """Drop the oldest and least needed inputs until `limit` bytes are left, but no ground of an open alert.
+    """Drop the least needed inputs, the oldest first, until `limit` bytes are left, but no ground of an open alert.
 
     Returns:
-        The window of each that was dropped; empty if nothing could go.
+        The window of each dropped input; empty if nothing could go.
     """
     surplus = size_of(state) - limit
     dropped: list[str] = []
@@ -144,14 +144,14 @@ def trim(state: SubjectState, limit: int, now: datetime) -> list[str]:
 
 
 def _facets(dropped: list[str]) -> frozenset[str]:
-    """What rules may read of the windows that something was dropped from."""
+    """Return the facets of the windows that something was dropped from."""
     if not dropped:
         return frozenset()
     return DROPPED.facets.union(*(_FACETS[name] for name in set(dropped) if name in _FACETS))
 
 
 def note(state: SubjectState, counts: Mapping[str, int], now: datetime) -> None:
-    """Remember what was dropped: with what was dropped before, unless that is forgotten by now."""
+    """Add what was dropped to what was dropped before, unless that is forgotten by now."""
     known = state.drops if state.drops and now < state.drops.at + DROPS_FORGOTTEN else None
     total = dict(known.counts) if known else {}
     for name, number in counts.items():
@@ -169,7 +169,7 @@ def _candidates(state: SubjectState) -> Iterator[_Candidate]:
     }
     for place, name in enumerate(_ORDER):
         if isinstance(state, PatientState) and name == "signals":
-            continue  # what a loop was told must stay to be taken back
+            continue  # a signal that was sent must stay, so that it can be retracted
         window: dict[str, Any] = getattr(state, name, {})
         newest = _newest(state, name, window)
         for key, item in window.items():
@@ -179,14 +179,14 @@ def _candidates(state: SubjectState) -> Iterator[_Candidate]:
                 continue
             rank = place + len(_ORDER) * (key in newest)
             yield _Candidate(rank, _moment(item), name, key, len(_encode(item)) + len(_encode(key)) + 2)
-    # Last: an alert that begins again after its remains went would repeat revisions that readers know.
+    # Last, because an alert that begins again after it was dropped repeats revisions that readers know.
     for alert in state.alerts.values():
         if alert.tombstoned:
             yield _Candidate(2 * len(_ORDER), alert.over_at or alert.at, "alerts", alert.alert_id, _remains(alert))
 
 
 def anchors_of(alert: AlertState) -> list[str]:
-    """The inputs after which an alert is named, as `kind:id`; an accepted risk calls them `risk:rule:kind:id`."""
+    """Return the anchors of an alert as `kind:id`; an accepted risk has them as `risk:rule:kind:id`."""
     if not alert.key.startswith("risk:"):
         return alert.anchors
     return [anchor.split(":", 2)[-1] for anchor in alert.anchors]
@@ -198,7 +198,7 @@ def _moment(item: Any) -> datetime:
 
 
 def _newest(state: SubjectState, name: str, window: dict[str, Any]) -> set[str]:
-    """The newest word on each thing that is still asked for: an analyte, an order, an open alert, the session."""
+    """Return the keys of the newest input on each thing still needed, such as an analyte, an order or an open alert."""
     newest: dict[object, tuple[datetime, str]] = {}
     about = _ABOUT.get(name)
     names = _open_names(state) if name == "responses" else {}
@@ -214,7 +214,7 @@ def _newest(state: SubjectState, name: str, window: dict[str, Any]) -> set[str]:
 
 
 def _open_names(state: SubjectState) -> dict[str, str]:
-    """Every id by which people may have answered an open alert."""
+    """Map every id by which people may have answered an open alert to its alert id."""
     return {
         name: alert.alert_id
         for alert in state.alerts.values()
@@ -232,7 +232,7 @@ _ABOUT: Final[dict[str, Callable[[Any], object]]] = {
 
 
 def _forget(state: SubjectState, one: _Candidate) -> int:
-    """Drop a candidate and the note of its arrival; returns the bytes of that note."""
+    """Drop a candidate and its arrival; return about how many bytes the arrival took."""
     item = getattr(state, one.window).pop(one.key)
     if not isinstance(state, PatientState):
         return 0
@@ -249,7 +249,7 @@ def _forget(state: SubjectState, one: _Candidate) -> int:
 
 
 def surplus_over(standing: Sequence[tuple[datetime, AlertState]]) -> int:
-    """How many of the alerts that are over, oldest first, leave early because what they show is too large."""
+    """Return how many of the ended alerts, oldest first, are dropped early because their messages are too large."""
     left = sum(len(memoryview(alert.value)) for _, alert in standing) - MAX_OVER_BYTES
     for number, (_, alert) in enumerate(standing):
         if left <= 0:
@@ -259,15 +259,15 @@ def surplus_over(standing: Sequence[tuple[datetime, AlertState]]) -> int:
 
 
 def bounded(finding: Finding) -> Finding:
-    """A finding whose evidence and anchors fit: the first of each stays, then the newest evidence."""
+    """Cut a finding's anchors and evidence to the bound: the first anchors, the first and the newest evidence stay."""
     characters = sum(len(item.id) + len(item.name) for item in finding.evidence)
     most = max(_WIDEST * characters + _ITEM * len(finding.evidence), _WIDEST * sum(map(len, finding.anchors)))
-    if most <= MAX_EVIDENCE_BYTES:  # for certain; nearly always
+    if most <= MAX_EVIDENCE_BYTES:  # an upper estimate that fits, nearly always
         return finding
     return replace(finding, anchors=_first(finding.anchors), evidence=_newest_evidence(finding.evidence))
 
 
-#: Bytes of one character in JSON at most, and of the rest of a piece of evidence.
+#: The most bytes of one character in JSON, and of the rest of a piece of evidence.
 _WIDEST: Final = 6
 _ITEM: Final = 300
 
@@ -297,7 +297,7 @@ def _newest_evidence(evidence: tuple[EvidenceRecord, ...]) -> tuple[EvidenceReco
 
 
 def reduce(state: SubjectState, now: datetime) -> None:
-    """Leave as little as keeps the open alerts: for a record that the broker refused."""
+    """Reduce the state of a record that the broker refused to what its open alerts need."""
     trim(state, LEAST_INPUT_BYTES, now)
     for name, alert in list(state.alerts.items()):
         if alert.tombstoned:
@@ -305,7 +305,7 @@ def reduce(state: SubjectState, now: datetime) -> None:
 
 
 def begin_anew(state: SubjectState) -> None:
-    """Forget everything of a subject but how far its input was applied, and into which record it was merged."""
+    """Drop everything of a subject but how far its input was applied, and into which record it was merged."""
     if isinstance(state, PatientState):
         state.profile, state.unit_id, state.unit_id_at = None, None, None
     for name in (*_ORDER, *_BESIDE, "alerts", "looks", "failing"):

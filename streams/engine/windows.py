@@ -1,4 +1,4 @@
-"""Keeping windows within their bounds: what is too old goes, then the oldest above the cap."""
+"""Bounds of windows: drop what is too old, then the oldest above the cap."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def prune(
 ) -> int:
     """Drop what lies before the horizon, then the oldest above the cap, but never what is in `kept`.
 
-    `kept` is asked only where something would go: it is dearer than the rest.
+    `kept` is called only where something would be dropped, because it costs more than the rest.
 
     Returns:
-        How many the cap pushed out; they were still within the window.
+        How many the cap dropped, though they were still within the window.
     """
     old = [key for key, item in window.items() if moment(item) < horizon]
     if not old and len(window) <= cap:
