@@ -1,6 +1,6 @@
-"""What is kept of a patient and of a water loop, and its bounds. One instance is one changelog record.
+"""The state of a patient and of a water loop, and its bounds. One instance is one changelog record.
 
-Windows hold the events themselves, by identity; everything the rules say is a function of them and of the clock.
+Windows hold the events themselves, by identity; every finding of a rule is a function of them and of the clock.
 """
 
 from models.state.bounds import (

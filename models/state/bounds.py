@@ -1,6 +1,6 @@
-"""How long and how much of a subject is kept: windows, numbers of records, and bytes of JSON.
+"""Bounds of what is kept of a subject: windows, numbers of records, and bytes of JSON.
 
-Identifiers and texts are bounded in characters; the byte bounds hold what they add up to, whatever the alphabet.
+Identifiers and texts are bounded in characters; the byte bounds limit their sum, whatever the alphabet.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import msgspec
 #: The longest window of any rule (a month of cramps, aluminium on a loop) with five days for late messages.
 #: An event older than this when it arrives raises nothing.
 LONGEST_WINDOW: Final = timedelta(days=35)
-#: A session of which no end is known is taken to be over after this (SLED runs longest).
+#: A session without a known end counts as over after this (SLED runs longest).
 LONGEST_SESSION: Final = timedelta(hours=24)
-#: A subject of which nothing was heard for so long leaves the table, unless an alert is open or a deadline lives.
+#: A subject without messages for this long is retired, unless an alert is open or a deadline is set.
 RETIRE_AFTER: Final = timedelta(days=400)
 
 #: How many records of a kind are kept of one patient; the oldest go first and are counted.
@@ -23,7 +23,7 @@ MAX_LABS: Final = 200
 #: Versions of results that no longer stand; and of a single result, those that stand and those that do not.
 MAX_VERSIONS: Final = 100
 MAX_VERSIONS_OF_RESULT: Final = 10
-#: Start and end messages of one session id, and the stretches in which its blood flowed.
+#: Start and end messages of one session id, and its stretches of blood flow.
 MAX_SESSION_MESSAGES: Final = 20
 MAX_FLOWS: Final = 10
 MAX_SYMPTOMS: Final = 200
@@ -38,24 +38,24 @@ MAX_EVIDENCE: Final = 20
 #: How much of a free text is kept, in characters; the whole is on the input topic.
 MAX_TEXT: Final = 200
 
-#: All inputs that are held of one subject, with what is noted about them. Above it the least needed go.
+#: All inputs that are kept of one subject, with their arrivals and the like. Above it the least needed are dropped.
 MAX_INPUT_BYTES: Final = 384 * 1024
-#: How much is left of them then: room for what comes, so that not every further event has to look again.
+#: How much of them stays then. The room for later events saves measuring again at each of them.
 KEPT_INPUT_BYTES: Final = MAX_INPUT_BYTES * 3 // 4
-#: What is left where the broker refuses the record all the same.
+#: How much of them stays where the broker refuses the record all the same.
 LEAST_INPUT_BYTES: Final = 16 * 1024
 #: The newest transitions of alerts that are over and still shown; the oldest leave `alerts.active` early.
 MAX_OVER_BYTES: Final = 128 * 1024
-#: The evidence of one alert, and what it may be named after.
+#: The evidence of one alert, and likewise its anchors.
 MAX_EVIDENCE_BYTES: Final = 8 * 1024
-#: The alert that inputs were dropped ends when none was for so long.
+#: The alert that inputs were dropped ends when none was dropped for this long.
 DROPS_FORGOTTEN: Final = timedelta(hours=24)
 
 
 class Drops(msgspec.Struct, frozen=True, gc=False):
     """Inputs of one subject that were dropped because too much was received.
 
-    `told` are the counts that the alert shows: they follow `counts` only when their sum has doubled.
+    `told` are the counts that the alert shows; they follow `counts` only when the sum has doubled.
     """
 
     since: datetime

@@ -20,7 +20,7 @@ class NewerSchemaError(Exception):
 
 
 class _Version(msgspec.Struct):
-    """Of a stored state nothing but its version."""
+    """The version of a stored state, and nothing else of it."""
 
     schema_version: int = 0
 
@@ -36,15 +36,15 @@ class StateCodec(Generic[StateT]):
         self._decoder = msgspec.json.Decoder(kind)
 
     def new(self, subject: str) -> StateT:
-        """The state of a subject of which nothing is known yet."""
+        """Make the state of a subject of which nothing is known yet."""
         return self.kind(id=subject, schema_version=SCHEMA_VERSION, heard_at=NEVER)
 
     def encode(self, state: StateT) -> bytes:
-        """The state's changelog value."""
+        """Encode a state as a changelog value."""
         return _ENCODER.encode(state)
 
     def decode(self, raw: bytes) -> StateT:
-        """The state of a changelog value, migrated where an older version of the product wrote it.
+        """Decode a changelog value; migrate it where an older version of the product wrote it.
 
         Raises:
             NewerSchemaError: a newer version of the product wrote it.

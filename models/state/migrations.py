@@ -1,7 +1,7 @@
-"""Stored state of older versions, brought to the present form step by step.
+"""Migration of stored state from older versions to the present form, step by step.
 
-Only the outermost fields are touched, as raw JSON: alerts and outboxes keep their bytes, so that what is sent again
-after an upgrade is what was sent before it.
+Only the outermost fields change, as raw JSON: alerts and outboxes keep their bytes, so that a message sent again after
+an upgrade has the bytes that it had before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.records import LabResult, Symptom
 #: A stored state: its fields, each as the JSON that was stored.
 Fields = dict[str, msgspec.Raw]
 
-#: Before anything was heard.
+#: The time before any message.
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -32,7 +32,7 @@ class _Session1(msgspec.Struct):
 
 
 class _Times1(msgspec.Struct):
-    """Every field of version 1 that tells when something came."""
+    """Every field of version 1 that holds the time of an arrival."""
 
     now: datetime | None = None
     arrivals: dict[str, datetime] = {}
@@ -41,7 +41,7 @@ class _Times1(msgspec.Struct):
 
 
 def _from_1(fields: Fields) -> None:
-    """Version 2 keeps when something was last heard of a subject, so that it can be retired."""
+    """Add the newest arrival of a subject, as version 2 keeps it, so that the subject can be retired."""
     times = msgspec.json.decode(msgspec.json.encode(fields), type=_Times1)
     sessions = [moment for session in times.sessions.values() for moment in (session.first_at, session.told_at)]
     moments = [times.now, *times.arrivals.values(), *times.heard.values(), *sessions]
@@ -49,7 +49,7 @@ def _from_1(fields: Fields) -> None:
 
 
 def _from_2(fields: Fields) -> None:
-    """Version 3 keeps every version of a result, every start and end of a session, and symptoms by id and hour."""
+    """Keep every version of a result, every start and end of a session, and symptoms by id and hour, as version 3."""
     arrivals = msgspec.json.decode(fields.get("arrivals", _raw({})), type=dict[str, datetime])
     labs = msgspec.json.decode(fields.get("labs", _raw({})), type=dict[str, LabResult])
     fields["labs"] = _raw({version_key(record): record for record in labs.values()})
@@ -67,12 +67,12 @@ def _from_2(fields: Fields) -> None:
     fields["sessions"] = _raw(sessions)
 
 
-#: What brings a state from this version to the next.
+#: The step that brings a state from this version to the next.
 _STEPS: Final[dict[int, Callable[[Fields], None]]] = {1: _from_1, 2: _from_2}
 
 
 def migrate(raw: bytes, to: int) -> bytes:
-    """A stored state in the form of version `to`; newer ones and what is no state stay as they are.
+    """Bring a stored state to the form of version `to`; newer ones and what is no state stay as they are.
 
     Raises:
         msgspec.DecodeError: It is not a JSON object, or a field that the migration needs is ill-typed.

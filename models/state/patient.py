@@ -24,7 +24,7 @@ from models.state.subject import SubjectState
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):
-    """A source whose newest message told of a time ahead of its arrival."""
+    """A source whose newest message states a time ahead of its arrival."""
 
     id: str
     #: Arrival of the first such message in a row, and how far it was ahead then, in seconds.
@@ -51,20 +51,21 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     schedules: dict[str, Schedule] = {}
     machine_alarms: dict[str, MachineAlarm] = {}
     responses: dict[str, AlertResponse] = {}
-    #: Sources whose newest message came from the future, and the newest believable arrival of each source.
+    #: Sources whose newest message states a time in the future.
     problems: dict[str, Problem] = {}
     #: When each input (`kind:id`), and each value of a result, first arrived: it could not be known before.
     arrivals: dict[str, datetime] = {}
+    #: The newest arrival of a message of each source whose time is believable.
     heard: dict[str, datetime] = {}
     #: Late messages of each source, the last of each of three stretches: arrival, and by how many seconds.
     behind: dict[str, list[Reading]] = {}
-    #: What was last told to a water loop about each alert.
+    #: The signal last sent to a water loop about each alert.
     signals: dict[str, UnitSignal] = {}
     signal_sequence: int = 0
     #: Records that were merged into this one, by their id.
     merges: dict[str, PatientMerged] = {}
-    #: The record into which this one was merged, and when that happened: all of this one's events go there.
+    #: The record into which this one was merged, and when: all of this one's events move there.
     merged_into: str | None = None
     merged_at: datetime | None = None
-    #: Records with which this one was merged in contradiction (itself, or a circle), and since when that is known.
+    #: Records with which this one was merged in contradiction (itself, or a circle), and when that became known.
     contradictions: dict[str, datetime] = {}

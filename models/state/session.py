@@ -1,4 +1,4 @@
-"""A treatment as its messages tell of it, under one session id."""
+"""A session: all messages under one session id."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Flow(msgspec.Struct, array_like=True, gc=False):
-    """A stretch of time in which blood flowed, from the first to the last sample that said so."""
+    """A stretch of time in which blood flowed, from the first to the last sample that shows it."""
 
     since: datetime
     until: datetime
@@ -31,12 +31,12 @@ class Session(msgspec.Struct, omit_defaults=True, gc=False):
 
     session_id: str
     machine_id: str
-    #: The earliest time that any message of it told of.
+    #: The earliest time that any of its messages states.
     first_at: datetime
     starts: list[SessionStarted] = []
     ends: list[SessionEnded] = []
     flows: list[Flow] = []
     systolic: Reading | None = None
     uf_rate: Reading | None = None
-    #: When `sessions.active` last told of it.
+    #: When it was last published on `sessions.active`; None if it is not shown there.
     told_at: datetime | None = None

@@ -10,7 +10,7 @@ import msgspec
 from models.alerts import Priority, Status
 from models.state.bounds import Drops
 
-#: Stands for "no value" in an outbox entry: no message of ours is a bare null.
+#: Stands for "no value" in an outbox entry: none of our messages is a bare null.
 NO_VALUE: Final = msgspec.Raw(b"null")
 
 
@@ -39,16 +39,16 @@ class AlertState(msgspec.Struct, omit_defaults=True, gc=False):
     priority: Priority
     onset_at: datetime
     at: datetime
-    #: The newest transition's exact bytes: resent as they are when a partition changes hands.
+    #: The newest transition's exact bytes, sent again as they are when a partition gets another owner.
     value: msgspec.Raw
-    #: Digest of what the newest transition showed, to tell whether an update is due.
+    #: Digest of the newest finding, to decide whether an update is due.
     shown: str
-    #: Inputs of the episode: a response to any of the ids they would give is one to this alert.
+    #: Inputs of the episode: an answer to any alert id that they give is an answer to this alert.
     anchors: list[str]
     #: `kind:id` of the evidence; if one of them is corrected away the alert is withdrawn, not resolved.
     grounds: list[str]
-    #: When the newest of its evidence, and the evidence of its priority, became known: a person's response
-    #: counts only for what could be known when it was given.
+    #: When the newest of its evidence, and the evidence of its priority, became known: a person's answer
+    #: counts only for what was known when it arrived.
     known_at: datetime
     level_known_at: datetime
     escalation: int = 0
@@ -64,19 +64,19 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     id: str
     #: Has no default here: a default is not written, and would be read as the reader's own version.
     schema_version: int
-    #: Newest arrival of anything about it.
+    #: Newest arrival of a message about it.
     heard_at: datetime
     #: Hash of the rule settings of the last evaluation.
     rules: str = ""
-    #: The clock at the last evaluation; none goes back behind it.
+    #: The clock at the last evaluation; no later evaluation goes back behind it.
     now: datetime | None = None
     #: Applied offset of each input topic (contract name); what is at or below it is skipped.
     offsets: dict[str, int] = {}
     alerts: dict[str, AlertState] = {}
-    #: The conditions that hold of those rules that others ask, with their priorities by key: what a person says of an
+    #: The conditions that hold, of rules whose conditions are inputs of others, with priorities by key. An answer to an
     #: alert changes none of them.
     conditions: dict[str, dict[str, Priority]] = {}
-    #: When each rule, and the life cycle, wants to look again with no new event.
+    #: The look of each rule and of the life cycle: when to evaluate without a new event.
     looks: dict[str, datetime] = {}
     #: Rules that raised an exception at their last evaluation, and since when.
     failing: dict[str, datetime] = {}
