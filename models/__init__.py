@@ -1,1 +1,1 @@
-"""What flows and what is kept: events, alerts, state, analytes, topics, settings. Imports nothing of `streams`."""
+"""Messages and state: events, alerts, state, analytes, topics, settings. Imports nothing of `streams`."""

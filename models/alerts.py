@@ -1,4 +1,4 @@
-"""What flows out: one `Alert` per transition of an alert's life cycle (contract, Alerts)."""
+"""The messages that are sent: one `Alert` per transition of an alert's life cycle (contract, Alerts)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMESPACE: Final = UUID("5d3c1a52-8f0e-5b4d-9c55-0f5a5f6b7c21")
 
 
 class Priority(StrEnum):
-    """IEC 60601-1-8's words, mildest first; `rank` orders them."""
+    """The terms of IEC 60601-1-8, mildest first; `rank` orders them."""
 
     INFO = "info"
     LOW = "low"
@@ -25,7 +25,7 @@ class Priority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for info up to 3 for high."""
+        """Return 0 for info up to 3 for high."""
         return _RANKS[self]
 
 
@@ -33,7 +33,7 @@ _RANKS: Final = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class Status(StrEnum):
-    """Where an alert stands."""
+    """The state of an alert in its life cycle."""
 
     ACTIVE = "active"
     ACKNOWLEDGED = "acknowledged"
@@ -44,12 +44,12 @@ class Status(StrEnum):
 
     @property
     def is_open(self) -> bool:
-        """Whether the alert is not over."""
+        """Return whether the alert is not over."""
         return self in (Status.ACTIVE, Status.ACKNOWLEDGED, Status.SNOOZED)
 
 
 class Transition(StrEnum):
-    """The step this message tells of."""
+    """The step of the life cycle that a message states."""
 
     RAISED = "raised"
     UPDATED = "updated"
@@ -66,7 +66,7 @@ class Transition(StrEnum):
 class Reason(StrEnum):
     """Why a transition was made. `result_cancelled` is ours: the laboratory gave no result after all.
 
-    So is `contradicted`: somebody else has published a later revision; the alert is as it was.
+    So is `contradicted`: somebody else has sent a later revision; the alert is as it was.
     """
 
     CONDITION_MET = "condition_met"
@@ -94,7 +94,7 @@ class Reason(StrEnum):
 
 
 class Guidance(BaseModel):
-    """What to review, and on what the advice rests: the article's line and the second source."""
+    """What to review, and the basis of the advice: the article's line and the second source."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -103,7 +103,7 @@ class Guidance(BaseModel):
 
 
 class Evidence(BaseModel):
-    """One input that made it so, value and unit as reported."""
+    """One input that made the alert, with value and unit as reported."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -116,7 +116,7 @@ class Evidence(BaseModel):
 
 
 class Alert(BaseModel):
-    """One transition. Every key is present; what is unknown is null. No wall-clock time: that is `ce_time`."""
+    """One transition. Every key is present; an unknown value is null. No wall-clock time: that is `ce_time`."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -155,5 +155,5 @@ else:
 
 @lru_cache(maxsize=65536)
 def alert_id(rule: str, subject: str, anchor: str) -> str:
-    """The deterministic id of an alert: UUIDv5 of rule, patient (or water loop) and episode anchor."""
+    """Return the deterministic id of an alert: UUIDv5 of rule, patient (or water loop) and anchor."""
     return str(uuid5(_NAMESPACE, f"{rule}|{subject}|{anchor}"))

@@ -1,8 +1,8 @@
-"""Analytes, their LOINC codes and the units laboratories report them in (clinical.md 3.1 and 3.2).
+"""Analytes, their LOINC codes and the units in which laboratories report them (clinical.md 3.1 and 3.2).
 
-Units are UCUM. UCUM is case-sensitive, laboratories are not, so spelling is folded before the look-up; what is
-not in the table is unknown, never guessed. The unit decides how a value is read, not the LOINC code's property:
-public data carries 19123-9 (a mass code) with `mmol/L`.
+Units are UCUM. UCUM is case-sensitive, laboratories are not, so spelling is folded before the look-up; a unit outside
+the table is unknown, never guessed. The unit decides how a value is read, not the LOINC code's property: public data
+carries 19123-9 (a mass code) with `mmol/L`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 
 class Analyte(StrEnum):
-    """What a laboratory measured, as named in the contract."""
+    """A substance that a laboratory measures, as named in the contract."""
 
     MAGNESIUM = "magnesium"
     IONIZED_CALCIUM = "ionized_calcium"
@@ -28,7 +28,7 @@ class Analyte(StrEnum):
 
 
 class Specimen(StrEnum):
-    """What was drawn. Red cells, urine and the citrate circuit say nothing of the patient's serum."""
+    """What was drawn. Red cells, urine and the citrate circuit do not show the patient's serum."""
 
     SERUM = "serum"
     PLASMA = "plasma"
@@ -38,13 +38,13 @@ class Specimen(StrEnum):
     CIRCUIT = "circuit"
 
 
-#: Specimens whose result speaks of the patient's blood; an absent specimen counts as one of them.
+#: Specimens whose result describes the patient's blood; an absent specimen counts as one of them.
 PATIENT_SPECIMENS: Final = frozenset({Specimen.SERUM, Specimen.PLASMA, Specimen.BLOOD})
 
 
 @dataclass(frozen=True, slots=True)
 class Loinc:
-    """What a LOINC code says: the analyte and the specimen."""
+    """The analyte and the specimen that a LOINC code means."""
 
     analyte: Analyte
     specimen: Specimen
@@ -93,7 +93,7 @@ _UNITS: Final = {spelling: unit for unit, spellings in _SPELLINGS.items() for sp
 
 @dataclass(frozen=True, slots=True)
 class Plausible:
-    """The fence outside which a value is a unit swap or a typing error, in one unit.
+    """The fence outside which a value is a swapped unit or a typing error, in one unit.
 
     Sources: magnesium and potassium clinical.md 3.2; the others are ours, wide on purpose.
     """
@@ -115,8 +115,8 @@ _FENCES: Final = {
     Analyte.ALBUMIN: Plausible(G_DL, 0.5, 8),
 }
 
-#: How much of an analyte's fence unit one unit of the key is (clinical.md 3.2). Used for the fence only:
-#: thresholds are compared in the reported unit.
+#: How many of an analyte's fence units one unit of the key is (clinical.md 3.2). Used for the fence only: results are
+#: compared with thresholds in the reported unit.
 _FACTORS: Final[dict[Analyte, dict[str, float]]] = {
     Analyte.MAGNESIUM: {MG_DL: 1, MMOL_L: 2.4305, MEQ_L: 2.4305 / 2},
     Analyte.IONIZED_CALCIUM: {MMOL_L: 1, MG_DL: 0.249513, MEQ_L: 0.5},
@@ -132,7 +132,7 @@ _FACTORS: Final[dict[Analyte, dict[str, float]]] = {
 
 @lru_cache(maxsize=1024)
 def canonical_unit(analyte: Analyte, unit: str) -> str | None:
-    """The UCUM unit that a reported unit means for an analyte, or None when it is unknown there.
+    """Return the UCUM unit that a reported unit means for an analyte, or None if it is unknown there.
 
     Both micro signs (U+00B5 and U+03BC) are read as `u`.
     """
@@ -142,12 +142,12 @@ def canonical_unit(analyte: Analyte, unit: str) -> str | None:
 
 
 def units_of(analyte: Analyte) -> list[str]:
-    """The units an analyte is understood in."""
+    """Return the units that are known for an analyte."""
     return list(_FACTORS[analyte])
 
 
 def per_fence_unit(analyte: Analyte, unit: str) -> float:
-    """How much of the analyte's fence unit one of a canonical unit is: for comparing bounds with one another.
+    """Return how many of the analyte's fence units one canonical unit is: to compare bounds with one another.
 
     Results are never compared through it.
     """
@@ -155,9 +155,9 @@ def per_fence_unit(analyte: Analyte, unit: str) -> float:
 
 
 def is_plausible(analyte: Analyte, value: float, unit: str, comparator: str | None = None) -> bool:
-    """Whether a value in a canonical unit lies inside the analyte's fence.
+    """Return whether a value in a canonical unit lies inside the analyte's fence.
 
-    A value off the scale (`<`, `>`) may lie beyond the fence on the side it points to.
+    A value off the scale (`<`, `>`) may lie beyond the fence on the side to which it points.
     """
     fence = _FENCES[analyte]
     scaled = value * _FACTORS[analyte][unit]

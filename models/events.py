@@ -1,8 +1,8 @@
-"""The events that flow in: one pydantic model a type, the authority on what is accepted (contract, Input events).
+"""The input events: one pydantic model a type, the authority on what is accepted (contract, Input events).
 
 Times are RFC 3339 with an offset; units are in the field names. Parsing is strict: no string for a number, no
 number for a flag, no unknown value of an enum; null is absent. Unknown fields are ignored (and counted by the
-parser). A field marked `DESCRIPTIVE` only describes: what is unusable of it is left out (models.fields).
+parser). A field marked `DESCRIPTIVE` only describes: an unusable value of it is left out (models.fields).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from models.fields import (
     Word,
 )
 
-#: Over how many merged records an event is sent on.
+#: Over at most how many merged records an event is sent on.
 MAX_HOPS = 64
 
 
@@ -65,7 +65,7 @@ class Modality(StrEnum):
 
 
 class SymptomKind(StrEnum):
-    """What the nurse or the patient noticed."""
+    """The kind of symptom that the nurse or the patient noticed."""
 
     CRAMP = "cramp"
     SPASM = "spasm"
@@ -97,7 +97,7 @@ class ResponseAction(StrEnum):
 
 
 class Message(BaseModel):
-    """What all input events share; `at` is when it happened at the bedside."""
+    """The fields that all input events share; `at` is when it happened at the bedside."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", validate_default=False)
 
@@ -158,7 +158,7 @@ class SodiumStep(BaseModel):
 
 
 class SessionStarted(Event):
-    """A treatment began. Its numbers only describe: to lose one costs less than to lose that the treatment runs."""
+    """A treatment began. Numbers outside `sodium_profile` only describe: one counts less than the start itself."""
 
     type: Literal["session_started"] = "session_started"
     session_id: Identifier
@@ -175,7 +175,7 @@ class SessionStarted(Event):
 
 
 class Telemetry(Event):
-    """One sample of a dialysis machine: whatever it measured or was set to."""
+    """One sample of a dialysis machine: its measurements and its settings."""
 
     type: Literal["telemetry"] = "telemetry"
     session_id: Identifier
@@ -213,7 +213,7 @@ class MachineAlarm(Event):
 
 
 class SessionEnded(Event):
-    """A treatment ended, whatever the scales say."""
+    """A treatment ended; the weight after it only describes."""
 
     type: Literal["session_ended"] = "session_ended"
     session_id: Identifier
@@ -221,7 +221,7 @@ class SessionEnded(Event):
 
 
 class PatientProfile(Event):
-    """What is known of the patient for a long time."""
+    """Data of the patient that hold for a long time."""
 
     type: Literal["patient_profile"] = "patient_profile"
     first_dialysis_on: date | None = None
@@ -242,7 +242,7 @@ class PatientMerged(Event):
 
 
 class RecordGivenUp(Event):
-    """Told to the record that a merge gives up: `into` stays; internal to the product."""
+    """Sent to the record that a merge gives up: `into` stays; internal to the product."""
 
     type: Literal["record_given_up"] = "record_given_up"
     into: PatientId
@@ -289,7 +289,7 @@ class Medication(Event):
 
 
 class Rhythm(Event):
-    """A finding on the electrocardiogram; `qtc_ms` is what `qtc` says, beside another kind it only describes."""
+    """A finding on the electrocardiogram; `qtc_ms` is the value of kind `qtc`, with other kinds it only describes."""
 
     type: Literal["rhythm"] = "rhythm"
     kind: Literal["qtc", "pvc_frequent", "vt", "vf", "asystole", "af"]
@@ -306,7 +306,7 @@ class Schedule(Event):
 
 
 class Response(Message):
-    """What a person did about an alert; `until` goes with snooze."""
+    """What a person did about an alert; `until` is required with snooze."""
 
     type: Literal["alert_response"] = "alert_response"
     alert_id: Word
@@ -335,8 +335,8 @@ class UnitAlertResponse(Response):
 class UnitSignal(Message):
     """What one patient's alert means for a water loop; internal to the product.
 
-    Identified by (`alert_id`, `revision`, `sequence`): the highest stands. `at` is the alert's onset, `last_at`
-    the newest input that made it so, `known_at` when that could be known.
+    Identified by (`alert_id`, `revision`, `sequence`): the highest stands. `at` is the onset of the condition,
+    `last_at` the newest input that made it so, `known_at` when that became known.
     """
 
     type: Literal["unit_signal"] = "unit_signal"

@@ -2,7 +2,7 @@
 
 A field marked `DESCRIPTIVE` only describes: an unusable value of it is left out and counted, the event is used.
 Every other field is strict, because without it the rest would mean something else. `OR_DEFAULT` lets null stand for
-a default that is not null. `ONE_LINE` and `SPELLED` say how characters that must not be shown leave the parser.
+a default that is not null. `ONE_LINE` and `SPELLED` define how the parser replaces characters that must not be shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from models.text import one_line, spelled, trimmed
 
 @dataclass(frozen=True)
 class Descriptive:
-    """Marks a field that only describes; with `unless` (a field, a word of it) not where that field says that word."""
+    """Marks a field that only describes; with `unless` (a field, a value) not where that field has that value."""
 
     unless: tuple[str, str] | None = None
 
@@ -43,7 +43,7 @@ class OrDefault:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """Says what makes a string fit to be shown."""
+    """Marks a string with the function that makes it fit to be shown."""
 
     clean: Callable[[str], str]
 
@@ -66,7 +66,7 @@ def _rfc3339(value: object) -> object:
         return value
     try:
         if match := _RFC3339.match(value):
-            # Finer than a microsecond: rounded, as the telemetry decoder does; `fromisoformat` would cut it off.
+            # Round what is finer than a microsecond, as the telemetry decoder does; `fromisoformat` would cut it off.
             finer = timedelta(microseconds=(match[1] or "")[7:8] >= "5")
             try:
                 return datetime.fromisoformat(value.upper()) + finer
@@ -78,7 +78,7 @@ def _rfc3339(value: object) -> object:
 
 
 def _leap_second(value: str) -> datetime:
-    """`23:59:60Z` is the instant that follows; ValueError for a second 60 at another time."""
+    """Read `23:59:60Z` as the instant that follows; raise ValueError for a second 60 at another time."""
     if value[_SECOND] != "60":
         raise ValueError
     moment = datetime.fromisoformat((value[:17] + "59" + value[19:]).upper()) + timedelta(seconds=1)
@@ -94,7 +94,7 @@ def _in_utc(value: datetime) -> datetime:
 
 
 def _whole(value: object) -> object:
-    """Serialisers that know one kind of number write 7.0 for 7."""
+    """Take 7.0 as 7: serialisers that know one kind of number write it so."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -115,7 +115,7 @@ Score = Annotated[int, Field(ge=1, le=10), BeforeValidator(_whole)]
 
 
 def descriptive_fields(model: type[BaseModel], message: Mapping[str, Any] | None = None) -> frozenset[str]:
-    """The fields of a model that only describe: in every message, and where one is given also those in that one."""
+    """Return the fields of a model that only describe: in every message or, if `message` is given, in that one."""
     always = frozenset(name for name, field in model.model_fields.items() if DESCRIPTIVE in field.metadata)
     if message is None:
         return always
@@ -124,7 +124,7 @@ def descriptive_fields(model: type[BaseModel], message: Mapping[str, Any] | None
 
 
 def sometimes_strict(model: type[BaseModel]) -> dict[str, tuple[str, str]]:
-    """The fields of a model that only describe unless another field says a word: that field and the word."""
+    """Return the fields of a model that only describe unless another field has a value: that field and the value."""
     return {
         name: mark.unless
         for name, field in model.model_fields.items()

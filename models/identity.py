@@ -1,4 +1,4 @@
-"""Under which keys results and symptoms are held, and how the value of a result is named among the arrivals."""
+"""The keys of results and symptoms in their windows, and the name of a result's value among the arrivals."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _by_loinc: Final = {code: known.analyte for code, known in LOINC.items()}.get
 
 
 def analyte_of(record: LabResult) -> Analyte | None:
-    """The analyte, by name or by LOINC code; None where the code is unknown."""
+    """Return the analyte, by name or by LOINC code; None if the code is unknown."""
     return record.analyte or _by_loinc(record.loinc or "")
 
 
 def group_of(record: LabResult) -> str:
-    """What the keys of all versions of a result begin with: a result is identified by (`result_id`, analyte)."""
+    """Return the common prefix of the keys of a result's versions: a result is identified by (`result_id`, analyte)."""
     return f"{record.result_id}|{analyte_of(record) or record.loinc}|"
 
 
 def version_key(record: LabResult) -> str:
-    """The key under which a version of a result is held: repeats that differ in descriptions alone are one version."""
+    """Return the window key of a version of a result: repeats that differ only in descriptions are one version."""
     content = (
         record.at,
         record.reported_at,
@@ -44,14 +44,14 @@ def version_key(record: LabResult) -> str:
 
 
 def value_ref(record: LabResult) -> str:
-    """The name of a result's value among the arrivals."""
+    """Return the name of a result's value among the arrivals."""
     value = f"{record.comparator or ''}{record.value}{record.unit}"
     return f"value:{record.result_id}|{record.analyte or record.loinc}|{value}"
 
 
 def symptom_key(symptom: Symptom) -> str:
-    """Under which the words on a symptom are held: its id and the hour (UTC) of its onset.
+    """Return the window key of a symptom's messages: its id and the hour (UTC) of its onset.
 
-    Devices count from 1 each session; which words are about one symptom is read from all that is held.
+    Devices count from 1 each session; which messages are about one symptom is derived from all that are kept.
     """
     return f"{symptom.symptom_id}|{symptom.at.isoformat()[:13]}"

@@ -1,7 +1,7 @@
 """From raw bytes to a record, or to the reason why not. Strict, and never raises on any bytes (contract, Parsing).
 
-Telemetry is nearly all of the traffic, so it is first tried by msgspec, which refuses whatever it is not sure
-of; pydantic then decides and words the error. A test holds the two to the same answer.
+Telemetry is nearly all of the traffic, so msgspec tries it first and refuses whatever it is not sure of; pydantic
+then decides and gives the error. A test requires the same result of both.
 """
 
 from __future__ import annotations
@@ -44,35 +44,35 @@ class RejectReason(StrEnum):
 
 
 class FaultReason(StrEnum):
-    """Why a dead letter is none of a sender's making: like `RejectReason`, but nothing is wrong with a value."""
+    """Why a message is a dead letter though no sender is at fault: like `RejectReason`, but no value is wrong."""
 
     #: Filing the event raised.
     INTERNAL_ERROR = "internal_error"
-    #: The changelog refuses the record of the subject.
+    #: The changelog refused the subject's record.
     STATE_TOO_LARGE = "state_too_large"
-    #: Its topic refuses a message of ours.
+    #: A topic refused one of our messages.
     MESSAGE_TOO_LARGE = "message_too_large"
 
 
 class Parsed(msgspec.Struct, Generic[RecordT], frozen=True, gc=False):
-    """A usable message: the record, when its line says it was received, how many fields were unknown, what is left out.
+    """A usable message: its record, its `received_at` if it has one, how many fields were unknown, what is left out.
 
     `merged_from` names the records from which a merge moved it here, in order.
 
-    A struct, because one is made for every event: it takes a tenth of a frozen dataclass's time.
+    It is a struct because one is made for every event: it takes a tenth of a frozen dataclass's time.
     """
 
     record: RecordT
     received_at: datetime | None = None
     unknown_fields: int = 0
     merged_from: tuple[str, ...] = ()
-    #: Details that only describe and could not be used.
+    #: Descriptive fields whose values could not be used.
     left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An unusable message. `detail` names the field and what it wants, never a value."""
+    """An unusable message. `detail` names the field and what it requires, never a value."""
 
     reason: RejectReason
     detail: str
@@ -80,7 +80,7 @@ class Rejected:
 
 _PATIENT: Final[TypeAdapter[events.PatientEvent]] = TypeAdapter(events.PatientEvent)
 _LOOP: Final[TypeAdapter[events.LoopEvent]] = TypeAdapter(events.LoopEvent)
-# A union, because for a single struct msgspec does not insist on the tag.
+# A union, because msgspec does not require the tag of a single struct.
 _decode_telemetry: Final = msgspec.json.Decoder(Telemetry | SessionEnded).decode
 
 _MODELS: Final[dict[str, type[BaseModel]]] = {
@@ -130,7 +130,7 @@ def parse_patient_event(raw: bytes | None) -> Parsed[PatientRecord] | Rejected:
         else:
             at = sample.at
             if at.tzinfo is UTC and FIRST_YEAR <= at.year <= LAST_YEAR:
-                # `is_plain` without the call, and most of what is not plain has accents only.
+                # The same as `is_plain`, without the call. Most of what is not plain has accents only.
                 if raw.isascii() and BACKSLASH not in raw and DELETE not in raw:
                     return Parsed(sample)
                 texts = (*_texts(sample), getattr(sample, "machine_id", None))
@@ -154,11 +154,11 @@ def _parse(raw: bytes | None, adapter: TypeAdapter[RecordT]) -> Parsed[RecordT] 
 
 
 def _mended(raw: bytes, adapter: TypeAdapter[RecordT], error: ValidationError) -> Parsed[RecordT] | Rejected:
-    """Try again with what can be mended. Each turn mends something, so there are few."""
+    """Mend what can be mended and parse again. Each turn mends something, so there are few."""
     errors = _errors(error)
     left_out: dict[str, str] = {}
     try:
-        # A mark of byte order, or half a character where a text was cut: what it says is plain all the same.
+        # A mark of byte order, or half a character where a text was cut, leaves the meaning plain.
         message = read_json(raw.removeprefix(BOM_UTF8))
         readable = errors[0]["type"] != "json_invalid"
         while True:
@@ -197,7 +197,7 @@ def _cleaned(
     left_out: dict[str, str],
     way: tuple[str, ...] = (),
 ) -> Parsed[Any] | Rejected:
-    """The record without characters that must not be shown, or why a strict field has no others."""
+    """Remove characters that must not be shown; reject the message if a strict field has no others."""
     try:
         record = clean(record, _MODEL_OF[type(record)], left_out)
     except UncleanError as error:
@@ -206,7 +206,7 @@ def _cleaned(
 
 
 def _rejected(errors: list[ErrorDetails]) -> Rejected:
-    """Word pydantic's errors: `field: what it wants`. Their input values stay out, they may be a patient's."""
+    """Write pydantic's errors as `field: what it requires`, without input values, which may be a patient's."""
     reason = _REASONS.get(errors[0]["type"], RejectReason.WRONG_TYPE)
     lines = []
     for item in errors[:_SHOWN_ERRORS]:
@@ -219,7 +219,7 @@ def _rejected(errors: list[ErrorDetails]) -> Rejected:
 
 def _wording(kind: str, message: str) -> str:
     if kind == "union_tag_invalid":
-        # Pydantic's words repeat the tag, which is foreign.
+        # Pydantic's sentence repeats the tag, which is foreign text.
         return f"unknown `type`, expected one of {_TYPES}"
     if kind == "union_tag_not_found":
         return "needs `type`"

@@ -1,9 +1,9 @@
-"""The same events as slim records: what the engine holds and the changelog stores.
+"""The same events as slim records, which the engine keeps and the changelog stores.
 
-A record is a `msgspec.Struct` built from its pydantic model, field by field, so there is one definition. It
-decodes eight times faster than the model and a tenth of it in memory. To the type checker a record *is* its
-model; at run time it has the same attributes and none of the methods. `received_at` and `merged_from` are left
-out: when and which way a message arrived is no part of what it says, so repeats stay equal.
+A record is a `msgspec.Struct` built from its pydantic model, field by field, so there is one definition. It decodes
+eight times faster than the model and takes a tenth of its memory. To the type checker a record *is* its model; at run
+time it has the same attributes and none of the methods. `received_at` and `merged_from` are left out: when a message
+arrived, and through which records, is no part of its content, so repeats stay equal.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from models.fields import OR_DEFAULT
 
 _BUILT: dict[type[BaseModel], type[msgspec.Struct]] = {}
 _LEFT_OUT = {"type", "received_at", "merged_from"}
-#: Of each record class: fields for which null stands for a default that is not null, and lists of models.
+#: For each record class: the fields whose null stands for a default that is not null, and the lists of models.
 _NOT_NULL: dict[type[msgspec.Struct], list[str]] = {}
 _NESTED: dict[type[msgspec.Struct], list[str]] = {}
 
 
 def record_type(model: type[BaseModel]) -> type[msgspec.Struct]:
-    """The record class of a pydantic model: same fields, same bounds, tagged with the model's `type`."""
+    """Return the record class of a pydantic model: same fields, same bounds, tagged with the model's `type`."""
     if model not in _BUILT:
         fields = [
             (name, _slim(_annotation(field)), *_default(field))
@@ -46,7 +46,7 @@ def record_type(model: type[BaseModel]) -> type[msgspec.Struct]:
             frozen=True,
             omit_defaults=True,
             forbid_unknown_fields=True,
-            # Records cannot refer back to what holds them: the collector needs not look at them.
+            # Records cannot refer back to their holder, so the garbage collector needs not visit them.
             gc=False,
         )
         kind, of = _BUILT[model], model.model_fields
@@ -56,7 +56,7 @@ def record_type(model: type[BaseModel]) -> type[msgspec.Struct]:
 
 
 def to_record(model: BaseModel) -> Any:
-    """The record of a validated model."""
+    """Make the record of a validated model."""
     kind = record_type(type(model))
     values = model.__dict__
     fields = {name: values[name] for name in kind.__struct_fields__}
@@ -115,7 +115,7 @@ _BOUNDS = {
 
 
 def _bound(item: Any) -> dict[str, Any]:
-    """The bound that one piece of pydantic metadata sets."""
+    """Return the bound that one piece of pydantic metadata sets."""
     if type(item) in _BOUNDS:
         attribute, name = _BOUNDS[type(item)]
         return {name: getattr(item, attribute)}

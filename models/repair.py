@@ -1,6 +1,6 @@
-"""What of an unusable message can be mended without changing what it means (contract, Details and text).
+"""Repair of unusable messages without a change of meaning (contract, Details and text).
 
-Called only when a message is not usable as it is, so a clean one pays nothing for it.
+Called only when a message is unusable or not plain as it is, so a clean one costs nothing here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LeftOut(NamedTuple):
 
 
 def read_json(raw: bytes) -> Any:
-    """The value of JSON bytes; half of a character (a text that was cut) is spelled out.
+    """Read JSON bytes; spell out half of a character, where a text was cut.
 
     Raises:
         ValueError: It is no JSON.
@@ -49,13 +49,13 @@ def read_json(raw: bytes) -> Any:
 def mend(
     message: dict[str, Any], errors: Iterable[ErrorDetails], model: type[BaseModel] | None, left_out: dict[str, str]
 ) -> list[ErrorDetails]:
-    """Mend a message in place: trim the words of an enum, take out null items and details that cannot be used.
+    """Mend a message in place: trim values of enums, remove null items and descriptive fields that cannot be used.
 
     Args:
         message: the fields; changed.
         errors: what pydantic found.
-        model: what the message should be; None where that is what is wrong.
-        left_out: the details that were taken out, by field; added to.
+        model: the model of the message; None if its type is wrong.
+        left_out: the descriptive fields that were removed; added to.
 
     Returns:
         The errors that cannot be mended. Null in a required field is a missing field.
@@ -88,7 +88,7 @@ def _mend(message: dict[str, Any], error: ErrorDetails, details: frozenset[str],
 
 
 def _holder(message: Any, path: tuple[int | str, ...]) -> Any:
-    """What holds the value at the end of a path, or None if there is no such value."""
+    """Return the container of the value at the end of a path, or None if there is no such value."""
     holder, value = None, message
     for part in path:
         holder = value
@@ -114,14 +114,14 @@ def _purge(value: Any) -> None:
 
 
 class UncleanError(ValueError):
-    """A strict field holds nothing that can be shown. The argument is its name."""
+    """A strict field has no character that can be shown. The argument is its name."""
 
 
 _STRINGS: dict[type[msgspec.Struct], list[tuple[str, Cleaned]]] = {}
 
 
 def strings_of(model: type[BaseModel]) -> list[tuple[str, Cleaned]]:
-    """The fields of a model that hold foreign text, and what makes it fit to be shown."""
+    """Return the fields of a model that hold foreign text, each with what makes it fit to be shown."""
     kind = record_type(model)
     if kind not in _STRINGS:
         found = ((name, next(_cleaned(field), None)) for name, field in model.model_fields.items())
@@ -141,7 +141,7 @@ def _cleaned(annotation: Any) -> Iterator[Cleaned]:
 
 
 def clean(record: Any, model: type[BaseModel], left_out: dict[str, str]) -> Any:
-    """The record with every string fit to be shown.
+    """Return the record with every string fit to be shown.
 
     Raises:
         UncleanError: A strict field would be empty.

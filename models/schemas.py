@@ -17,7 +17,7 @@ FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "schemas"
 
 
 def event_models() -> dict[str, type[BaseModel]]:
-    """Every model that a topic carries, by the name of its schema."""
+    """Return every model that an input topic carries, by the name of its schema."""
     unions = (*get_args(get_args(events.PatientEvent)[0]), *get_args(get_args(events.LoopEvent)[0]))
     named = {str(model.model_fields["type"].default): model for model in unions if issubclass(model, events.Event)}
     named |= {"unit_signal": events.UnitSignal, "unit_alert_response": events.UnitAlertResponse}
@@ -25,16 +25,16 @@ def event_models() -> dict[str, type[BaseModel]]:
 
 
 def schemas() -> dict[str, str]:
-    """The text of every schema file, by file name; the same on every run."""
+    """Return the text of every schema file, by file name; the same on every run."""
     models: dict[str, type[BaseModel]] = {"alert": Alert, **event_models()}
     return {f"{name}.json": _text(schema_of(model)) for name, model in sorted(models.items())}
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON Schema of what parsing accepts, or for `Alert` of what is sent."""
+    """Return the JSON Schema of what parsing accepts, or for `Alert` of what is sent."""
     schema = model.model_json_schema(mode="serialization" if model is Alert else "validation")
     if "type" in model.model_fields:
-        # Optional in Python, where a default saves typing; on the wire it tells events apart.
+        # Optional in Python, where a default saves typing; on the wire it distinguishes events.
         schema["required"] = ["type", *schema["required"]]
         _tell_how_strict(model, schema)
     return {"$schema": _DIALECT, **schema}
@@ -48,7 +48,7 @@ _DESCRIPTIVE: Final = (
 
 
 def _tell_how_strict(model: type[BaseModel], schema: dict[str, Any]) -> None:
-    """Say of every field what an unusable value of it does; those that always only describe have `x-descriptive`."""
+    """Describe for every field what an unusable value does; mark those that always only describe `x-descriptive`."""
     details, sometimes = descriptive_fields(model), sometimes_strict(model)
     properties = [(schema["properties"], schema["required"])]
     properties += [
@@ -70,7 +70,7 @@ def _text(schema: dict[str, Any]) -> str:
 
 
 def write(folder: Path = FOLDER) -> None:
-    """Write every schema and remove those of models that are gone."""
+    """Write every schema and remove those of models that no longer exist."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = schemas()
     for file in folder.glob("*.json"):

@@ -16,7 +16,7 @@ _PORT_DIGITS: Final = 5
 
 
 class Settings(BaseSettings):
-    """What a deployment may choose; every field is an environment variable, e.g. `DIALYSIS_BROKERS`.
+    """The settings of a deployment; every field is an environment variable, e.g. `DIALYSIS_BROKERS`.
 
     Durations are in seconds, sizes in bytes.
     """
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     @field_validator("rules", "data", mode="before")
     @classmethod
     def _path(cls, value: Any) -> Any:
-        """An empty one would be the folder that the process happens to run in."""
+        """Refuse what is not a path; an empty one would be the folder in which the process happens to run."""
         text = str(value) if isinstance(value, str | Path) else "x"
         if not text.strip() or len(text) > _LONGEST or "\0" in text:
             raise ValueError(f"{text[:20]!r} is not a path; unset it where none is meant")
@@ -86,16 +86,16 @@ class Settings(BaseSettings):
 
     @property
     def http_address(self) -> tuple[str, int]:
-        """Host and port of the HTTP server; port 0 lets the kernel choose."""
+        """Return host and port of the HTTP server; port 0 lets the kernel choose."""
         return _host_port(self.http, lowest=0)
 
     @property
     def retention(self) -> timedelta:
-        """How long an alert that is over stays readable."""
+        """Return how long an alert that is over stays readable."""
         return timedelta(seconds=self.resolved_retention)
 
     def topic(self, name: str) -> str:
-        """The full name of a topic of the contract."""
+        """Return the full name of a topic of the contract."""
         return self.topic_prefix + name
 
 

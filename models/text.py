@@ -1,7 +1,7 @@
-"""Text that others wrote, made fit to be shown: one line, and nothing that a terminal or a screen would act on.
+"""Foreign text, made fit to be shown: one line, and nothing that a terminal or a screen would act on.
 
-What `str.isprintable` denies goes: control characters, escapes, line and bidi controls, characters without width,
-lone surrogates, private and unassigned ones.
+Characters that `str.isprintable` denies must not be shown: control characters, escapes, line and bidi controls,
+characters without width, lone surrogates, private and unassigned ones.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from typing import Any, Final
 
 #: Stands for a character of a free text that must not be shown.
 REPLACED: Final = "\ufffd"
-#: Of an identifier that gets too long when it is spelled out, so many digits of its hash keep it apart.
+#: How many digits of its hash distinguish an identifier that gets too long when it is spelled out.
 _DIGEST: Final = 16
-#: As numbers: whether bytes are in bytes is first asked as if they were a number, and the failure of that takes ten
+#: As numbers: Python takes a search for bytes in bytes as one for a number first, and the failure of that takes ten
 #: times as long as the search.
 BACKSLASH: Final = 0x5C
 DELETE: Final = 0x7F
 
 
 def is_plain(raw: bytes) -> bool:
-    """Whether JSON bytes cannot hold such a character: plain ASCII without an escape. Cheap, for the hot path."""
+    """Return whether JSON bytes are plain ASCII without an escape, so hold no such character. Cheap: a hot path."""
     return raw.isascii() and BACKSLASH not in raw and DELETE not in raw
 
 
 def printable(text: str) -> str:
-    """The text for a terminal or a log, each character that must not be shown as `?`."""
+    """Return the text for a terminal or a log, each character that must not be shown as `?`."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def trimmed(text: str) -> str:
-    """The text without space, and without what cannot be shown, at its ends."""
+    """Return the text without spaces and characters that must not be shown at its ends."""
     start, end = 0, len(text)
     while start < end and not _is_shown(text[start]):
         start += 1
@@ -40,14 +40,14 @@ def trimmed(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A free text on one line: line breaks and tabs become a space, what must not be shown U+FFFD. It never grows."""
+    """Put a free text on one line: line breaks and tabs become a space, what must not be shown U+FFFD; never grows."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else " " if c.isspace() else REPLACED for c in trimmed(text))
 
 
 def all_on_one_line(value: Any) -> Any:
-    """A JSON value with every string on one line."""
+    """Return a JSON value with every string on one line."""
     if isinstance(value, str):
         return one_line(value)
     if isinstance(value, dict):
@@ -56,7 +56,7 @@ def all_on_one_line(value: Any) -> Any:
 
 
 def spelled(text: str, limit: int = 200) -> str:
-    r"""An identifier with what must not be shown spelled out, as `\u001b`: two that differ stay different.
+    r"""Spell out what must not be shown in an identifier, as `\u001b`: two that differ stay different.
 
     Printable ones stay as they are. One that gets longer than `limit` characters ends in a part of its hash.
     """

@@ -1,4 +1,4 @@
-"""The topics of the contract, as names without prefix, and how each is to be created."""
+"""The topics of the contract, as names without prefix, and the settings with which each is created."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ FAMILIES: Final = (
     "data-quality",
 )
 
-#: Tables and so changelogs: of patients and of water loops.
+#: Tables, each with a changelog: of patients and of water loops.
 TABLES: Final = ("patients", "loops")
 
 #: Kafka's name for the largest message, or batch of messages, that a topic takes.
 MAX_MESSAGE: Final = "max.message.bytes"
-#: What an alert, a status or a signal takes at most, with room to spare; and a state record.
+#: The most bytes of an alert, a status or a signal, with room to spare; and of a state record.
 ALERT_BYTES: Final = 128 * 1024
 STATE_BYTES: Final = 1024 * 1024
-#: What headers may add to a dead letter.
+#: How many bytes headers may add to a dead letter.
 _HEADROOM_BYTES: Final = 64 * 1024
 
 _DAY_MS: Final = 24 * 3600 * 1000
@@ -48,9 +48,9 @@ _DAY_MS: Final = 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic: name without prefix, key, what it carries, and Kafka's topic settings.
+    """A topic: name without prefix, key, content, and Kafka's topic settings.
 
-    `needs` is the smallest `max.message.bytes` with which the worker can do its work; 0 for what it only reads.
+    `needs` is the smallest `max.message.bytes` with which the worker can do its work; 0 for topics that it only reads.
     """
 
     name: str
@@ -62,7 +62,7 @@ class TopicSpec:
 
     @property
     def compacted(self) -> bool:
-        """Whether Kafka keeps the newest value of each key."""
+        """Return whether Kafka keeps the newest value of each key."""
         return self.config.get("cleanup.policy") == "compact"
 
 
@@ -71,8 +71,8 @@ def _deleted(days: int, **config: str) -> dict[str, str]:
 
 
 def _compacted(**config: str) -> dict[str, str]:
-    # Small segments and a low dirty ratio keep the log short, so that a start reads little; the lag gives a
-    # frozen worker's late record time to be told apart from its successor's.
+    # Small segments and a low dirty ratio keep the log short, so that a start reads little; during the lag recovery
+    # can still distinguish a frozen worker's late record from its successor's.
     return {
         "cleanup.policy": "compact",
         "segment.bytes": str(16 * 1024 * 1024),
@@ -83,9 +83,9 @@ def _compacted(**config: str) -> dict[str, str]:
 
 
 def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
-    """Every topic of the contract, the changelogs of a consumer group included."""
+    """Return every topic of the contract, the changelogs of a consumer group included."""
     append_time = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(max_message_bytes)}
-    # A state record, or a dead letter with its headers, may be larger than the message it came from.
+    # A state record, or a dead letter with its headers, may be larger than the input message.
     roomy = {"max.message.bytes": str(2 * max_message_bytes)}
     topics = [
         TopicSpec(LAB_RESULTS, "patient_id", "lab_result", _deleted(35, **append_time)),
@@ -148,7 +148,7 @@ def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
 
 
 def too_small(name: str, found: str | None, needs: int) -> str | None:
-    """A sentence, with the fix, where a topic does not take messages of the size that it needs; else None."""
+    """Return a sentence with the fix if a topic does not take messages of the size that it needs, else None."""
     if found is None or not found.isdigit() or int(found) >= needs:
         return None
     return (
@@ -158,5 +158,5 @@ def too_small(name: str, found: str | None, needs: int) -> str | None:
 
 
 def changelog(group: str, table: str) -> str:
-    """Name of a table's changelog topic, as Faust forms it: it takes no prefix."""
+    """Return the name of a table's changelog topic, as Faust forms it: without prefix."""
     return f"{group}-{table}-changelog"
