@@ -1,1 +1,1 @@
-"""What several rules read off a patient's windows: results, symptoms, treatments, responses."""
+"""Facts that several rules derive from a patient's windows: results, symptoms, treatments, answers."""

@@ -1,4 +1,4 @@
-"""Reading symptoms, the electrocardiogram and sessions."""
+"""Facts about symptoms, the electrocardiogram and sessions."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _SAID: Final = sorted(
 
 
 def sessions(view: PatientView) -> list[Treatment]:
-    """The patient's treatments by their start; not to be changed, others have the same list."""
+    """Return the patient's treatments in the order of their start; do not change the list, others share it."""
     state = view.read(SESSION)
     return view.fact(Treatment, lambda: treatments(state))
 
 
 def present(view: PatientView, kinds: Iterable[SymptomKind]) -> list[Symptom]:
-    """Symptoms of some kinds that were not entered in error, in the order of onset.
+    """Return symptoms of some kinds that were not entered in error, in the order of onset.
 
-    Which messages are about one symptom depends on the sessions, too (see `_words`); where it does, a session that
-    changes counts as a change of the symptoms.
+    Which messages are about one symptom depends on the sessions, too (see `_words`); where it does, a change of a
+    session counts as a change of the symptoms.
     """
     wanted = frozenset(kinds)
     state = view.read(symptom_input(*wanted))
@@ -49,7 +49,7 @@ def present(view: PatientView, kinds: Iterable[SymptomKind]) -> list[Symptom]:
 
 
 def symptoms(view: PatientView) -> list[Symptom]:
-    """The patient's symptoms, each with all that was said of it."""
+    """Return the patient's symptoms, each merged from all its messages."""
     state = view.read(ANY_SYMPTOM)
     return view.fact(Symptom, lambda: _symptoms(state))
 
@@ -59,9 +59,9 @@ def _symptoms(state: PatientState) -> list[Symptom]:
 
 
 def as_one(words: Sequence[Symptom]) -> Symptom:
-    """The words on one symptom as one: of each field the greatest; what only some of them say is kept.
+    """Merge the messages of one symptom field by field, keeping the greatest value; a missing value loses.
 
-    An end and an `entered_in_error` are never lost to an older word. No order of the words matters.
+    An older message never undoes an end or an `entered_in_error`. The order of the messages does not matter.
     """
     status = "present" if all(word.status == "present" for word in words) else "entered_in_error"
     greatest = {}
@@ -72,9 +72,9 @@ def as_one(words: Sequence[Symptom]) -> Symptom:
 
 
 def _words(state: PatientState) -> list[list[Symptom]]:
-    """The words on each symptom, in the order of their times.
+    """Group the messages by symptom, in the order of their times.
 
-    Words under one id are about one symptom in one treatment; those in no treatment, about one a day.
+    Messages under one id are about one symptom in one treatment; outside treatments, about one a day.
     """
     held = state.symptoms.values()
     if len({symptom.symptom_id for symptom in held}) == len(held):
@@ -100,52 +100,52 @@ def _is_one(before: Symptom, then: Treatment | None, word: Symptom, now: Treatme
 
 
 def symptom_ref(symptom: Symptom) -> str:
-    """A symptom's name as an anchor."""
+    """Return a symptom's name as an anchor."""
     return f"symptom:{symptom.symptom_id}"
 
 
 def known_at(view: PatientView, symptom: Symptom) -> datetime:
-    """When a symptom could be known: when the first word on it arrived."""
+    """Return when a symptom became known: when its first message arrived."""
     state = view.read(symptom_input(symptom.kind))
     known = heard_at(state, symptom)
-    if known == state.arrivals.get(symptom_ref(symptom), known):  # the first word under this id at all
+    if known == state.arrivals.get(symptom_ref(symptom), known):  # the first message under this id at all
         return known
     words = next((group for group in _words(state) if as_one(group) == symptom), [symptom])
     return min(heard_at(state, word) for word in words)
 
 
 def heard_at(state: PatientState, word: Symptom) -> datetime:
-    """When a word on a symptom first arrived."""
+    """Return when a symptom's message first arrived."""
     return state.arrivals.get(f"symptom:{symptom_key(word)}", word.at)
 
 
 def end_of(symptom: Symptom) -> datetime | None:
-    """When a symptom ended; an end before its onset is disbelieved."""
+    """Return when a symptom ended; an end before its onset counts as none."""
     return symptom.ended_at if symptom.ended_at is not None and symptom.ended_at >= symptom.at else None
 
 
 def qtc_known_at(view: PatientView, rhythm: Rhythm) -> datetime:
-    """When a finding on the electrocardiogram could be known."""
+    """Return when a finding on the electrocardiogram became known."""
     return rhythm_known_at(view.read(RHYTHM), rhythm)
 
 
 def rhythm_known_at(state: PatientState, rhythm: Rhythm) -> datetime:
-    """When a finding on the electrocardiogram could be known: when it first arrived."""
+    """Return when a finding on the electrocardiogram became known: when it first arrived."""
     return state.arrivals.get(rhythm_ref(rhythm), rhythm.at)
 
 
 def rhythm_ref(rhythm: Rhythm) -> str:
-    """The name of a finding on the electrocardiogram among the arrivals."""
+    """Return the name of a finding on the electrocardiogram among the arrivals."""
     return f"rhythm:{rhythm.kind}|{rhythm.event_id or ''}|{rhythm.at.isoformat()}|{rhythm.qtc_ms}"
 
 
 def every_symptom(state: PatientState, _key: str = "") -> list[str]:
-    """Every symptom as an anchor, also those entered in error: before that they may have been one."""
+    """Return every symptom as an anchor, also those entered in error: before that they may have been one."""
     return [symptom_ref(symptom) for symptom in state.symptoms.values()]
 
 
 def symptom_evidence(symptom: Symptom) -> EvidenceRecord:
-    """A symptom as evidence; the value is its score, 1 to 10, where given."""
+    """Return a symptom as evidence; the value is its score, 1 to 10, where given."""
     value = None if symptom.score is None else float(symptom.score)
     return EvidenceRecord(
         kind="symptom", id=symptom.symptom_id, name=str(symptom.kind), value=value, unit=None, at=symptom.at
@@ -153,7 +153,7 @@ def symptom_evidence(symptom: Symptom) -> EvidenceRecord:
 
 
 def long_qtc(view: PatientView, since: datetime, limit_ms: float) -> Rhythm | None:
-    """The newest QTc measured after `since`, if it is above the limit in milliseconds."""
+    """Return the newest QTc measured after `since`, if it is above the limit in milliseconds."""
     rhythms = view.read(RHYTHM).rhythms.values()
     measured = [r for r in rhythms if r.kind == "qtc" and r.qtc_ms is not None and r.at > since]
     newest = max(measured, key=lambda r: (r.at, r.qtc_ms), default=None)
@@ -161,13 +161,13 @@ def long_qtc(view: PatientView, since: datetime, limit_ms: float) -> Rhythm | No
 
 
 def rhythm_evidence(rhythm: Rhythm) -> EvidenceRecord:
-    """A QTc as evidence."""
+    """Return a QTc as evidence."""
     ref = rhythm.event_id or rhythm.at.isoformat()
     return EvidenceRecord(kind="rhythm", id=ref, name=rhythm.kind, value=rhythm.qtc_ms, unit="ms", at=rhythm.at)
 
 
 def water_loop(state: PatientState) -> str | None:
-    """The water loop the patient was last dialysed on."""
+    """Return the water loop on which the patient was last dialysed."""
     for treatment in reversed(treatments(state)):
         if treatment.started and treatment.started.water_loop_id:
             return treatment.started.water_loop_id

@@ -1,7 +1,7 @@
-"""Reading laboratory results: which are usable, and how a value compares with a bound.
+"""Laboratory results: which are usable, and how a value compares with a bound.
 
-A bound belongs to the unit it was given for: 1.7 mg/dL is 0.6994 mmol/L, so converting would raise an alert on a
-normal value (clinical.md, section 0). Nothing is compared after conversion.
+A bound belongs to the unit for which it was given: 1.7 mg/dL is 0.6994 mmol/L, so converting would raise an alert on
+a normal value (clinical.md, section 0). Nothing is compared after conversion.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from streams.rules.api import PatientView
 from streams.rules.inputs import lab
 from streams.rules.thresholds import UnitsOf
 
-#: A bound for each unit an analyte is reported in.
+#: A bound for each unit in which an analyte is reported.
 PerUnit = dict[str, float]
 
 _LIVE: Final = frozenset({ResultStatus.PRELIMINARY, ResultStatus.FINAL, ResultStatus.CORRECTED})
@@ -45,7 +45,7 @@ SodiumBound = Annotated[PerUnit, UnitsOf(Analyte.SODIUM)]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A result whose analyte, unit and specimen are understood; `unit` is canonical."""
+    """A result whose analyte, unit and specimen are known; `unit` is canonical."""
 
     record: LabResult
     analyte: Analyte
@@ -55,31 +55,31 @@ class Result:
 
     @property
     def known_at(self) -> datetime:
-        """When it arrived, and so could be known."""
+        """Return when its value became known (see `known_at` below)."""
         return known_at(self.state, self.record)
 
     @property
     def at(self) -> datetime:
-        """When the specimen was collected."""
+        """Return when the specimen was collected."""
         return self.record.at
 
     @property
     def ref(self) -> str:
-        """Its name as an anchor."""
+        """Return its name as an anchor."""
         return f"lab_result:{self.record.result_id}"
 
     @property
     def order(self) -> tuple[datetime, datetime, str]:
-        """Its place among the results of its analyte."""
+        """Return its place among the results of its analyte."""
         return order_of(self.state, self.record)
 
     @property
     def is_preliminary(self) -> bool:
-        """Whether the laboratory may still change it."""
+        """Return whether the laboratory may still change it."""
         return self.record.status is ResultStatus.PRELIMINARY
 
     def below(self, bound: PerUnit) -> bool | None:
-        """Whether the true value lies strictly below the bound; None when `<` or `>` leaves it open."""
+        """Return whether the true value lies strictly below the bound; None if `<` or `>` leaves it open."""
         limit = bound[self.unit]
         match self.record.comparator:
             case None:
@@ -92,7 +92,7 @@ class Result:
                 return False if self.value >= limit else None
 
     def above(self, bound: PerUnit) -> bool | None:
-        """Whether the true value lies strictly above the bound; None when `<` or `>` leaves it open."""
+        """Return whether the true value lies strictly above the bound; None if `<` or `>` leaves it open."""
         limit = bound[self.unit]
         match self.record.comparator:
             case None:
@@ -105,36 +105,36 @@ class Result:
                 return False if self.value <= limit else None
 
     def at_least(self, bound: PerUnit) -> bool | None:
-        """Whether the true value lies on the bound or above it; None when `<` or `>` leaves it open."""
+        """Return whether the true value lies on the bound or above it; None if `<` or `>` leaves it open."""
         below = self.below(bound)
         return None if below is None else not below
 
     def at_most(self, bound: PerUnit) -> bool | None:
-        """Whether the true value lies on the bound or below it; None when `<` or `>` leaves it open."""
+        """Return whether the true value lies on the bound or below it; None if `<` or `>` leaves it open."""
         above = self.above(bound)
         return None if above is None else not above
 
     def shown(self) -> str:
-        """Value and unit as reported, for a summary."""
+        """Return value and unit as reported, for a summary."""
         return f"{self.record.comparator or ''}{self.value:g} {self.record.unit}"
 
     def evidence(self) -> EvidenceRecord:
-        """The result as evidence."""
+        """Return the result as evidence."""
         return evidence(self.record, self.analyte)
 
 
-#: Flags with which a laboratory calls a value critical.
+#: Flags with which a laboratory marks a value as critical.
 CALLED_HIGH: Final = frozenset({"HH", ">"})
 CALLED_LOW: Final = frozenset({"LL", "<"})
 
 
 def is_flagged(result: Result, flags: frozenset[str]) -> bool:
-    """Whether the laboratory gave a result one of some flags."""
+    """Return whether the laboratory gave a result one of some flags."""
     return bool(flags & {flag.strip().upper() for flag in result.record.flags})
 
 
 def known_at(state: PatientState, record: LabResult) -> datetime:
-    """When a result's value could be known: when it first arrived here, however early it was drawn or reported.
+    """Return when a result's value became known: when it first arrived, however early it was drawn or reported.
 
     A corrected value is another value, known from its own arrival: an answer covers the value that was seen.
     """
@@ -142,18 +142,18 @@ def known_at(state: PatientState, record: LabResult) -> datetime:
 
 
 def arrived_at(state: PatientState, record: LabResult) -> datetime | None:
-    """When a result's value first arrived: with the first word on its id, unless it is noted apart."""
+    """Return when a result's value first arrived: with the first message of its id, unless stored apart."""
     return state.arrivals.get(value_ref(record)) or state.arrivals.get(f"lab_result:{record.result_id}")
 
 
 @lru_cache(maxsize=4096)
 def as_compared(value: float) -> float:
-    """A value to six significant digits, as summaries show it: noise of single precision lies beyond them."""
+    """Round a value to six significant digits, as summaries show it: noise of single precision lies beyond them."""
     return float(f"{value:.6g}")
 
 
 def specimen_of(record: LabResult) -> Specimen | None:
-    """The specimen, as said or as the LOINC code implies."""
+    """Return the specimen, as stated or as the LOINC code implies."""
     if record.specimen is not None:
         return record.specimen
     known = LOINC.get(record.loinc or "")
@@ -161,18 +161,18 @@ def specimen_of(record: LabResult) -> Specimen | None:
 
 
 def is_of_patient(record: LabResult) -> bool:
-    """Whether the specimen speaks of the patient's blood (not urine, red cells or the citrate circuit)."""
+    """Return whether the specimen shows the patient's blood (not urine, red cells or the citrate circuit)."""
     specimen = specimen_of(record)
     return specimen is None or specimen in PATIENT_SPECIMENS
 
 
 def is_live(record: LabResult) -> bool:
-    """Whether the laboratory stands by the result."""
+    """Return whether the laboratory stands by the result."""
     return record.status in _LIVE
 
 
 def trouble(record: LabResult) -> str | None:
-    """Why a live result cannot be evaluated, or None: the words for a data quality alert."""
+    """Return why a live result cannot be evaluated, as the text of a `data_quality` alert, or None."""
     analyte = analyte_of(record)
     if analyte is None:
         return f"LOINC {record.loinc} is not one of ours"
@@ -191,7 +191,7 @@ def _trouble(record: LabResult, analyte: Analyte, unit: str | None) -> str | Non
 
 
 def read(state: PatientState, record: LabResult) -> Result | None:
-    """The result ready to compare, or None when it is withdrawn, not the patient's or in trouble."""
+    """Return the result ready to compare, or None if it is withdrawn, not the patient's, or cannot be evaluated."""
     analyte = analyte_of(record)
     if analyte is None or not is_live(record) or record.value is None or not is_of_patient(record):
         return None
@@ -202,19 +202,19 @@ def read(state: PatientState, record: LabResult) -> Result | None:
 
 
 def results(view: PatientView, analyte: Analyte) -> list[Result]:
-    """Usable results of an analyte in the order of collection; not to be changed, others have the same list."""
+    """Return usable results of an analyte in the order of collection; do not change the list, others share it."""
     state = view.read(lab(analyte))
     return view.fact((Result, analyte), lambda: _results(state, analyte))
 
 
 def newest_first(view: PatientView, analyte: Analyte) -> Iterator[Result]:
-    """Usable results of an analyte from the newest on, for who needs only some of them."""
+    """Return usable results of an analyte from the newest on, for callers that need only some of them."""
     state = view.read(lab(analyte))
     return iter(view.fact((_Newest, analyte), lambda: _Newest(state, analyte)))
 
 
 class _Newest:
-    """Usable results from the newest on, each read when somebody first comes to it, and once."""
+    """Usable results from the newest on, each read once, when an iteration first reaches it."""
 
     __slots__ = ("_left", "_read", "_state")
 
@@ -230,7 +230,7 @@ class _Newest:
             number += 1
 
     def _go_on(self) -> bool:
-        """Read one more, if there is one."""
+        """Read one more; return whether there was one."""
         while self._left:
             if (result := read(self._state, self._left.pop())) is not None:
                 self._read.append(result)
@@ -244,8 +244,8 @@ def _results(state: PatientState, analyte: Analyte) -> list[Result]:
 
 
 def _records(state: PatientState, analyte: Analyte) -> list[LabResult]:
-    """Results of an analyte in the order of collection, usable or not."""
-    # Most records name it: no call for these, in the innermost loop of every rule on results.
+    """Return results of an analyte in the order of collection, usable or not."""
+    # Most records name it and need no call, in the innermost loop of every rule on results.
     found = [record for record in state.labs.values() if (record.analyte or analyte_of(record)) is analyte]
     found.sort(key=_COLLECTED)
     if any(one.at == other.at for one, other in pairwise(found)):
@@ -257,12 +257,12 @@ _COLLECTED: Final = attrgetter("at")
 
 
 def order_of(state: PatientState, record: LabResult) -> tuple[datetime, datetime, str]:
-    """Results come in the order of collection; of one collection time the later report comes last."""
+    """Return the sort key of a result: by collection; of one collection time the later report comes last."""
     return record.at, record.reported_at or known_at(state, record), record.result_id
 
 
 def of_analyte(view: PatientView, analyte: Analyte) -> Iterator[LabResult]:
-    """Live results of an analyte from the patient's blood, usable or not."""
+    """Return live results of an analyte from the patient's blood, usable or not."""
     state = view.read(lab(analyte))
     return (
         record
@@ -272,13 +272,13 @@ def of_analyte(view: PatientView, analyte: Analyte) -> Iterator[LabResult]:
 
 
 def every_ref(state: PatientState, _key: str = "") -> list[str]:
-    """Every result as an anchor, also those that no longer count: before a correction they may have."""
+    """Return every result as an anchor, also those that no longer count: before a correction they may have."""
     held = (*state.labs.values(), *state.versions.values())
     return [f"lab_result:{name}" for name in dict.fromkeys(record.result_id for record in held)]
 
 
 def refs_of(analyte: Analyte) -> Callable[[PatientState, str], list[str]]:
-    """Every result of an analyte as an anchor, also those that no longer count: for `Rule.named_by`."""
+    """Make a `Rule.named_by` that returns every result of an analyte as an anchor, also those that no longer count."""
 
     def refs(state: PatientState, _key: str) -> list[str]:
         held = (*state.labs.values(), *state.versions.values())
@@ -289,7 +289,7 @@ def refs_of(analyte: Analyte) -> Callable[[PatientState, str], list[str]]:
 
 
 def evidence(record: LabResult, analyte: Analyte | None) -> EvidenceRecord:
-    """A result as evidence: value and unit as reported."""
+    """Return a result as evidence: value and unit as reported."""
     value: float | str | None = record.value
     if record.value is not None and record.comparator:
         value = f"{record.comparator}{record.value:g}"
@@ -300,5 +300,5 @@ def evidence(record: LabResult, analyte: Analyte | None) -> EvidenceRecord:
 
 
 def shown_bound(bound: Mapping[str, float], result: Result) -> str:
-    """The bound in the unit of the result, for a summary."""
+    """Return the bound in the unit of the result, for a summary."""
     return f"{bound[result.unit]:g} {result.record.unit}"

@@ -1,4 +1,4 @@
-"""When the clock of a sender is behind: its messages come late by the same whole number of half hours."""
+"""Whether a sender's clock is behind: its messages arrive late by the same whole number of half hours."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Final
 
 from models.state import Reading
 
-#: A message that arrives longer than this after what it tells of is late.
+#: A message that arrives longer than this after the time it states is late.
 LATE: Final = timedelta(minutes=5)
-#: A clock that missed a change to summer time, or that has another time zone, is behind by a multiple of this.
+#: A clock that missed a change to summer time, or has another time zone, is behind by a multiple of this.
 BEHIND_STEP: Final = timedelta(minutes=30)
-#: So much may two lags differ from such a multiple, and from one another.
+#: How far a lag may differ from such a multiple, and two lags from one another.
 BEHIND_STEADY: Final = timedelta(minutes=2)
 _STEADY_S: Final = BEHIND_STEADY.total_seconds()
-#: A clock that is further behind than all time zones is no clock in another zone.
+#: A clock that is further behind than this is no clock in another time zone.
 _MOST: Final = timedelta(hours=26)
 
 
 def is_behind(lags: Sequence[Reading], in_time: datetime | None) -> bool:
-    """Whether the newest messages of a source came late by the same multiple of half an hour, for longer than `LATE`.
+    """Return whether a source's newest messages were late by one multiple of half an hour, for at least `LATE`.
 
     People chart late, too, several things of one moment in one sitting; not by the same half hours minutes later.
 

@@ -1,4 +1,4 @@
-"""Which results others replace (`replaces`): corrections that a laboratory sends under new ids.
+"""Results that others replace (`replaces`): corrections that a laboratory sends under new ids.
 
 Links are of one analyte. Results that replace each other in a circle contradict each other: none of them is replaced.
 """
@@ -17,12 +17,12 @@ Links = Mapping[str, set[str]]
 
 
 def held_results(state: PatientState) -> Iterable[LabResult]:
-    """Every version of every result that is held, whether it stands or not."""
+    """Return every kept version of every result, whether it stands or not."""
     return chain(state.labs.values(), state.versions.values())
 
 
 def links_of(records: Iterable[LabResult], analyte: object) -> Links:
-    """Which results each result of an analyte (or, where that is unknown, of a LOINC code) replaces."""
+    """Return which results each result of an analyte (or, where that is unknown, of a LOINC code) replaces."""
     links: dict[str, set[str]] = {}
     for record in records:
         old = record.replaces
@@ -32,7 +32,7 @@ def links_of(records: Iterable[LabResult], analyte: object) -> Links:
 
 
 def connected(name: str, links: Links) -> set[str]:
-    """Every result that a chain of corrections connects with one, and that one."""
+    """Return a result and every result that a chain of corrections connects with it."""
     found, waiting = {name}, [name]
     while waiting:
         one = waiting.pop()
@@ -43,12 +43,12 @@ def connected(name: str, links: Links) -> set[str]:
 
 
 def replaced_by_another(links: Links) -> set[str]:
-    """The results that do not stand because another replaces them."""
+    """Return the results that do not stand because another replaces them."""
     return {old for new, targets in links.items() for old in targets if not _reaches(old, new, links)}
 
 
 def circles(state: PatientState) -> Iterator[tuple[str, list[LabResult]]]:
-    """The analytes with results that replace each other in a circle, and the messages that say so."""
+    """Yield the analytes with results that replace each other in a circle, and the messages of the circle."""
     saying = [record for record in held_results(state) if record.replaces]
     for analyte in sorted({_analyte(record) for record in saying}):
         links = links_of(saying, analyte)

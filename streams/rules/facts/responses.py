@@ -1,8 +1,8 @@
-"""What persons said about an episode. A response names an alert id; any input of the episode may have named it.
+"""People's answers to an episode. An answer names an alert id; any input of the episode may have given that id.
 
-The id of an alert depends on the order of arrival (the input that happened to complete the condition first, and
-may since have been corrected), so a response is matched against the ids that every input which could have named
-the alert would have given: order does not matter.
+The id of an alert depends on the order of arrival (the input that happened to complete the condition first, and may
+since have been corrected). So an answer is matched against the ids of all inputs that could have been the anchor, and
+the order does not matter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from streams.rules.inputs import RESPONSE
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What a person said: since when it counts, and until when where that was said."""
+    """A person's answer: from when it counts, and until when a snooze lasts."""
 
     at: datetime
     action: ResponseAction
@@ -29,10 +29,10 @@ class Word:
 
 
 def responses_to(state: PatientState | LoopState, rule: str, key: str, anchors: Iterable[str]) -> list[Word]:
-    """What was said of the condition of `key`, oldest first.
+    """Return the answers to the condition of `key`, oldest first.
 
-    Who names an alert knew of it, and so of the input that gave it its id: a response counts from the arrival of
-    that input on, should its own time lie before (clocks differ, and messages may be read in another order).
+    A person who names an alert knew of it, and so of the input that gave it its id: an answer counts from the arrival
+    of that input on, if its own time lies before (clocks differ, and messages may be read in another order).
     """
     if not state.responses:
         return []
@@ -55,7 +55,7 @@ def responses_to(state: PatientState | LoopState, rule: str, key: str, anchors: 
 
 
 def settled_at(state: PatientState | LoopState, rule: str, key: str, anchors: Iterable[str]) -> datetime | None:
-    """When a person last declared the condition of `key` over, or None."""
+    """Return when a person last resolved the condition of `key`, or None."""
     resolved = [word.at for word in responses_to(state, rule, key, anchors) if word.action is ResponseAction.RESOLVE]
     return resolved[-1] if resolved else None
 
@@ -63,6 +63,6 @@ def settled_at(state: PatientState | LoopState, rule: str, key: str, anchors: It
 def settled(
     view: PatientView, rule: str, key: str, named_by: Callable[[PatientState, str], Iterable[str]]
 ) -> datetime | None:
-    """When a person last declared the condition of `key` over, or None; `named_by` as the rule declares it."""
+    """Return when a person last resolved the condition of `key`, or None; `named_by` as the rule declares it."""
     state = view.read(RESPONSE)
     return settled_at(state, rule, key, named_by(state, key)) if state.responses else None

@@ -1,4 +1,4 @@
-"""When the clinical picture suggests aluminium (R20); shared by the three aluminium rules."""
+"""Whether the clinical picture suggests aluminium (R20); shared by the three aluminium rules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JERKS: Final = frozenset({K.JERK, K.MYOCLONUS, K.TWITCH})
 COMPANIONS: Final = frozenset(
     {K.SPEECH_DISTURBANCE, K.PERSONALITY_CHANGE, K.HALLUCINATION, K.DISORIENTATION, K.MOTOR_APRAXIA}
 )
-#: What the picture is made of.
+#: The inputs of the picture.
 INPUTS: Final[tuple[Input, ...]] = (symptom(*JERKS, *COMPANIONS, K.SEIZURE), lab(Analyte.ALUMINUM), SESSION)
 
 
@@ -46,13 +46,13 @@ class AluminumSuspicionLimits(Limits):
 
 
 def suspicion_limits(view: PatientView) -> AluminumSuspicionLimits:
-    """The thresholds in force, for every rule that asks for the picture."""
+    """Return the thresholds in force, for every rule that uses the picture."""
     return view.settings.limits(NAME, AluminumSuspicionLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class _Sign:
-    """A jerk with what makes it telling: a companion symptom, or a session it followed, or worsening after one."""
+    """A jerk with what gives it weight: a companion symptom, or a session that it followed, or worsening after one."""
 
     jerk: Symptom
     companion: Symptom | None = None
@@ -79,36 +79,36 @@ class Suspicion:
 
     @property
     def onset_at(self) -> datetime:
-        """Onset of the first symptom."""
+        """Return the onset of the first symptom."""
         return self.symptoms[0].at
 
     @property
     def newest_at(self) -> datetime:
-        """Onset of the newest symptom, seizures included."""
+        """Return the onset of the newest symptom, seizures included."""
         return max(symptom.at for symptom in (*self.symptoms, *self.seizures))
 
     @property
     def anchors(self) -> tuple[str, ...]:
-        """The symptom that completed the picture first, then the others."""
+        """Return first the symptom that completed the picture, then the others."""
         others = [symptom for symptom in self.symptoms if symptom is not self.completed_by]
         return tuple(bedside.symptom_ref(symptom) for symptom in (self.completed_by, *others))
 
 
 def present_suspicion(view: PatientView, limits: AluminumSuspicionLimits) -> Suspicion | None:
-    """The picture formed since the newest level that excludes aluminium; without a jerk there is none."""
+    """Return the picture since the newest level that excludes aluminium; without a jerk there is none."""
     if not bedside.present(view, JERKS):
         return None
     return suspicion(view, limits, excluded_at(view, limits))
 
 
 def excluded_at(view: PatientView, limits: AluminumSuspicionLimits) -> datetime | None:
-    """Collection of the newest final level that excludes aluminium."""
+    """Return the collection time of the newest final level that excludes aluminium."""
     low = exclusions(view, limits)
     return low[-1] if low else None
 
 
 def exclusions(view: PatientView, limits: AluminumSuspicionLimits) -> list[datetime]:
-    """Collection of every final level that excludes aluminium, in order."""
+    """Return the collection time of every final level that excludes aluminium, in order."""
     return [
         result.at
         for result in labs.results(view, Analyte.ALUMINUM)
@@ -122,7 +122,7 @@ def suspicion(
     after: datetime | None,
     until: datetime | None = None,
 ) -> Suspicion | None:
-    """The picture formed by symptoms that began after `after` (and not after `until`), if there is one."""
+    """Return the picture of symptoms that began after `after` (and not after `until`), if there is one."""
     view.read(*INPUTS)
     return view.fact((Suspicion, id(limits), after, until), lambda: _suspicion(view, limits, after, until))
 
@@ -155,7 +155,7 @@ def _suspicion(
 
 
 def pictures(view: PatientView, limits: AluminumSuspicionLimits) -> list[Suspicion]:
-    """Every picture that formed, in order: between one level that excluded aluminium and the next."""
+    """Return every picture, in order: each between one level that excluded aluminium and the next."""
     if not bedside.present(view, JERKS):
         return []
     bounds = [None, *exclusions(view, limits), None]

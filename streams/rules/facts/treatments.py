@@ -1,7 +1,7 @@
-"""What a treatment is, from messages that contradict each other.
+"""Treatments, pieced together from messages that may contradict each other.
 
 Machines use a session id again: after an end, on another day, on another machine. A treatment runs while its blood
-flows, whatever was said of its end. What follows is a function of the messages held, whatever their order was:
+flows, whatever end was reported. The result is a function of the kept messages, whatever their order was:
 
 - A start within `GOES_ON` of an end under the same id continues the treatment; a later one begins another.
 - Blood that flows more than `SKEW` after an end disproves the end: the treatment lasts until `READING_LASTS` after the
@@ -21,11 +21,11 @@ from typing import Final
 from models.records import SessionStarted
 from models.state import LONGEST_SESSION, Flow, PatientState, Session
 
-#: How far clocks of devices differ: a moment so close to a boundary counts as inside.
+#: How far clocks of devices differ: a moment this close to a boundary counts as inside.
 SKEW: Final = timedelta(minutes=5)
-#: Blood may stand so long within one treatment (contract, rulings).
+#: How long blood may stand within one treatment (contract, rulings).
 GOES_ON: Final = timedelta(minutes=30)
-#: A sample speaks for so long (contract, R32).
+#: How long a sample is valid (contract, R32).
 READING_LASTS: Final = timedelta(minutes=10)
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -36,10 +36,10 @@ class Treatment:
     """One treatment of a patient.
 
     Attributes:
-        key: tells the treatments of a patient apart; the session id; of one that was used again the newest has it.
-        ended_at: when it ended, None where no end is known or believed.
+        key: distinguishes the treatments of a patient: the session id; if that was used again, only the newest has it.
+        ended_at: when it ended, None if no end is known or believed.
         over_at: when it ended or is taken to have ended.
-        contradictions: what its messages say against each other, in words.
+        contradictions: how its messages contradict each other, as text.
     """
 
     session: Session
@@ -53,35 +53,35 @@ class Treatment:
 
     @property
     def session_id(self) -> str:
-        """The id that its messages carry."""
+        """Return the session id of its messages."""
         return self.session.session_id
 
     @property
     def machine_id(self) -> str:
-        """The machine it is on, the newest where it moved; empty where unknown."""
+        """Return its machine, the newest if it moved; empty if unknown."""
         return self.started.machine_id if self.started else self.session.machine_id
 
     @property
     def flowed_until(self) -> datetime | None:
-        """When blood was last seen to flow."""
+        """Return when blood flowed last, by its samples."""
         return self.flows[-1].until if self.flows else None
 
     def flows_at(self, moment: datetime) -> bool:
-        """Whether blood flowed at a moment, as far as samples tell."""
+        """Return whether blood flowed at a moment, as far as samples show."""
         return any(flow.since - SKEW <= moment <= flow.until + READING_LASTS for flow in self.flows)
 
     def contains(self, moment: datetime, skew: timedelta = timedelta(0)) -> bool:
-        """Whether a moment lies within it."""
+        """Return whether a moment lies within it."""
         return self.start - skew <= moment <= self.over_at + skew
 
     @property
     def is_mistake(self) -> bool:
-        """Whether it was started and soon ended without any blood flow."""
+        """Return whether it was started and ended within `GOES_ON` without any blood flow."""
         return self.ended_at is not None and not self.flows and self.ended_at - self.start <= GOES_ON
 
 
 def treatments(state: PatientState) -> list[Treatment]:
-    """The patient's treatments by their start."""
+    """Return the patient's treatments in the order of their start."""
     found = [piece for session in state.sessions.values() for piece in _pieces(session)]
     found.sort(key=lambda piece: (piece.start, piece.session_id))
     for number, piece in enumerate(found):
@@ -97,7 +97,7 @@ def treatments(state: PatientState) -> list[Treatment]:
 
 
 def may_contradict(session: Session) -> bool:
-    """Whether the messages of a session id could contradict each other: those of an ordinary one do not."""
+    """Return whether the messages of a session id could contradict each other: those of an ordinary one do not."""
     if len(session.starts) > 1 or len(session.ends) > 1 or len(session.flows) > 1:
         return True
     if not session.ends:
@@ -112,9 +112,9 @@ def may_contradict(session: Session) -> bool:
 
 
 def is_sure_to_run(state: PatientState, session: Session, moment: datetime) -> bool:
-    """Whether the first blood flow of a session changes no treatment: its start was told, all others have ended.
+    """Return whether a session's first blood flow changes no treatment: it has a start, and all others have ended.
 
-    True of nearly every session, whose rules then need not be asked a second time.
+    This is true of nearly every session; its rules then need no second evaluation.
     """
     if len(session.starts) != 1 or session.ends or session.flows:
         return False
@@ -125,7 +125,7 @@ def is_sure_to_run(state: PatientState, session: Session, moment: datetime) -> b
 
 
 def _is_over(session: Session, by: datetime) -> bool:
-    """Whether everything that was told of a session lies before a moment, and an end was the last of it."""
+    """Return whether all messages of a session lie before a moment and an end is the last of them."""
     if not session.ends or not session.first_at <= session.ends[-1].at < by:
         return False
     ended = session.ends[-1].at
@@ -135,7 +135,7 @@ def _is_over(session: Session, by: datetime) -> bool:
 
 
 def _pieces(session: Session) -> list[Treatment]:
-    """The treatments of one session id."""
+    """Return the treatments of one session id."""
     if len(session.starts) == 1 and (ordinary := _ordinary(session, session.starts[0])) is not None:
         return [ordinary]
     found: list[Treatment] = []
@@ -157,7 +157,7 @@ def _pieces(session: Session) -> list[Treatment]:
 
 
 def _ordinary(session: Session, started: SessionStarted) -> Treatment | None:
-    """The one treatment of a session id whose messages agree; None where they have to be pieced together."""
+    """Return the one treatment of a session id whose messages agree; None if they must be pieced together."""
     start, flows = started.at, session.flows
     if session.ends:
         if may_contradict(session):
@@ -173,14 +173,14 @@ def _ordinary(session: Session, started: SessionStarted) -> Treatment | None:
 
 
 def _timeline(session: Session) -> Iterator[tuple[datetime, int, SessionStarted | Flow | None]]:
-    """Starts, stretches of blood flow and ends (None), each with its moment and its place among those of one moment."""
+    """Yield starts, stretches of blood flow and ends (None), each with its moment and its place within that moment."""
     yield from ((started.at, 0, started) for started in session.starts)
     yield from ((flow.since, 1, flow) for flow in session.flows)
     yield from ((ended.at, 2, None) for ended in session.ends)
 
 
 def _closed_at(piece: Treatment) -> datetime:
-    """From when on a message of the same id belongs to another treatment."""
+    """Return the moment after which a message of the same id belongs to another treatment."""
     until = piece.flowed_until
     if piece.ended_at is not None:
         return max(piece.ended_at, until or piece.ended_at) + GOES_ON
@@ -207,7 +207,7 @@ def _add(piece: Treatment, at: datetime, said: SessionStarted | Flow | None) -> 
 
 
 def _conclude(piece: Treatment) -> None:
-    """When a treatment is over, by its own messages."""
+    """Set when a treatment is over, by its own messages."""
     until = piece.flowed_until
     if piece.ended_at is None:
         piece.over_at = max(piece.start + LONGEST_SESSION, until + READING_LASTS if until else piece.start)
@@ -219,7 +219,10 @@ def _conclude(piece: Treatment) -> None:
 
 
 def treatment_at(found: Iterable[Treatment], moment: datetime, skew: timedelta = SKEW) -> Treatment | None:
-    """The treatment that ran at a moment; of several the one whose blood flowed, then the one that started last."""
+    """Return the treatment that ran at a moment.
+
+    Of several it is one that contains the moment without `skew`, then one whose blood flowed, then the latest start.
+    """
     near = [piece for piece in found if piece.contains(moment, skew)]
     if len(near) < 2:  # nearly always
         return near[0] if near else None
