@@ -46,9 +46,10 @@ class AluminumResultOverdueLimits(Limits):
 
 
 def find_suspicion(view: PatientView) -> Iterator[Outcome]:
-    """A jerk, myoclonus or twitch with a companion symptom within days, or shortly after dialysis.
+    """A jerk, myoclonus or twitch with a companion symptom within days, shortly after dialysis, or worse after it.
 
-    Raised medium; high with a seizure. Open until a level below the KDOQI baseline, or a person's word.
+    Raised medium; high with a seizure. It stays open until a final level below the KDOQI baseline, or until a person
+    resolves it.
     """
     limits = suspicion_limits(view)
     found = present_suspicion(view, limits)
@@ -73,7 +74,7 @@ def find_suspicion(view: PatientView) -> Iterator[Outcome]:
 
 
 def _known_at(view: PatientView, found: Suspicion) -> datetime:
-    """When the newest symptom of the picture could be known."""
+    """Return when the last symptom of the picture became known."""
     return max(bedside.known_at(view, symptom) for symptom in (*found.symptoms, *found.seizures))
 
 
@@ -127,7 +128,7 @@ def _symptom_evidence(found: Suspicion) -> tuple[EvidenceRecord, ...]:
 
 
 def _levels(view: PatientView, onset: datetime) -> tuple[EvidenceRecord, ...]:
-    """Levels collected since the onset: a suspicion stays open beside `aluminum_level` and points to them."""
+    """Return levels collected since the onset: a suspicion stays open beside `aluminum_level` and shows them."""
     levels = labs.results(view, Analyte.ALUMINUM)
     return tuple(level.evidence() for level in levels if level.at >= onset and not level.is_preliminary)
 

@@ -23,7 +23,7 @@ _NORMAL: Final = -1
 
 
 class AluminumLevelLimits(Limits):
-    """Lower bounds of the bands, each in every unit; the bound belongs to the band it opens."""
+    """Lower bounds of the bands, each in every unit; a bound belongs to the band that begins there."""
 
     ascending = (("above_normal", "raised", "high", "encephalopathy", "acute"), ("high", "no_dfo"))
 
@@ -49,15 +49,15 @@ class AluminumLevelLimits(Limits):
     )
 
     def band(self, result: labs.Result) -> int:
-        """Index of the highest band that the level certainly reaches; -1 is normal."""
+        """Return the index of the highest band that the level certainly reaches; -1 is normal."""
         bounds = (self.above_normal, self.raised, self.high, self.encephalopathy)
         return sum(result.below(bound) is False for bound in bounds) - 1
 
 
 def find(view: PatientView) -> Iterator[Outcome]:
-    """The band of the newest level, held up by the one before it: two results below a band leave it.
+    """The higher band of the newest two levels counts, so only two results below a band leave it.
 
-    From 400 ug/L, or from 150 with the clinical picture, it stays high until a person resolves it.
+    From 400 ug/L, or from 150 with the clinical picture, the alert stays high until a person resolves it.
     """
     limits = view.limits(AluminumLevelLimits)
     levels = [level for level in labs.results(view, Analyte.ALUMINUM) if _counts(level, limits)]
@@ -85,7 +85,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
 
 def doubts(view: PatientView, result: labs.Result) -> str | None:
-    """Why a readable level cannot be placed, or contradicts its own flags."""
+    """Return why a readable level cannot be placed, or contradicts its own flags."""
     limits = view.limits(AluminumLevelLimits)
     if is_undecided(result, limits):
         return f"{result.shown()} leaves open whether it is raised"
@@ -95,26 +95,26 @@ def doubts(view: PatientView, result: labs.Result) -> str | None:
 
 
 def is_undecided(result: labs.Result, limits: AluminumLevelLimits) -> bool:
-    """Whether a `<` result may hide a level that needs attention (a `>` result fires for what is certain)."""
+    """Return whether a `<` result may hide a level that needs attention (a `>` result counts for what is certain)."""
     return result.below(limits.above_normal) is None and result.below(limits.raised) is None
 
 
 def _counts(level: labs.Result, limits: AluminumLevelLimits) -> bool:
-    """Preliminary results count for the critical band only; undecidable ones not at all."""
+    """Return whether a level counts: a preliminary one from priority high on only, an undecidable one never."""
     if level.is_preliminary:
         return level.below(limits.encephalopathy) is False
     return not is_undecided(level, limits) or limits.band(level) > _NORMAL
 
 
 def levels_from(view: PatientView, limits: AluminumLevelLimits, priority: Priority) -> list[labs.Result]:
-    """The levels that reach the band of a priority, in the order of collection."""
+    """Return the levels that reach the band of a priority, in the order of collection."""
     levels = labs.results(view, Analyte.ALUMINUM)
     lowest = _PRIORITIES.index(priority)
     return [level for level in levels if _counts(level, limits) and limits.band(level) >= lowest]
 
 
 def _latched(view: PatientView, levels: list[labs.Result], limits: AluminumLevelLimits) -> list[labs.Result]:
-    """Levels of the acute band that nobody has declared over."""
+    """Return the levels of the acute band that nobody has resolved."""
     acute = [level for level in levels if level.below(limits.acute) is False]
     acute += _with_picture(view, [level for level in levels if level not in acute], limits)
     if not acute:
@@ -125,7 +125,7 @@ def _latched(view: PatientView, levels: list[labs.Result], limits: AluminumLevel
 
 
 def _with_picture(view: PatientView, levels: list[labs.Result], limits: AluminumLevelLimits) -> list[labs.Result]:
-    """Levels of the encephalopathy range that came with the clinical picture.
+    """Return the levels from the encephalopathy range on that came with the clinical picture.
 
     A later low level must not undo the latch, so only what excluded the picture before a level counts.
     """
@@ -140,7 +140,7 @@ def _with_picture(view: PatientView, levels: list[labs.Result], limits: Aluminum
 
 
 def _episode_start(held: list[int], latched: list[bool]) -> int:
-    """Index of the first level of the running episode; the number of levels when none runs."""
+    """Return the index of the first level of the running episode; the number of levels if none runs."""
     start = len(held)
     while start and held[start - 1] > _NORMAL:
         start -= 1
@@ -148,7 +148,7 @@ def _episode_start(held: list[int], latched: list[bool]) -> int:
 
 
 def _since(run: list[labs.Result], held: list[int]) -> datetime:
-    """When the present band became known: the first of the newest levels in a row that reach it."""
+    """Return when the present band became known: with the first of the newest levels in a row that reach it."""
     first = len(run) - 1
     while first and held[first - 1] >= held[-1]:
         first -= 1

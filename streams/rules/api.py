@@ -1,8 +1,8 @@
-"""What a rule is, what it sees and what it says.
+"""What a rule is, what it reads and what it returns.
 
-A rule is a pure function of a subject's windows and the clock. It yields a `Finding` for every condition that
-holds now, an `Ending` where a condition's end has a name of its own, and asks to be looked at again when its
-answer could change without a new event. It reads what it declares (`streams.rules.inputs`), and nothing else.
+A rule is a pure function of a subject's windows and the clock. It yields a `Finding` for every condition that holds
+now, an `Ending` where a condition's end has a name of its own, and asks for a look when its answer could change
+without a new event. It reads the inputs that it declares (`streams.rules.inputs`), and nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Limits(BaseModel):
     """The thresholds of a rule, as a site may set them. Field descriptions give unit and source.
 
     Annotations give the rest (`streams.rules.thresholds`): units, durations, and what silences a critical band. A rule
-    with such a threshold has a critical band, and turning the rule off silences it, too.
+    with such a threshold has a critical band, so turning the rule off silences it, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -42,10 +42,10 @@ class Finding:
     """A condition that holds.
 
     Attributes:
-        key: tells a rule's simultaneous conditions about one subject apart; an open alert is matched by it.
-        anchors: inputs (`kind:id`) that may name the episode, the one that completed the condition first.
+        key: distinguishes a rule's simultaneous conditions of one subject; an open alert is matched by it.
+        anchors: inputs (`kind:id`) that may be the anchor of the episode; first the one that completed the condition.
         onset_at: when the condition began, in event time.
-        known_at: when the newest of its evidence could be known; a person's `resolve` silences what was known.
+        known_at: when the newest of its evidence became known; a person's `resolve` covers what was known.
         level_known_at: likewise for the evidence of its priority; an `acknowledge` covers what was known.
         reason: why it is raised.
     """
@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the condition of `key` ended, where "resolved, condition cleared" would not say it."""
+    """How the condition of `key` ended, where "resolved, condition cleared" would be wrong."""
 
     key: str
     status: Status
@@ -77,13 +77,13 @@ Outcome = Finding | Ending
 
 @dataclass(frozen=True)
 class AcceptedRisk:
-    """A table of a site's settings that silences a critical band, and the words that accept it.
+    """A table of a site's settings that silences a critical band, and the sentence that accepts it.
 
     Attributes:
         name: the rule, or `responses`.
         rule: the rule, as it is shipped; None for `responses`.
         accepted: who and why, one line.
-        silenced: what is no longer called high or called again, one sentence each.
+        silenced: what is no longer of priority high, or no longer escalated in time, one sentence each.
     """
 
     name: str
@@ -93,33 +93,33 @@ class AcceptedRisk:
 
 
 class SettingsView(Protocol):
-    """The rule settings, as far as a rule may look at them."""
+    """The part of the rule settings that a rule may read."""
 
     @property
     def risks(self) -> tuple[AcceptedRisk, ...]:
-        """What the site's settings silence, and has been accepted."""
+        """Return the accepted risks: what the site's settings silence."""
         ...
 
     @property
     def shipped(self) -> SettingsView:
-        """The settings with every threshold as shipped."""
+        """Return the settings with every threshold as shipped."""
         ...
 
     def is_on(self, rule: Rule[Any]) -> bool:
-        """Whether the site uses the rule."""
+        """Return whether the site uses the rule."""
         ...
 
     def doubting(self, facet: str) -> tuple[PatientRule, ...]:
-        """The rules that read a facet and may doubt a result of it, on or off."""
+        """Return the rules that read a facet and may doubt a result of it, on or off."""
         ...
 
     def limits(self, rule: str, kind: type[LimitsT]) -> LimitsT:
-        """The thresholds in force of a rule, which are of `kind`."""
+        """Return the thresholds in force of a rule, which are of `kind`."""
         ...
 
 
 class UndeclaredInputError(Exception):
-    """A rule reads what it does not declare, so a change of that would not wake it: a fault of the rule."""
+    """A rule reads what it does not declare, so a change of that would not evaluate it: a fault of the rule."""
 
 
 class View(Generic[StateT]):
@@ -129,9 +129,9 @@ class View(Generic[StateT]):
         state: the subject.
         now: the clock.
         settings: thresholds.
-        rule: the rule that sees it; None for the engine itself, which may read everything.
-        changed: what changed since the last evaluation; None where anything may have.
-        facts: what was already worked out of this moment and these settings.
+        rule: the rule that reads it; None for the engine itself, which may read everything.
+        changed: the facets that changed since the last evaluation; None if any may have.
+        facts: the facts already computed for this moment and these settings.
     """
 
     __slots__ = ("_facets", "_facts", "_rule", "_state", "changed", "next_look", "now", "settings")
@@ -156,23 +156,23 @@ class View(Generic[StateT]):
 
     @property
     def subject(self) -> str:
-        """The id of the patient or the water loop."""
+        """Return the id of the patient or the water loop."""
         return self._state.id
 
     def of_rule(self, rule: Rule[StateT]) -> View[StateT]:
-        """The same moment as a rule sees it; facts are shared."""
+        """Return the same moment as a rule sees it; facts are shared."""
         return View(self._state, self.now, self.settings, rule, self.changed, self._facts)
 
     def under(self, rule: Rule[StateT], settings: SettingsView) -> View[StateT]:
-        """What a rule would see under other settings."""
+        """Return what a rule would see under other settings; facts are not shared."""
         return View(self._state, self.now, settings, rule)
 
     def limits(self, kind: type[LimitsT]) -> LimitsT:
-        """The thresholds in force of the rule that sees this."""
+        """Return the thresholds in force of the view's rule."""
         return self.settings.limits(self._rule, kind)
 
     def read(self, *inputs: Input) -> StateT:
-        """The state, of which only these inputs may be used.
+        """Return the state, of which only these inputs may be used.
 
         Raises:
             UndeclaredInputError: the rule does not declare one of them.
@@ -185,18 +185,18 @@ class View(Generic[StateT]):
         return self._state
 
     def holds(self, rule: Input) -> Priority | None:
-        """The highest priority of the conditions of another rule (`inputs.holds`) that hold; None where none does."""
+        """Return the highest priority of another rule's conditions that hold (`inputs.holds`); None if none holds."""
         state = self.read(rule)
         found = [state.conditions.get(name, {}) for name in held_rules(rule.facets)]
         priorities = [priority for conditions in found for priority in conditions.values()]
         return max(priorities, key=lambda priority: priority.rank, default=None)
 
     def fact(self, name: Any, make: Callable[[], FactT]) -> FactT:
-        """Something that several rules ask of one moment, worked out once.
+        """Return a fact that several rules need at one moment; it is computed once.
 
         Args:
-            name: tells it apart from all other facts.
-            make: works it out, of inputs that were read through this view.
+            name: distinguishes it from all other facts.
+            make: computes it, from inputs that were read through this view.
         """
         if name not in self._facts:
             self._facts[name] = make()
@@ -204,14 +204,14 @@ class View(Generic[StateT]):
         return found
 
     def look_at(self, moment: datetime) -> None:
-        """Ask for another look at `moment`, if it lies ahead."""
+        """Ask for a look at `moment`, if it lies ahead."""
         if moment > self.now and (self.next_look is None or moment < self.next_look):
             self.next_look = moment
 
 
 @dataclass(frozen=True)
 class Rule(Generic[StateT]):
-    """One rule: a name of the contract, what it reads and how it decides."""
+    """One rule: its name in the contract, its inputs and its decision."""
 
     name: str
     version: int
@@ -219,23 +219,23 @@ class Rule(Generic[StateT]):
     #: Rules of clinical.md that it implements, for the catalogue.
     ids: str
     title: str
-    #: What can change its answer.
+    #: The inputs that can change its answer.
     inputs: tuple[Input, ...]
     limits: type[Limits]
     find: Callable[[View[StateT]], Iterable[Outcome]]
     sources: tuple[str, ...] = ()
-    #: Of a condition (by its key): every input that some order of arrival could have named its alert after. A
-    #: response to any of those ids is one to this alert; None stands for the finding's own anchors.
+    #: For a condition (by its key): every input that could be its alert's anchor in some order of arrival. An answer
+    #: to any of the ids that these give is an answer to this alert; None stands for the finding's own anchors.
     named_by: Callable[[StateT, str], Iterable[str]] | None = None
-    #: Why the newest result of an analyte that it reads (`labs.Result`) cannot be placed, or contradicts its flags, for
-    #: `data_quality` to say; None where nothing is wrong. It is asked of results with a comparator or with flags.
+    #: Returns why the newest result of an analyte that it reads (`labs.Result`) cannot be placed, or contradicts its
+    #: flags, as `data_quality` reports it; None if nothing is wrong. Called for results with a comparator or flags.
     doubts: Callable[[View[StateT], Any], str | None] | None = None
     #: Inputs that the clinical base asks for and no event carries.
     without: tuple[str, ...] = field(default=())
 
     @cached_property
     def reads(self) -> Facets:
-        """The facets of all its inputs."""
+        """Return the facets of all its inputs."""
         return frozenset().union(*(each.facets for each in self.inputs))
 
 
@@ -246,12 +246,12 @@ LoopView = View[LoopState]
 
 
 def guidance(text: str, basis: str) -> GuidanceRecord:
-    """An advice: what to review, and the article's line with the second source."""
+    """Make an advice: what to review, and the article's line with the second source."""
     return GuidanceRecord(text=text, basis=basis)
 
 
 def tuple_of(*items: GuidanceRecord | None) -> tuple[GuidanceRecord, ...]:
-    """The advices that apply; None stands for one that does not."""
+    """Return the advices that apply; None stands for one that does not."""
     return tuple(item for item in items if item is not None)
 
 

@@ -42,7 +42,7 @@ LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)
 ALL_RULES: Final[tuple[Rule[Any], ...]] = (*PATIENT_RULES, *LOOP_RULES)
 
 RESPONSES: Final = "responses"
-#: An alert of priority high that is called again only later than this, in seconds, counts as silenced.
+#: An unanswered alert of priority high that escalates only later than this, in seconds, counts as silenced.
 CALLED_AGAIN_BY_S: Final = 900.0
 _LONGEST_DELAY_S: Final = 24 * 3600.0
 _LONGEST_PATH: Final = 300
@@ -66,11 +66,11 @@ class ResponseLimits(Limits):
     medium: Delays = Field(default=[300, 1800], description="seconds (contract: 5 and 30 min)")
 
     def delays(self, priority: Priority) -> list[float]:
-        """Seconds to each escalation; low and info are never escalated."""
+        """Return the seconds to each escalation; low and info never escalate."""
         return {Priority.HIGH: self.high, Priority.MEDIUM: self.medium}.get(priority, [])
 
     def silenced(self, wrong: set[str]) -> list[str]:
-        """What is not called again in time, one sentence each."""
+        """Return what does not escalate in time, one sentence each."""
         if "high" in wrong or (self.high and self.high[0] <= CALLED_AGAIN_BY_S):
             return []
         when = f"first called again after {self.high[0]:g} s" if self.high else "never called again"
@@ -87,7 +87,7 @@ class RuleSettingsError(Exception):
 
 @dataclass(frozen=True)
 class RuleSettings:
-    """The rules in force: thresholds by rule, which rules are off, response times, what of it is accepted risk."""
+    """The rules in force: thresholds by rule, rules that are off, response times, accepted risks."""
 
     by_rule: Mapping[str, Limits]
     off: frozenset[str]
@@ -95,32 +95,32 @@ class RuleSettings:
     risks: tuple[AcceptedRisk, ...] = ()
 
     def limits(self, rule: str, kind: type[LimitsT]) -> LimitsT:
-        """The thresholds in force of a rule, which are of `kind`."""
+        """Return the thresholds in force of a rule, which are of `kind`."""
         found = self.by_rule[rule]
         assert isinstance(found, kind)  # noqa: S101 (for the type checker)
         return found
 
     def is_on(self, rule: Rule[Any]) -> bool:
-        """Whether the site uses the rule."""
+        """Return whether the site uses the rule."""
         return rule.name not in self.off
 
     def doubting(self, facet: str) -> tuple[PatientRule, ...]:
-        """The rules that read a facet and may doubt a result of it, on or off."""
+        """Return the rules that read a facet and may doubt a result of it, on or off."""
         return _doubting(facet)
 
     def risk(self, name: str) -> AcceptedRisk | None:
-        """What has been accepted of a rule, or of `responses`."""
+        """Return the accepted risk of a rule, or of `responses`; None if there is none."""
         return next((risk for risk in self.risks if risk.name == name), None)
 
     @property
     def shipped(self) -> RuleSettings:
-        """The settings with every threshold as shipped."""
+        """Return the settings with every threshold as shipped."""
         return _SHIPPED
 
     def rules(self, catalogue: tuple[Rule[StateT], ...]) -> tuple[Rule[StateT], ...]:
-        """The rules of a catalogue that are on.
+        """Return the rules of a catalogue that are on.
 
-        `data_quality` says of whom an accepted risk is true, so it reads all that the rules with one read.
+        `data_quality` shows of whom an accepted risk is true, so it gets the inputs of the rules with such a risk.
         """
         read = tuple(each for risk in self.risks if risk.rule in PATIENT_RULES for each in risk.rule.inputs)
         return tuple(
@@ -131,7 +131,7 @@ class RuleSettings:
 
     @cached_property
     def hash(self) -> str:
-        """Fingerprint of rules and thresholds: state evaluated under another one is evaluated again."""
+        """Return a fingerprint of rules and settings: state evaluated under another one is evaluated again."""
         content: dict[str, Any] = {
             rule.name: [rule.version, self.is_on(rule), self.by_rule[rule.name].model_dump()] for rule in ALL_RULES
         }
@@ -146,7 +146,7 @@ def _doubting(facet: str) -> tuple[PatientRule, ...]:
 
 
 def _as_floats(value: Any) -> Any:
-    """480 and 480.0 are one threshold."""
+    """Make numbers floats: 480 and 480.0 are one threshold."""
     if isinstance(value, dict):
         return {name: _as_floats(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -155,7 +155,7 @@ def _as_floats(value: Any) -> Any:
 
 
 def default_settings() -> RuleSettings:
-    """Every rule on, with the thresholds of the clinical base."""
+    """Return the settings with every rule on and the thresholds of the clinical base."""
     return parse_settings({})
 
 
@@ -177,13 +177,13 @@ def load_settings(path: Path | None) -> RuleSettings:
 
 
 def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
-    """Rule settings from a mapping of rule name to thresholds.
+    """Read rule settings from a mapping of rule name to thresholds.
 
     Beside thresholds a table takes `enabled = false`, which turns the rule off, and `accept_risk`, who accepts that
     the table silences a critical band, and why.
 
     Raises:
-        RuleSettingsError: something is wrong, or silenced without such words.
+        RuleSettingsError: something is wrong, or silenced without `accept_risk`.
     """
     known = {rule.name: rule for rule in ALL_RULES}
     problems = [
@@ -240,7 +240,7 @@ class _Table:
             self._silenced.append("enabled: is false: what the rule calls high is not called at all")
 
     def limits(self, kind: type[LimitsT]) -> LimitsT:
-        """The thresholds of the table over the shipped ones."""
+        """Return the thresholds of the table over the shipped ones."""
         checked = check(kind, self._name, self._thresholds)
         self._problems += checked.problems
         limits = checked.limits
@@ -251,7 +251,7 @@ class _Table:
         return limits
 
     def risk(self) -> list[AcceptedRisk]:
-        """What the table silences, accepted; a problem each where it is not."""
+        """Return what the table silences as an accepted risk; where it is not accepted, add a problem for each."""
         if not self._silenced:
             return []
         if self._words is not None:

@@ -24,7 +24,7 @@ CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
 
 
 class CrampLimits(Limits):
-    """How long a cramp counts without word of its end, and when hypertonic saline needs a second look."""
+    """How long a cramp counts without a message of its end, and when hypertonic saline needs a check."""
 
     silence_minutes: Minutes = Field(default=30, description="minutes without word until it expires (R30)")
     pre_systolic_mmhg: float = Field(
@@ -49,7 +49,7 @@ _CHECK: Final = guidance(
 def find(view: PatientView) -> Iterator[Outcome]:
     """A cramp that began during a session and goes on; overlapping ones are one condition.
 
-    It is over when all have ended; 30 min without word it expires, its end unconfirmed.
+    It is over when all have ended; after 30 min without a message it expires, its end unconfirmed.
     """
     limits = view.limits(CrampLimits)
     silence = timedelta(minutes=limits.silence_minutes)
@@ -79,7 +79,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
 
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
-    """Symptoms that belong to no other session: before a correction they may have been a cramp of this one."""
+    """Yield symptoms that belong to no other session: before a correction they may have been a cramp of this one."""
     found = treatments(state)
     for held in state.symptoms.values():
         session = treatment_at(found, held.at)
@@ -88,7 +88,7 @@ def _named_by(state: PatientState, key: str) -> Iterator[str]:
 
 
 def _over_at(view: PatientView, group: list[Symptom], silence: timedelta) -> datetime:
-    """When a group of overlapping cramps is over: all ended, or `silence` after the last word of one.
+    """Return when a group of overlapping cramps is over: at the last end, or `silence` after the last known time.
 
     A cramp that was charted late, and of which no end is known, may go on: the silence counts from its arrival.
     """
@@ -101,7 +101,7 @@ def _over_at(view: PatientView, group: list[Symptom], silence: timedelta) -> dat
 
 
 def _charted_late(view: PatientView, group: list[Symptom], silence: timedelta) -> str:
-    """Words for a cramp that was told of when it might long have been over."""
+    """Return a note on a cramp that was charted when it might long have been over, else an empty text."""
     delays = [bedside.known_at(view, cramp) - cramp.at for cramp in group if bedside.end_of(cramp) is None]
     late = min(delays, default=timedelta(0))
     return f", charted {late.total_seconds() / 60:.0f} min late" if late >= silence else ""

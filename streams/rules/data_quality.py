@@ -1,4 +1,4 @@
-"""`data_quality` (E07): what cannot be evaluated, said once and closed by the first usable input."""
+"""`data_quality` (E07): input that cannot be evaluated, reported once and closed by the first usable input."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _ASK: Final = "Review this patient as if the alert had come: this site's setting
 
 
 class DataQualityLimits(Limits):
-    """None of its own: units and fences stand in `models.analytes`, the clock's 5 min in `engine.apply`."""
+    """None of its own: units and fences are in `models.analytes`, the clock's 5 min in `engine.sender_clocks`."""
 
 
 def find(view: PatientView) -> Iterator[Outcome]:
-    """Unknown codes and units, implausible or undecidable values, flags that contradict, wrong clocks.
+    """Unknown codes and units, implausible or undecidable values, contradictory flags, wrong clocks.
 
     Also what would be high with the shipped thresholds where this site accepts that it is not (`accept_risk`).
     Only the newest result of an analyte counts: a usable one after it closes the alert.
@@ -62,16 +62,14 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
 def _results(view: PatientView) -> Iterator[Finding]:
     newest: dict[str, LabResult] = {}
-    for record in reversed(
-        view.read(ANY_LAB).labs.values()
-    ):  # mostly the newest first: the others are soon passed over
+    for record in reversed(view.read(ANY_LAB).labs.values()):  # mostly the newest first, so the others are skipped soon
         name = _name(record)
         known = newest.get(name)
         if known is not None and record.at < known.at and name != _UNKNOWN:
             continue
         if not labs.is_live(record) or not labs.is_of_patient(record):
             continue
-        # Of the codes that nobody knows the first stays: a feed full of them is one condition, not many.
+        # Of unknown codes the first stays: a feed full of them is one condition, not many.
         if known is None or _is_later(view, record, known) != (name == _UNKNOWN):
             newest[name] = record
     for name, record in sorted(newest.items()):
@@ -90,7 +88,7 @@ def _results(view: PatientView) -> Iterator[Finding]:
 
 
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
-    """Every result of the analyte that the key names; of an accepted risk every input."""
+    """Yield every result of the analyte that the key names; for an accepted risk every result and symptom."""
     if key.startswith(_RISK):
         yield from (f"{key}:{ref}" for ref in labs.every_ref(state))
         yield from (f"{key}:{ref}" for ref in bedside.every_symptom(state))
@@ -110,7 +108,7 @@ def _name(record: LabResult) -> str:
 
 
 def _is_later(view: PatientView, one: LabResult, other: LabResult) -> bool:
-    """Whether one result comes after another: by collection, then by report, then by its code."""
+    """Return whether one result comes after another: by collection, then report, then result id, then code."""
     if one.at != other.at:
         return one.at > other.at
     first, second = (labs.order_of(view.read(ANY_LAB), record) for record in (one, other))
@@ -118,7 +116,7 @@ def _is_later(view: PatientView, one: LabResult, other: LabResult) -> bool:
 
 
 def _doubt(view: PatientView, record: LabResult) -> str | None:
-    """What the rules that read an analyte doubt of a readable result of it."""
+    """Return the first doubt that the rules that read an analyte have of a readable result of it."""
     if record.comparator is None and not record.flags:
         return None  # nearly every result: a plain value has its place
     result = labs.read(view.read(ANY_LAB), record)
@@ -153,10 +151,10 @@ def _clocks(view: PatientView) -> Iterator[Finding]:
 
 
 def _contradictory(view: PatientView) -> Iterator[Finding]:
-    """Treatments and symptoms whose messages contradict each other; the safest reading is used meanwhile."""
+    """Report treatments and symptoms whose messages contradict each other; the safest reading holds meanwhile."""
     doubtful = any(may_contradict(session) for session in view.read(SESSION).sessions.values())
     for treatment in bedside.sessions(view) if doubtful else ():
-        # Blood that stood for a while may flow on: one contradiction is said once.
+        # Blood that stood for a while may flow on: one contradiction is reported once.
         until = treatment.over_at + GOES_ON
         if not treatment.contradictions or view.now >= until:
             continue
@@ -197,7 +195,7 @@ def _contradictory(view: PatientView) -> Iterator[Finding]:
 
 
 def _behind(view: PatientView) -> Iterator[Finding]:
-    """Senders whose clock is behind."""
+    """Report senders whose clock is behind."""
     for source, lags in sorted(view.read(CLOCK).behind.items()):
         if not is_behind(lags, view.read(CLOCK).heard.get(source)):
             continue
@@ -214,7 +212,7 @@ def _behind(view: PatientView) -> Iterator[Finding]:
 
 
 def _circles(view: PatientView) -> Iterator[Finding]:
-    """Results that replace each other in a circle; all of them count meanwhile."""
+    """Report results that replace each other in a circle; all of them count meanwhile."""
     for analyte, records in circles(view.read(ANY_LAB)):
         known = max(labs.known_at(view.read(ANY_LAB), record) for record in records)
         if view.now >= known + _SAID_FOR:
@@ -246,7 +244,7 @@ def _rules(view: PatientView) -> Iterator[Finding]:
 
 
 def _risks(view: PatientView) -> Iterator[Finding]:
-    """What the site's settings silence, where it is true of the patient: one alert for each rule."""
+    """Report what the site's settings silence, where it is true of the patient: one alert for each rule."""
     for risk in view.settings.risks:
         found = _unheard(view, risk.rule) if risk.rule is not None else None
         if found is None:
@@ -266,7 +264,7 @@ def _risks(view: PatientView) -> Iterator[Finding]:
 
 
 def _unheard(view: PatientView, rule: Rule[Any]) -> Finding | None:
-    """What the rule calls high with the shipped thresholds, and does not with the site's."""
+    """Return a finding of priority high with the shipped thresholds that is not high with the site's."""
     try:
         shipped = _high(view, rule, view.settings.shipped)
         heard = _high(view, rule, view.settings) if shipped and view.settings.is_on(rule) else {}
@@ -285,7 +283,7 @@ def _high(view: PatientView, rule: Rule[Any], settings: SettingsView) -> dict[st
 
 
 def _merges(view: PatientView) -> Iterator[Finding]:
-    """Merges that contradict each other: a record into itself, or records in a circle."""
+    """Report merges that contradict each other: a record into itself, or records in a circle."""
     known = {other: at for other, at in view.read(MERGE).contradictions.items() if at >= view.now - LONGEST_WINDOW}
     if not known:
         return

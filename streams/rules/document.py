@@ -1,4 +1,4 @@
-"""Writes docs/rules.md from the catalogue: `python -m streams.rules.document`. A test keeps the two equal."""
+"""Writes docs/rules.md from the catalogue: `python -m streams.rules.document`. A test compares the two."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ whom it is true.
 
 
 def document() -> str:
-    """The text of docs/rules.md."""
+    """Return the text of docs/rules.md."""
     responses = ResponseLimits()
     return "\n".join(
         [

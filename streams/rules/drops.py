@@ -1,4 +1,4 @@
-"""The part of `data_quality` that says that inputs of a patient were dropped, because too much was received."""
+"""The part of `data_quality` that reports inputs of a patient dropped because too much was received."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.rules.inputs import DROPPED
 
 
 def dropped(view: PatientView) -> Iterator[Finding]:
-    """Holds until nothing was dropped for `DROPS_FORGOTTEN`. It speaks again only when the number has doubled."""
+    """Report dropped inputs until none was dropped for `DROPS_FORGOTTEN`; update only when the number has doubled."""
     drops = view.read(DROPPED).drops
     if drops is None or view.now >= drops.at + DROPS_FORGOTTEN:
         return

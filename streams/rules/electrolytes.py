@@ -35,7 +35,7 @@ _NADIR: Final = guidance(
     "Drawn within an hour after dialysis: the lowest value is expected then, and potassium rises again.",
     "clinical.md 2.1, R11",
 )
-#: From here on a potassium is critical however the specimen looks (Kost, 8.0 haemolysed).
+#: From here on a potassium is critical even if the specimen is haemolysed (Kost, 8.0 haemolysed).
 _CERTAIN: Final[labs.PerUnit] = {MMOL_L: 8.0, MEQ_L: 8.0, MG_DL: 31.3}
 _EXPECTED_FOR: Final = timedelta(hours=1)
 
@@ -47,7 +47,7 @@ def _haemolysed_lowers(_view: PatientView, result: labs.Result, priority: Priori
 
 
 def _is_nadir(view: PatientView, result: labs.Result) -> bool:
-    """Whether a result was drawn within an hour after a treatment ended."""
+    """Return whether a result was drawn within an hour after a treatment ended."""
     ends = (treatment.ended_at for treatment in bedside.sessions(view))
     return any(end is not None and timedelta(0) <= result.at - end <= _EXPECTED_FOR for end in ends)
 

@@ -100,7 +100,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
 
 def doubts(view: PatientView, result: labs.Result) -> str | None:
-    """Why a readable magnesium cannot be placed, or contradicts its own flags."""
+    """Return why a readable magnesium cannot be placed, or contradicts its own flags."""
     limits = view.limits(LowMagnesiumLimits)
     if is_undecided(result, limits):
         return f"{result.shown()} leaves open on which side of {labs.shown_bound(limits.low, result)} it lies"
@@ -110,19 +110,19 @@ def doubts(view: PatientView, result: labs.Result) -> str | None:
 
 
 def is_undecided(result: labs.Result, limits: LowMagnesiumLimits) -> bool:
-    """Whether `<` or `>` leaves open on which side of the limit a magnesium lies."""
+    """Return whether `<` or `>` leaves open on which side of the limit a magnesium lies."""
     return result.below(limits.low) is None
 
 
 def _counts(result: labs.Result, limits: LowMagnesiumLimits) -> bool:
-    """Preliminary results count for the critical band only; undecidable ones not at all."""
+    """Return whether a result counts: a preliminary one for the severe band only, an undecidable one never."""
     if result.is_preliminary:
         return result.below(limits.severe) is True
     return not is_undecided(result, limits)
 
 
 def _trailing(usable: list[labs.Result], bound: labs.PerUnit) -> list[labs.Result]:
-    """The newest results in a row that lie below a bound."""
+    """Return the newest results in a row that lie below a bound."""
     start = len(usable)
     while start and usable[start - 1].below(bound) is True:
         start -= 1

@@ -1,4 +1,4 @@
-"""Checking one table of a site's rule settings: every fault of it at once, and what it silences."""
+"""Checks of one table of a site's rule settings: all its faults at once, and what it silences."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from streams.rules.api import Limits, LimitsT, parse_limits
 from streams.rules.thresholds import Lasting, Silences, UnitsOf
 
 ItemT = TypeVar("ItemT")
-#: The words that accept what a table silences.
+#: The key of the sentence that accepts what a table silences.
 ACCEPT_RISK: Final = "accept_risk"
-#: Longest such words, in characters: they stand in the summary of an alert.
+#: The longest such sentence, in characters: the summary of an alert contains it.
 MAX_WORDS: Final = 200
 _MAX_NAME: Final = 80
 
@@ -27,7 +27,7 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 60
 
 @dataclass
 class Checked(Generic[LimitsT]):
-    """Thresholds of a table, the problems found in it, and the fields that are wrong (they hold the default)."""
+    """Thresholds of a table, the problems found in it, and the fields that are wrong."""
 
     limits: LimitsT
     problems: list[str]
@@ -35,7 +35,7 @@ class Checked(Generic[LimitsT]):
 
 
 def check(kind: type[LimitsT], name: str, table: Mapping[str, Any]) -> Checked[LimitsT]:
-    """Check the thresholds of the table `name`: types and ranges, then units and order of what is left."""
+    """Check the thresholds of the table `name`: types and ranges, then units and order of the valid ones."""
     checked = Checked(kind(), [], set())
     try:
         checked.limits = parse_limits(kind, table)
@@ -50,7 +50,7 @@ def check(kind: type[LimitsT], name: str, table: Mapping[str, Any]) -> Checked[L
 
 
 def silenced(limits: Limits, wrong: set[str]) -> list[str]:
-    """What the thresholds no longer call high, one sentence each without the table's name."""
+    """Return the thresholds that make fewer findings high than shipped, one sentence each without the table's name."""
     shipped, found = type(limits)(), []
     for field, way in marked(type(limits), Silences):
         if field in wrong:
@@ -64,12 +64,12 @@ def silenced(limits: Limits, wrong: set[str]) -> list[str]:
 
 
 def has_critical_band(kind: type[Limits]) -> bool:
-    """Whether a rule with such thresholds calls high."""
+    """Return whether a rule with such thresholds has a critical band."""
     return any(True for _ in marked(kind, Silences))
 
 
 def marked(kind: type[Limits], marker: type[ItemT]) -> Iterator[tuple[str, ItemT]]:
-    """The thresholds that carry a mark of some type, with the mark."""
+    """Yield the thresholds that carry a mark of some type, with the mark."""
     for field, info in kind.model_fields.items():
         for item in info.metadata:
             if isinstance(item, marker):
@@ -77,7 +77,7 @@ def marked(kind: type[Limits], marker: type[ItemT]) -> Iterator[tuple[str, ItemT
 
 
 def words_of(value: Any) -> str | None:
-    """The words of an `accept_risk`, trimmed; None where they are no such words."""
+    """Return the sentence of an `accept_risk`, trimmed; None if it is not a printable text of that length."""
     if not isinstance(value, str):
         return None
     words = value.strip()
@@ -85,7 +85,7 @@ def words_of(value: Any) -> str | None:
 
 
 def shown(value: Any) -> str:
-    """A value of the file in short, whatever it is."""
+    """Return a value of the file in short, whatever it is."""
     try:
         text = _repr.repr(value)
     except (ValueError, RecursionError):
@@ -94,7 +94,7 @@ def shown(value: Any) -> str:
 
 
 def plain(text: str, longest: int = _MAX_NAME) -> str:
-    """A name that others gave, as one line of so many characters."""
+    """Return a foreign name as one line of at most `longest` characters."""
     line = printable(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
@@ -108,7 +108,7 @@ def _problem(kind: type[Limits], name: str, item: Any) -> str:
 
 
 def _disagreeing(checked: Checked[Any]) -> Iterator[str]:
-    """Bounds of one threshold that mean different concentrations."""
+    """Yield a problem for each bound that means another concentration than the others of its threshold."""
     for field, units in marked(type(checked.limits), UnitsOf):
         if field not in checked.wrong:
             default = getattr(type(checked.limits)(), field)
@@ -118,7 +118,7 @@ def _disagreeing(checked: Checked[Any]) -> Iterator[str]:
 
 
 def _disordered(checked: Checked[Any]) -> Iterator[str]:
-    """Thresholds that do not lie in the order that the rule needs."""
+    """Yield a problem for each two thresholds that do not lie in the order that the rule needs."""
     limits = checked.limits
     lasting = dict(marked(type(limits), Lasting))
     for low, high in (pair for chain in type(limits).ascending for pair in pairwise(chain)):
@@ -137,7 +137,7 @@ def _disordered(checked: Checked[Any]) -> Iterator[str]:
 
 
 def _parts(limits: Limits, field: str) -> list[tuple[str, float]]:
-    """The numbers of a threshold with their units; "" where it has no unit of its own."""
+    """Return the numbers of a threshold with their units; "" if it has no unit of its own."""
     value = getattr(limits, field)
     if isinstance(value, dict):
         return [(unit, value[unit]) for unit in getattr(type(limits)(), field)]

@@ -1,4 +1,4 @@
-"""Reading a rule-settings file: whatever the path names, the answer is the tables or one sentence."""
+"""Reads a rule-settings file: whatever the path names, the result is the tables or one sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-#: Largest file that is read. A site's settings are a few kilobytes; what is larger was meant for something else.
+#: The largest file that is read. A site's settings are a few kilobytes; a larger file is for something else.
 MAX_BYTES: Final = 256 * 1024
 
 
@@ -17,7 +17,7 @@ class SettingsFileError(Exception):
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file, which must be an ordinary file of text in UTF-8.
+    """Read the tables of a TOML file, which must be an ordinary file of at most `MAX_BYTES`, as text in UTF-8.
 
     Raises:
         SettingsFileError: it is not.
@@ -34,12 +34,12 @@ def read_tables(path: Path) -> dict[str, Any]:
         raise SettingsFileError(f"is not TOML: byte {error.start} is not UTF-8: save it as text in UTF-8") from None
     except RecursionError:
         raise SettingsFileError("is not TOML that can be used: it is nested too deeply") from None
-    except ValueError as error:  # tomllib lets through what int() and datetime() raise
+    except ValueError as error:  # tomllib passes on what int() and datetime() raise
         raise SettingsFileError(f"is not TOML: {_one_line(error)}") from None
 
 
 def _read(path: Path) -> bytes:
-    # Without O_NONBLOCK a pipe that nobody writes to would hold the command for ever.
+    # Without O_NONBLOCK a pipe without a writer would block the command for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)

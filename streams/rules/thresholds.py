@@ -1,7 +1,7 @@
-"""What a threshold declares of itself, so that every rule's settings are checked alike.
+"""Properties that thresholds declare, so that every rule's settings are checked alike.
 
 A field of a `Limits` class carries these in its annotation: the analyte whose units it needs (`UnitsOf`), how long
-one of it is (`Lasting`), and which way it must be moved to silence a critical band (`Silences`).
+one unit of it is (`Lasting`), and which way a change of it silences a critical band (`Silences`).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ TOLERANCE: Final = 0.05
 
 
 class Silences(Enum):
-    """Moved this way from the shipped value, a threshold no longer calls high what the shipped one calls high."""
+    """The way in which a threshold, moved from its shipped value, makes fewer findings high."""
 
     LOWERED = "lower"
     RAISED = "higher"
 
     def lost(self, value: float, shipped: float) -> bool:
-        """Whether a site's value leaves something out that the shipped one calls high."""
+        """Return whether a site's value makes fewer findings high than the shipped one."""
         return value < shipped if self is Silences.LOWERED else value > shipped
 
 
 @dataclass(frozen=True)
 class Lasting:
-    """How long one of a threshold is: durations in different units are compared by it."""
+    """How long one unit of a threshold is, to compare durations in different units."""
 
     one: timedelta
 
@@ -49,11 +49,11 @@ class UnitsOf:
     analyte: Analyte
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Validates after the type."""
+        """Validate after the type."""
         return core_schema.no_info_after_validator_function(self.check, handler(source))
 
     def check(self, bounds: dict[str, float]) -> dict[str, float]:
-        """The bounds as they are; raises ValueError."""
+        """Return the bounds as they are; raise ValueError if a unit or a bound is wrong."""
         units = units_of(self.analyte)
         if sorted(bounds) != sorted(units):
             raise ValueError(f"needs one bound for each of {', '.join(units)}")
@@ -67,9 +67,10 @@ class UnitsOf:
         return bounds
 
     def disagreements(self, bounds: Mapping[str, float], shipped: Mapping[str, float]) -> list[str]:
-        """One sentence for each unit whose bound means another concentration than the others do.
+        """Return one sentence for each unit whose bound means another concentration than the others do.
 
-        Believed are the most units that agree with one another, and among as many those nearest to what is shipped.
+        The largest group of units that agree with one another is believed; of equal groups, the nearest to the shipped
+        bounds.
         """
         meant = {unit: per_fence_unit(self.analyte, unit) * bound for unit, bound in bounds.items()}
         if _agree(list(meant.values())):
@@ -100,7 +101,7 @@ def _agree(values: list[float]) -> bool:
     return max(values) <= min(values) * (1 + TOLERANCE)
 
 
-#: Symptoms and results of a picture are held for 35 days; what must have come by then is due in 30.
+#: Symptoms and results are kept for 35 days; what must have arrived by then is due in 30.
 _LONGEST_DAYS: Final = 30
 
 Minutes = Annotated[float, Field(gt=0, le=LONGEST_SESSION / timedelta(minutes=1)), Lasting(timedelta(minutes=1))]

@@ -36,7 +36,7 @@ _ADVICE: Final = guidance(
 
 
 def find(view: LoopView) -> Iterator[Outcome]:
-    """Enough patients of a loop with a suspicion or a level from 60 ug/L within 30 days; a person ends it."""
+    """Enough patients of a loop have a suspicion or a level from 60 ug/L within 30 days; a person resolves it."""
     limits = view.limits(AluminumClusterLimits)
     standing = sorted(
         (signal for signal in view.read(UNIT_SIGNAL).signals.values() if not signal.retracted),
@@ -79,10 +79,10 @@ def _last_at(signal: UnitSignal) -> datetime:
 
 
 def _cluster(standing: list[UnitSignal], limits: AluminumClusterLimits) -> list[UnitSignal]:
-    """Every signal that lies within the window of enough patients.
+    """Return every signal that lies within a window with enough patients.
 
-    One pass over the moments in their order: the window's two ends only move forward, and what lies between them is
-    taken once, however many windows hold it. `standing` has one signal an alert.
+    One pass over the moments in their order: both ends of the window only move forward, and each moment between them
+    is taken once, however many windows hold it. `standing` has one signal an alert.
     """
     window = timedelta(days=limits.days)
     moments = sorted(
