@@ -71,7 +71,7 @@ def _deleted(days: int, **config: str) -> dict[str, str]:
 
 
 def _compacted(**config: str) -> dict[str, str]:
-    # Small segments and a low dirty ratio keep the log short, so that a start reads little; during the lag recovery
+    # Small segments and a low dirty ratio keep the log short, so that a start reads little; during the lag, recovery
     # can still distinguish a frozen worker's late record from its successor's.
     return {
         "cleanup.policy": "compact",
