@@ -374,7 +374,7 @@ _file_alarm: Final = _window("machine_alarms", "session_id", "code", "phase")
 
 
 def _used(state: PatientState, kind: str) -> set[str]:
-    """Return the ids of inputs that an open alert rests on; no cap drops them."""
+    """Return the ids of inputs that an open alert rests on, which pruning keeps."""
     prefix = f"{kind}:"
     return {
         ground.removeprefix(prefix)

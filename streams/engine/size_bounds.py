@@ -249,7 +249,7 @@ def _forget(state: SubjectState, one: _Candidate) -> int:
 
 
 def surplus_over(standing: Sequence[tuple[datetime, AlertState]]) -> int:
-    """Return how many of the ended alerts, oldest first, are dropped early because their messages are too large."""
+    """Return how many of the ended alerts, oldest first, leave early because their messages are too large."""
     left = sum(len(memoryview(alert.value)) for _, alert in standing) - MAX_OVER_BYTES
     for number, (_, alert) in enumerate(standing):
         if left <= 0:
