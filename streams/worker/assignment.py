@@ -1,4 +1,4 @@
-"""The Faust agents: they hand batches to the tasks of this worker's partitions, and nothing else."""
+"""The Faust agents, which only hand batches to the tasks, and the tasks of this worker's partitions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class KafkaPort:
-    """What the tasks of one generation ask of the transport (see `streams.worker.ports.Port`).
+    """The transport as the tasks of one generation use it (see `streams.worker.ports.Port`).
 
     A task that outlives its generation can neither write nor send, even if its partition comes back to this worker.
     """
@@ -41,11 +41,11 @@ class KafkaPort:
         return self._app.waiting_share
 
     async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
-        """Write the changelog; returns when the broker has acknowledged it."""
+        """Write the changelog; return when the broker has acknowledged it."""
         return await self._writer.write(partition, entries, generation=self._generation)
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; returns when the broker has acknowledged them."""
+        """Send messages; return when the broker has acknowledged them."""
         await self._sender.send_all(messages, lambda: self._writer.fence(self._generation))
 
 
@@ -72,12 +72,12 @@ class Desk(Generic[StateT]):
         self.kind = kind
         self.tasks: dict[int, PartitionTask[StateT]] = {}
         self.topics = topics
-        #: Whether this worker has been given partitions, and has recovered them.
+        #: Whether the group has assigned partitions to this worker and they are recovered.
         self.ready = False
         self._settings, self._metrics, self._health = settings, metrics, health
         self._changed, self._fail = changed, fail
         self._runners: dict[int, asyncio.Task[None]] = {}
-        #: Tasks of the last generation that hold just what is stored.
+        #: Tasks of the last generation that hold exactly what is stored.
         self._kept: dict[int, PartitionTask[StateT]] = {}
         self._app, self._writer, self._sender = app, ChangelogWriter(app, topics), Sender(app)
         source = app.attach(topics, self)
@@ -100,7 +100,7 @@ class Desk(Generic[StateT]):
     async def on_assigned(self, partitions: set[int], recovered: Mapping[int, Recovered]) -> None:
         """Start a task for each partition, once it has sent what its predecessor may not have sent.
 
-        Tasks whose partition came back just as they left it go on.
+        A task whose partition came back unchanged continues.
         """
         port = KafkaPort(self._app, self._writer, self._sender)
         kept, self._kept = self._kept, {}
@@ -114,7 +114,7 @@ class Desk(Generic[StateT]):
         try:
             await asyncio.gather(*(task.adopt(recovered[number]) for number, task in tasks.items()))
         except (NewerSchemaError, BadStateError) as error:
-            # Raised from here it would be a crash of Faust's, with its traceback; it is for the operator to decide.
+            # Raised here it would crash Faust with a traceback; the decision is the operator's.
             self.tasks = {}
             self._fail(error)
             return
@@ -127,7 +127,7 @@ class Desk(Generic[StateT]):
         log.info("%s: %d partitions, %d subjects", self.kind.table, len(self.tasks), self.subjects)
 
     async def on_revoked(self, partitions: set[int]) -> Collection[int]:
-        """Let every task finish its turn, store and acknowledge what it handled, and end."""
+        """Let every task finish its turn, store and acknowledge what it handled, and stop."""
         del partitions  # all of them go
         tasks, self.tasks = self.tasks, {}
         runners, self._runners = self._runners, {}

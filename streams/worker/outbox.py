@@ -1,4 +1,4 @@
-"""What a task sends: outbox entries as Kafka messages, dead letters, records sent on; and its counts."""
+"""Build what a task sends: outbox entries as Kafka messages, dead letters, records sent on; count its input."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ log = logging.getLogger(__name__)
 
 #: CloudEvents' `source`: the same for every worker, so that a repeat differs in `ce_time` alone.
 _SOURCE: Final = b"/dialysis-alerts"
-#: On a record that was sent on from a partition where its key does not belong.
+#: Header of a record that was sent on from a partition where its key does not belong.
 MOVED_FROM: Final = "dl_moved_from"
-#: What the header, and being in a batch of its own, add to a record.
+#: Bytes that the header, and a batch of its own, add to a record.
 _MOVED_BYTES: Final = 256
 #: When so many bytes of dead letters and records to be sent on wait, they are sent before more is handled.
 MUCH_WAITS: Final = 4 * 1024 * 1024
-#: Who takes a partition says the last word again on alerts that ended no longer ago.
+#: A new owner re-sends the final state of alerts that ended within this period.
 LAST_WORD: Final = timedelta(days=1)
 _NO_VALUE: Final = bytes(NO_VALUE)
 _partition_of = DefaultPartitioner()
-#: An alert's id; anything else that an answer names may tell who somebody is.
+#: An alert's id; any other name in an answer may identify a person.
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 #: A transition, and the timestamp of the record that made it; None for a deadline.
@@ -60,7 +60,7 @@ _transition: Final = msgspec.json.Decoder(_Transition)
 
 
 class Counts:
-    """Counts of one batch, added to the metrics together."""
+    """The counts of one batch, which are added to the metrics together."""
 
     __slots__ = (
         "_health",
@@ -115,7 +115,7 @@ class Counts:
             log.warning("%s: %s", self._topic, sentence)
 
     def flush(self, records: int) -> None:
-        """Add what was counted of so many records to the metrics, and tell how many were usable."""
+        """Add the counts of so many records to the metrics, and report to health how many were usable."""
         self._health.seen(self._topic, records - self.unusable, self.unusable)
         for kind, number in self._types.items():
             self._topic_metrics.events[str(kind.__struct_config__.tag)].inc(number)  # type: ignore[attr-defined]
@@ -143,7 +143,7 @@ class Mail:
         self._told: list[Noted] = []
         #: Open alerts: id to rule, priority and newest bytes.
         self._open: dict[str, tuple[str, Priority, bytes]] = {}
-        #: Adopted alerts that are over: id to newest bytes, none once the tombstone was sent; and adopted sessions.
+        #: Adopted alerts that are over: id to newest bytes, empty once the tombstone was sent; and adopted sessions.
         self._over: dict[str, bytes] = {}
         self._over_sessions: list[str] = []
         self._moved_topics: set[str] = set()
@@ -165,7 +165,7 @@ class Mail:
         size = sum(len(part) for name, value in record.headers for part in (name, value or b""))
         size += len(record.key) + len(record.value or b"")
         if size > self._settings.max_message_bytes - _MOVED_BYTES:
-            # Its topic would refuse it, for ever; a redrive brings it to the right partition.
+            # Its topic would always refuse it; a redrive brings it to the right partition.
             self.dead_letter(record, RejectReason.KEY_MISMATCH, "it lies on a wrong partition, too large to be sent on")
             return
         right = _partition_of(record.key, self._partitions, self._partitions)
@@ -181,19 +181,19 @@ class Mail:
             )
 
     def dead_letter(self, record: Any, reason: str, detail: str) -> None:
-        """Keep an unusable record for `dead-letters`."""
+        """Queue an unusable record for `dead-letters`."""
         letter = dead_letter(record, reason, detail, self._settings.max_message_bytes)
         self._wait(Outgoing(self._settings.topic(DEAD_LETTERS), letter.key, letter.value, letter.headers))
         self._metrics.topic(record.topic).dead_letters[reason].inc()
         self.counts(record.topic).unusable += 1
 
     def not_filed(self, record: Any, event: object) -> None:
-        """An event whose filing raised, to be called while that is handled: into the log, and a dead letter."""
+        """Log an event whose filing raised and make it a dead letter; call this in the exception's handler."""
         log.exception("filing a %s failed", type(event).__name__)
         self.dead_letter(record, FaultReason.INTERNAL_ERROR, "filing it failed: see the worker's log")
 
     def unsent(self, messages: Iterable[Outgoing]) -> list[Outgoing]:
-        """Dead letters of messages of ours that their topic refused; of dead letters themselves there are none."""
+        """Make dead letters of our messages that their topic refused; none of dead letters themselves."""
         topic, limit = self._settings.topic(DEAD_LETTERS), self._settings.max_message_bytes
         letters = []
         for message in messages:
@@ -209,12 +209,12 @@ class Mail:
 
     @property
     def waiting(self) -> bool:
-        """Whether something waits that is in no outbox."""
+        """Whether a message waits that is in no outbox."""
         return bool(self._extra)
 
     @property
     def much_waits(self) -> bool:
-        """Whether so much of it waits that it is to be sent before more is added."""
+        """Whether so many bytes of such messages wait that they must be sent before more are added."""
         return self._extra_bytes >= MUCH_WAITS
 
     def _wait(self, message: Outgoing) -> None:
@@ -230,14 +230,14 @@ class Mail:
         self._told += [(alert, appended_at) for alert in alerts]
 
     def take_waiting(self) -> list[Outgoing]:
-        """Dead letters and records to be sent on, to be sent now."""
+        """Take the dead letters and the records to be sent on; the caller sends them now."""
         waiting, self._extra, self._extra_bytes = self._extra, [], 0
         return waiting
 
     def of_outboxes(self, outboxes: Iterable[Iterable[Entry]], told: Iterable[Noted]) -> list[Outgoing]:
-        """The messages of several subjects, in the order in which their transitions were made.
+        """Build the messages of several subjects, in the order in which their transitions were made.
 
-        Each subject's own order stays; what a predecessor left behind was made before everything noted.
+        Each subject's own order stays; entries that a predecessor left were made before everything noted.
         """
         places = {f"{alert.alert_id}:{alert.revision}": place for place, (alert, _) in enumerate(told, 1)}
         placed: list[tuple[int, Entry]] = []
@@ -250,12 +250,12 @@ class Mail:
         return [message for _, entry in placed for message in self._of_entry(entry)]
 
     def take_told(self) -> list[Noted]:
-        """The transitions noted until now; `acknowledged` counts them when the broker has them."""
+        """Take the transitions noted until now; `acknowledged` counts them when the broker has them."""
         told, self._told = self._told, []
         return told
 
     def acknowledged(self, told: list[Noted]) -> None:
-        """The broker has these transitions: count them."""
+        """Count transitions that the broker has acknowledged."""
         now = time.time()
         for alert, appended_at in told:
             self._metrics.alert_transitions.labels(alert.rule, alert.priority, alert.transition).inc()
@@ -275,15 +275,15 @@ class Mail:
             self._over_sessions += over_since(state, now, LAST_WORD)
 
     def count_open(self) -> None:
-        """Tell the metrics of all open alerts again: they forget them with the partition."""
+        """Report all open alerts to the metrics again, which drop them with the partition."""
         counts = Counter((rule, str(priority)) for rule, priority, _ in self._open.values())
         self._metrics.open_alerts.replace(self._owner, counts)
 
     def last_words(self) -> list[Outgoing]:
-        """The newest there is to say of each adopted alert, and that sessions are over.
+        """Build the newest message of each adopted alert, and a tombstone for each session that is over.
 
-        Also of alerts that are over: a predecessor that was frozen may have shown them open after they ended, and
-        compaction keeps the last record of a key.
+        Ended alerts included: a frozen predecessor may have published them as open after they ended, and compaction
+        keeps the last record of a key.
         """
         over, self._over = self._over, {}
         sessions, self._over_sessions = self._over_sessions, []
@@ -293,23 +293,23 @@ class Mail:
         return [self.shown_again(alert_id, value or None) for alert_id, value in (shown | over).items()] + ended
 
     def shown_again(self, alert_id: str, value: bytes | None) -> Outgoing:
-        """The newest transition of an alert, or its tombstone, for readers of `alerts.active`."""
+        """Build the newest transition of an alert, or its tombstone, for `alerts.active`."""
         headers = () if value is None else self._repeated_headers(alert_id, value)
         return Outgoing(self._active, alert_id.encode(), value, headers, self._partition)
 
     def is_open(self, alert_id: str) -> bool:
-        """Whether it is an alert of ours that is open."""
+        """Whether the alert is open and ours."""
         return alert_id in self._open
 
     def open_again(self, alert_id: str, states: Iterable[SubjectState]) -> Outgoing | None:
-        """An alert that a late tombstone hides, if it is open."""
+        """Build the newest message of an alert that a late tombstone hides; None if it is not open."""
         if alert_id not in self._open:
             return None
         value = next(bytes(state.alerts[alert_id].value) for state in states if alert_id in state.alerts)
         return self.shown_again(alert_id, value)
 
     def running_sessions(self, states: Iterable[SubjectState | None], subjects: Partition[Any]) -> list[Outgoing]:
-        """What `sessions.active` is to be told of changed subjects, on the patient's partition number."""
+        """Build the `sessions.active` messages of changed subjects, on the patient's partition number."""
         topic = self._settings.topic(SESSIONS_ACTIVE)
         messages = []
         for state in states:
@@ -348,7 +348,7 @@ class Mail:
 
 
 def _headers(ce_id: str, ce_type: str) -> tuple[tuple[str, bytes], ...]:
-    """CloudEvents 1.0, binary mode. Repeats differ in `ce_time` alone."""
+    """Build the headers of CloudEvents 1.0, binary mode. Repeats differ in `ce_time` alone."""
     return (
         ("ce_specversion", b"1.0"),
         ("ce_id", ce_id.encode()),

@@ -1,4 +1,4 @@
-"""Plain messages out: alerts, dead letters, status."""
+"""Send messages to Kafka: alerts, dead letters, status."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _partition_of = DefaultPartitioner()  # murmur2 of the key; any partition withou
 
 
 class NeverSendsError(Exception):
-    """No repetition gets this message through: too large, not allowed, no such topic. Stops the worker."""
+    """No repetition can send this message: too large, not allowed, no such topic. Stops the worker."""
 
 
-#: What aiokafka, or a broker with a smaller `max.message.bytes` than ours, says of a message.
+#: Errors of a too large message, from aiokafka or from a broker with a smaller `max.message.bytes` than ours.
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordTooLargeError, RecordListTooLargeError)
 
 
@@ -59,19 +59,18 @@ class Outgoing:
 
 
 async def may_repeat(producer: Any, topic: str, error: BaseException) -> None:
-    """Returns when a failed send is worth repeating.
+    """Return, after a pause, if a failed send is worth repeating.
 
     Raises:
         NeverSendsError: It is not.
-        BaseException: `error` itself, where the producer is at its end or the failure is not Kafka's.
+        BaseException: `error` itself, where the producer is closed or the failure is not Kafka's.
     """
     if isinstance(error, AssertionError):
         raise NeverSendsError(f"{topic} has no such partition") from error
     if not isinstance(error, KafkaError) or isinstance(error, ProducerClosed):
         raise error
     if isinstance(error, UnknownTopicOrPartitionError):
-        # Also what aiokafka says when it could not ask anybody, so ask again: only a broker's own word
-        # counts.
+        # aiokafka raises it also when no broker could be asked. Ask again: only a broker's answer counts.
         client = producer.client
         if await client.force_metadata_update() and topic not in client.cluster.topics():
             raise NeverSendsError(f"topic {topic} does not exist") from error
@@ -84,20 +83,20 @@ async def may_repeat(producer: Any, topic: str, error: BaseException) -> None:
 class Sender:
     """Sends messages and waits for the broker's acknowledgement.
 
-    Guarantees: when `send_all` returns, all are acknowledged by all in-sync replicas. Of one partition the
-    last message of the call is also the last in the log: after a failure messages are repeated from the first
-    failed one of the partition on, so that no repeat leaves an older message behind a newer one.
+    Guarantees: when `send_all` returns, all in-sync replicas have acknowledged all messages. The last message of a
+    partition in the call is also the last in the log: after a failure the messages of the partition are repeated
+    from the first failed one on, so that no repeat leaves an older message behind a newer one.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def send_all(self, messages: Sequence[Outgoing], fence: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Sends all at once; a broker that is away is waited for.
+        """Send all messages at once; wait for a broker that is away.
 
         Args:
             messages: What to send, in order.
-            fence: Awaited before each attempt; what it raises ends the sending.
+            fence: Awaited before each attempt; an error that it raises ends the sending.
 
         Raises:
             UnsentError: Some are too large; all others were sent.
@@ -108,7 +107,7 @@ class Sender:
         for message in messages:
             queues[message.topic, await self._place(producer, message)].append(message)
         refused: list[Outgoing] = []
-        #: Where one of several is too large: one at a time, to find it.
+        #: Partitions where one of several messages is too large: they send one at a time, to find it.
         alone: set[tuple[str, int]] = set()
         while queues:
             if fence is not None:
@@ -141,7 +140,7 @@ class Sender:
     async def _attempt(
         self, producer: Any, queues: dict[tuple[str, int], list[Outgoing]], alone: set[tuple[str, int]]
     ) -> dict[tuple[str, int], BaseException]:
-        """Sends every queue, cuts off what was acknowledged, and returns the error of each that is left."""
+        """Send every queue, remove the acknowledged messages, and return the error of each queue that failed."""
         errors = await asyncio.gather(
             *(
                 self._send(producer, *place, queue, 1 if place in alone else len(queue))

@@ -1,13 +1,13 @@
 """The task that owns one partition: its subjects, clock, deadlines, and what is not yet stored, sent or committed.
 
 Guarantees:
-    - Input of several topics is handled in the order of record timestamps; a topic that lags is waited for.
-    - A transition is in the changelog before it is sent, and sent and acknowledged before its input is.
+    - Input of several topics is handled in the order of record timestamps; the task waits for a topic that lags.
+    - A transition is stored in the changelog before it is sent; it is sent before its input is acknowledged.
     - A batch is acknowledged only when every state it changed, every transition it made and every dead letter it
       left is stored. What a crash interrupts is delivered, and sent, again.
-    - While transitions are stored and sent, later records are handled, until the next checkpoint, which waits for that.
+    - While transitions are stored and sent, the task handles later records; the next checkpoint waits for the sending.
     - The clock follows the records; while every topic is read to a confirmed end it follows the wall clock.
-    - No turn holds the event loop much longer than `TURN_S`, however dear the records of one subject are.
+    - No turn holds the event loop much longer than `TURN_S`, however expensive the records of one subject are.
 
 Nothing else touches the subjects: one lock holds off the timer while a batch is handled.
 """
@@ -47,15 +47,15 @@ log = logging.getLogger(__name__)
 
 #: Response times run only while the clock is at most this far behind the wall clock.
 SEEN_LAG: Final = timedelta(seconds=30)
-#: A task to which nothing comes for this share of the checkpoint interval does not wait for the rest of it.
+#: A task that receives nothing for this share of the checkpoint interval does not wait for the rest of it.
 REST_SHARE: Final = 0.25
 #: The timer of a task.
 TICK_S: Final = 0.1
-#: How long, in seconds, a task goes on handling records before others have their turn; one record may take longer.
+#: How long, in seconds, a task handles records before it gives way to others; one record may take longer.
 TURN_S: Final = 0.025
-#: How often a task looks for subjects to retire, by its clock.
+#: How often a task retires subjects, by its clock.
 RETIRE_EVERY: Final = timedelta(days=1)
-#: Part of the largest message that the unsent transitions of one subject may take.
+#: The unsent transitions of one subject may take this part (one in so many) of the largest message.
 OUTBOX_SHARE: Final = 8
 
 
@@ -82,9 +82,9 @@ class PartitionTask(Generic[StateT]):
         self._dirty: dict[bytes, StateT | None] = {}
         self._talking: dict[bytes, StateT] = {}
         self._unseen: dict[bytes, StateT] = {}
-        #: How to acknowledge each batch that was handled; the records themselves are let go of.
+        #: How to acknowledge each handled batch; the records themselves are dropped.
         self._done: list[Callable[[], None]] = []
-        #: What is left of a slice that was interrupted.
+        #: The rest of an interrupted slice.
         self._rest: tuple[Batch, Sequence[Any], bool] | None = None
         # An outbox is stored with its subject, in one message.
         self._outbox_max = settings.max_message_bytes // OUTBOX_SHARE
@@ -101,13 +101,13 @@ class PartitionTask(Generic[StateT]):
         self._failed = False
         #: Whether nothing was ever stored here.
         self._is_blank = False
-        #: Records handled so far; that it grows is a sign of life.
+        #: Records handled so far; its growth is a sign of life.
         self.handled = 0
 
     # -- life of the task ---------------------------------------------------------------------------------------------
 
     async def adopt(self, recovered: Recovered) -> None:
-        """Take over what the changelog holds, and send again what may not have left, and what is open."""
+        """Take over what the changelog holds; send again what may be unsent, and the newest state of alerts."""
         found = Stored(self.kind.table, self.kind.codec, self.number, self._settings, recovered)
         with collector_rests():
             async for states in found.all_states(recovered):
@@ -135,14 +135,14 @@ class PartitionTask(Generic[StateT]):
             await self._checkpoint()
 
     async def put(self, batch: Batch) -> None:
-        """Take a batch; returns at once, the inbox pauses its partition when it holds enough."""
+        """Take a batch and return at once; the inbox pauses its partition when it holds enough."""
         self._check_topic(batch)
         self._inbox.put(batch)
         self._metrics.batch_size.observe(len(batch))
         self._wake.set()
 
     async def run(self) -> None:
-        """Handle what comes until stopped; raises what no repetition can mend."""
+        """Handle input until stopped; raise an error that no repetition can mend."""
         try:
             while not self._stopping:
                 self._wake.clear()
@@ -168,13 +168,13 @@ class PartitionTask(Generic[StateT]):
         self._wake.set()
 
     async def release(self) -> bool:
-        """Store and acknowledge all that was handled: the partition goes to somebody else.
+        """Store and acknowledge all that was handled: the partition goes to another owner.
 
-        A task that failed in the middle of its turn lets go of everything instead: what it could not store or send
-        is delivered again.
+        A task that failed in the middle of its turn drops everything instead: what it could not store or send is
+        delivered again.
 
         Returns:
-            Whether all that it holds is stored, so that it can go on should the partition come back.
+            Whether all that it holds is stored, so that it can continue if the partition comes back.
         """
         if self._failed:
             return False
@@ -183,9 +183,9 @@ class PartitionTask(Generic[StateT]):
         return True
 
     def rejoin(self, port: Port) -> None:
-        """Go on in a new generation after a `release`: the partition came back before anybody else wrote.
+        """Continue in a new generation after a `release`: the partition came back before anybody else wrote.
 
-        Batches that were not handled are delivered again, the clock stands until their end is confirmed anew.
+        Unhandled batches are delivered again; the clock stands until their end is confirmed again.
         """
         self._port = port
         self._inbox = Inbox(self._inbox.tps, self._settings.batch_max, port)
@@ -196,10 +196,10 @@ class PartitionTask(Generic[StateT]):
         self._stopping = False
 
     async def correct(self, words: Iterable[Word]) -> set[str]:
-        """Answer last words on alerts on `alerts.active` that are not ours (see `Corrector`).
+        """Correct the last records of alerts on `alerts.active` that this task did not write (see `Corrector`).
 
         Returns:
-            The alerts of which it is too soon for an answer: to be asked again.
+            The alerts that it is too soon to correct: the caller asks again.
         """
         async with self._lock:
             await self._say_everything()
@@ -216,7 +216,7 @@ class PartitionTask(Generic[StateT]):
         return answers.put_off
 
     def lag(self) -> timedelta:
-        """How far behind the world the task is: nothing once all there is was handled, else as its clock says.
+        """How far the task is behind the world: zero once all input is handled, else by its clock.
 
         A clock that stood through an outage stays behind until the next record; that is no lag.
         """
@@ -229,7 +229,7 @@ class PartitionTask(Generic[StateT]):
     # -- one turn -----------------------------------------------------------------------------------------------------
 
     async def _turn(self) -> bool:
-        """Handle a slice of the input, let the clock move, speak, checkpoint; True if there may be more."""
+        """Handle a slice of the input, move the clock, publish, checkpoint; True if there may be more input."""
         busy = self._take_slices()
         if not busy:
             self._clock.follow(self._inbox.is_drained)
@@ -254,7 +254,7 @@ class PartitionTask(Generic[StateT]):
         )
 
     def _note(self, told: list[Told[StateT]]) -> None:
-        """Subjects whose deadline fired: their transitions are in their outbox."""
+        """Mark subjects whose deadline fired as changed; their transitions are in their outbox."""
         for one in told:
             self._mail.told(one.alert, None)
         for state in self.subjects.take_fired():
@@ -270,7 +270,7 @@ class PartitionTask(Generic[StateT]):
 
     def _mark_seen(self) -> None:
         for key, state in self._unseen.items():
-            # With something left to say it comes back when that was said: it may be of a newer alert.
+            # A subject with an unsent outbox comes back once it is sent: it may concern a newer alert.
             if not state.outbox and self.subjects.seen(state):
                 self._touch(key, state)
         self._unseen.clear()
@@ -278,7 +278,7 @@ class PartitionTask(Generic[StateT]):
     # -- input --------------------------------------------------------------------------------------------------------
 
     def _check_topic(self, batch: Batch) -> None:
-        """The offsets of a topic that was made anew mean nothing any more."""
+        """Drop the applied offsets of a topic that was made anew: they mean nothing any more."""
         if batch.topic in self._checked:
             return
         self._checked.add(batch.topic)
@@ -291,9 +291,9 @@ class PartitionTask(Generic[StateT]):
                     self._touch(key, state)
 
     def _take_slices(self) -> bool:
-        """Handle as much as one turn may; False if there is nothing.
+        """Handle as many slices as one turn may; False if there is nothing.
 
-        Slices are short where several topics interleave: stored and spoken is once for all of them.
+        Slices are short where several topics interleave: one store and one send serve all of them.
         """
         goal = self.handled + self._settings.batch_max
         self._turn_ends = time.monotonic() + TURN_S
@@ -328,8 +328,8 @@ class PartitionTask(Generic[StateT]):
         """File records and collect the transitions. The hot path: no await, no work twice.
 
         Returns:
-            How many it handled, at least one: fewer than all when a subject has so much to say that it must be stored
-            first, or when the turn has lasted long enough.
+            How many it handled, at least one: fewer than all when an outbox is so large that it must be stored first,
+            or when the turn has lasted long enough.
         """
         count = len(records)
         name, subject_of = self._short[topic], attrgetter(self.kind.subject)
@@ -343,7 +343,7 @@ class PartitionTask(Generic[StateT]):
             if was_dear and time.monotonic() > turn_ends:
                 count = number
                 break
-            was_dear = True  # all but a sample that changed nothing may have been
+            was_dear = True  # all but an event that changed nothing may have been expensive
             key = record.key
             state = by_key.get(key)
             if state is not None and state.offsets.get(name, -1) >= record.offset:
@@ -366,13 +366,13 @@ class PartitionTask(Generic[StateT]):
                     subjects.read_to = instant
                     clock.advance(instant)
             way = parsed.merged_from
-            # What a merge moved here arrived when it came to the record it was moved from.
+            # An event that a merge moved here arrived when it came to the record that was given up.
             arrived = min(parsed.received_at or instant, instant) if way else instant
             try:
                 state, change, told = subjects.take(subject, event, arrived, way)
             except Exception:  # noqa: BLE001 (logged there; a fault of ours costs this event, not the partition)
                 self._mail.not_filed(record, event)
-                state, change, told = subjects.state_of(subject), NOT_FILED, []  # what it changed until then is kept
+                state, change, told = subjects.state_of(subject), NOT_FILED, []  # keeps what it changed until then
             by_key[key] = dirty[key] = state
             state.offsets[name] = record.offset
             counts.add(event, parsed.unknown_fields, change, parsed.left_out, late=arrived - event.at > LATE)
@@ -396,11 +396,11 @@ class PartitionTask(Generic[StateT]):
         return sum(memoryview(entry.value).nbytes for entry in state.outbox) > self._outbox_max
 
     def _belongs(self, record: Any, subject: str) -> bool:
-        """Whether a record of a subject not seen before lies where its key says, and its key says the subject."""
+        """Whether a record of a new subject lies on the partition of its key, and its key names the subject."""
         return record.key == subject.encode() and self._mail.is_placed_here(record)
 
     def _refuse(self, record: Any, why: Rejected) -> None:
-        """What cannot be used here: sent on to the partition of its key, or a dead letter."""
+        """Send an unusable record on to the partition of its key, or make it a dead letter."""
         if isinstance(record.value, Oversized):
             self._mail.dead_letter(record, RejectReason.TOO_LARGE, record.value.detail)
         elif self._mail.is_placed_here(record):
@@ -411,7 +411,7 @@ class PartitionTask(Generic[StateT]):
     # -- output -------------------------------------------------------------------------------------------------------
 
     def _start_speaking(self) -> None:
-        """Let what there is to say be said, unless something is being said; raises what went wrong with that."""
+        """Publish pending outboxes unless a publish is in flight; raise the error of the one that ended."""
         if self._speaking is not None:
             if not self._speaking.done():
                 return
@@ -422,26 +422,26 @@ class PartitionTask(Generic[StateT]):
             self._speaking.add_done_callback(lambda _: self._wake.set())
 
     async def _say_everything(self) -> None:
-        """Return when all that there is to say is stored and sent. Nothing is handled meanwhile."""
+        """Publish until all outboxes are stored and sent. Nothing is handled meanwhile."""
         self._start_speaking()
         while self._speaking is not None:
             await self._speaking
             self._start_speaking()
 
     async def _speak(self) -> None:
-        """Store the subjects that have something to say, then say it.
+        """Store the subjects with pending outboxes, then send these outboxes.
 
-        Records handled meanwhile append to the same outboxes: what is sent is their beginning, as it was stored. Dead
-        letters go first: once a subject is stored, its records up to the newest applied are never looked at again.
+        Records handled meanwhile append to the same outboxes: only their stored beginning is sent. Dead letters go
+        first: once a subject is stored, its records up to the newest applied are never handled again.
         """
         talking, self._talking = self._talking, {}
         lengths = {key: len(state.outbox) for key, state in talking.items()}
         told = self._mail.take_told()
         messages = self._mail.of_outboxes([state.outbox for state in talking.values()], told)
-        stored = self._set_aside.encode(talking)  # what cannot be encoded loses its outbox, so not before
+        stored = self._set_aside.encode(talking)  # after `of_outboxes`: what cannot be encoded loses its outbox
         waiting = self._mail.take_waiting()
         await self._send(waiting)
-        # What is refused here is sent all the same: its input is not acknowledged until the checkpoint made it fit.
+        # A refused subject's outbox is sent all the same: its input is acknowledged once a checkpoint made it fit.
         self._write_again(await self._set_aside.store_what_fits(self._port, stored))
         await self._send(messages)
         self._mail.acknowledged(told)
@@ -455,7 +455,7 @@ class PartitionTask(Generic[StateT]):
                 self._unseen[key] = state
 
     async def _checkpoint(self) -> None:
-        """Say what there is to say, store every changed subject, then acknowledge the batches that changed them."""
+        """Publish all outboxes, store every changed subject, then acknowledge the batches that changed them."""
         await self._say_everything()
         started = time.monotonic()
         self._retire()
@@ -465,7 +465,7 @@ class PartitionTask(Generic[StateT]):
         shown = self._mail.running_sessions(dirty.values(), self.subjects)
         entries = self._set_aside.encode(dirty)
         if (clock := self._clock.store(always=bool(done) and self._is_blank)) is not None:
-            # Also where no subject is known: a changelog that is empty though input was read was lost.
+            # Also without subjects: an empty changelog of inputs that were read would count as lost.
             entries[CLOCK_KEY] = clock
             self._is_blank = False
         self._write_again(await self._set_aside.store(self._port, entries, dirty))
@@ -478,7 +478,7 @@ class PartitionTask(Generic[StateT]):
             self._metrics.checkpointed_keys.inc(len(dirty))
 
     def _retire(self) -> None:
-        """Once a day by the clock: who has not been heard of for so long that nothing of them can matter."""
+        """Retire once a day, by the clock, subjects without messages for so long that their state cannot matter."""
         if self.subjects.now - self._retired_at < RETIRE_EVERY:
             return
         self._retired_at = self.subjects.now
@@ -492,7 +492,7 @@ class PartitionTask(Generic[StateT]):
         await self._set_aside.send(self._port, messages)
 
     def _write_again(self, keys: Collection[bytes]) -> None:
-        """Keys whose newest record in the log is not ours, though ours holds: let ours be the newest again."""
+        """Mark keys for storing whose newest record in the log is not ours, though ours holds."""
         for key in keys:
             if key == CLOCK_KEY:
                 self._clock.store_again()
