@@ -1,13 +1,13 @@
-"""Watching over `alerts.active`: what a worker wrote there that had lost the partition is put right by its owner.
+"""Watch `alerts.active`: an owner corrects what a worker wrote there after it had lost the partition.
 
     zombie     outbox stored ── fence passed ── frozen ··································· sends revision 1
     successor                                    sends 1 again, 2 (resolved), a tombstone ─┐
     log                                                                1     2     ∅     1 ▼ → ∅ again
 
-A reader that holds on to the newest revision is not misled, but compaction keeps the last record of a key, and then a
-screen that starts sees an alert that nobody will ever close. So the owner reads the topic as a screen does, from where
-it stood before the takeover; what has been the last word on an alert for a while and is not its own is answered.
-So is what a stranger writes there.
+A reader that keeps the newest revision is not misled. But compaction keeps the last record of a key, and a screen that
+starts then shows an alert that nobody will ever close. So the owner reads the topic as a screen does, from its end
+before the takeover. When the last record of an alert has been there for a while and is not the owner's, the owner
+corrects it. The same holds for what a stranger writes there.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _Consumer: Any = AIOKafkaConsumer
-#: A record is judged when it has been the last of its key for so long: until then our own next word may be under way.
+#: A record is judged when it has been the last of its key for so long: until then our next record may be under way.
 SETTLED_S: Final = 5.0
-#: The broker answers when there is much, or after this: an answer for each alert would cost what the alerts themselves
-#: cost, and nothing is judged before it has settled.
+#: The broker answers when it has many bytes, or after this time: one answer an alert would cost as much as the alerts,
+#: and no record is judged before it has settled.
 _FETCH_WAIT_MS: Final = 2000
 _FETCH_BYTES: Final = 512 * 1024
 _RETRY_S: Final = 1.0
@@ -49,14 +49,14 @@ _decode: Final = msgspec.json.Decoder(Claimed).decode
 
 
 class Picture:
-    """Reads what `alerts.active` says of this worker's partitions and lets their tasks correct it."""
+    """Reads `alerts.active` of this worker's partitions and lets their tasks correct it."""
 
     def __init__(self, app: App, settings: Settings, desks: Sequence[Desk[Any]]) -> None:
         self._app, self._settings, self._desks = app, settings, desks
         self._topic = settings.topic(ALERTS_ACTIVE)
 
     async def watch(self) -> None:
-        """Watch until cancelled; a broker that is away is waited for."""
+        """Watch until cancelled; wait for a broker that is away."""
         while True:
             try:
                 await self._watch()
@@ -76,7 +76,7 @@ class Picture:
         try:
             await consumer.start()
             generation: int | None = None
-            #: Where the topic ended in the rebalance, before anything was said anew; empty once that was made use of.
+            #: The topic's ends during the rebalance, before owners re-sent anything; empty once they were used.
             ends: dict[TopicPartition, int] = {}
             waiting: dict[tuple[int, bytes], tuple[float, bytes | None]] = {}
             while True:
@@ -96,17 +96,17 @@ class Picture:
                 for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
                     waiting |= {(tp.partition, record.key): (now, record.value) for record in records}
                 settled = {place: value for place, (at, value) in waiting.items() if at < now - SETTLED_S}
-                # What nobody could judge waits on: its partition may stay ours in the generation that comes.
+                # A record that no task could judge waits: its partition may stay ours in the next generation.
                 judged = await self._judge(settled)
                 waiting = {place: known for place, known in waiting.items() if place not in settled.keys() & judged}
         finally:
             await consumer.stop()
 
     async def _take_over(self, consumer: Any, ends: dict[TopicPartition, int]) -> set[int]:
-        """Start where the topic ended before the tasks said anew how it is; returns where they have not.
+        """Seek to the topic's ends before the tasks re-sent their alerts; return the partitions that stayed.
 
-        There the watch goes on: who keeps a partition says nothing anew, and a zombie speaks just before it joins. A
-        rebalance that was over before it was noticed leaves no ends: then the watch starts behind what is there.
+        There the watch goes on at its position: an owner that keeps a partition re-sends nothing, and a zombie sends
+        just before it joins. A rebalance that ended unnoticed leaves no ends: then the watch starts at the present end.
         """
         numbers = {number for desk in self._desks for number in desk.tasks}
         tps = [TopicPartition(self._topic, number) for number in sorted(numbers)]
@@ -122,13 +122,13 @@ class Picture:
         return dict(await consumer.end_offsets(tps)) if tps else {}
 
     async def _judge(self, settled: dict[tuple[int, bytes], bytes | None]) -> set[tuple[int, bytes]]:
-        """Let the tasks answer last words; returns the places of those that are dealt with."""
+        """Let the tasks judge the last records; return the places of those that are dealt with."""
         said: dict[int, list[Word]] = {}
         for (number, key), value in settled.items():
             try:
                 said.setdefault(number, []).append((key.decode(), None if value is None else _shown(value)))
             except UnicodeDecodeError:
-                # No alert of ours has such an id, so it is not ours to take away.
+                # No alert of ours has such an id, so this record is not ours to remove.
                 log.warning("%s[%d] holds something under %r, which is no alert id", self._topic, number, key[:100])
         left: set[tuple[int, bytes]] = set()
         for number, words in said.items():
@@ -138,9 +138,9 @@ class Picture:
         return settled.keys() - left
 
     async def _correct(self, number: int, words: Sequence[Word]) -> set[str] | None:
-        """Let the tasks of a partition answer; returns the alerts of which it is too soon for that.
+        """Let the tasks of a partition correct records; return the alerts that it is too soon to correct.
 
-        None if no task could answer, or one lost the partition meanwhile.
+        None if the partition has no task, or a task lost it meanwhile.
         """
         put_off: set[str] = set()
         tasks = [(desk, task) for desk in self._desks if (task := desk.tasks.get(number)) is not None]
@@ -154,14 +154,14 @@ class Picture:
                 watching = asyncio.current_task()
                 if watching is None or watching.cancelling():
                     raise
-                # The task, whose words we waited for, was cancelled: by a revocation that ran out of time.
+                # The task for which we waited was cancelled, by a revocation that ran out of time.
                 log.info("%s[%d] was given up meanwhile", desk.kind.table, number)
                 return None
         return put_off if tasks else None
 
 
 def _shown(value: bytes) -> Shown:
-    """What a value says, whatever it is: one that is no alert hides an alert all the same."""
+    """Read any value of the topic: one that is no alert hides an alert all the same."""
     try:
         said = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Writing a table's changelog."""
+"""Write a table's changelog."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class UnstoredError(NeverSendsError):
 class ChangelogWriter:
     """Writes the changed keys of a partition as one checkpoint.
 
-    Guarantees: when `write` returns, the broker has acknowledged every entry on all in-sync replicas. Before
-    each attempt the partition is ours and the group's coordinator has answered a heartbeat recently enough
-    that it cannot be anybody else's before the attempt is over. Every record carries its `Stamp`, so that
-    recovery can tell if a worker was frozen at the one moment that this leaves. A write that cannot reach the
-    broker is repeated until it does or the partition is lost.
+    Guarantees: when `write` returns, the broker has acknowledged every entry on all in-sync replicas. Before each
+    attempt the partition is ours, and the group's coordinator has answered a heartbeat recently enough that nobody else
+    can own it before the attempt is over. Every record carries its `Stamp`: a worker frozen between check and write
+    writes an older one, which recovery recognises. A write that cannot reach the broker is repeated until it does or
+    the partition is lost.
     """
 
     def __init__(self, app: App, topics: TopicSet) -> None:
@@ -58,27 +58,27 @@ class ChangelogWriter:
     async def write(
         self, partition: int, entries: Mapping[bytes, bytes | None], *, generation: int | None = None
     ) -> Collection[bytes]:
-        """Stores the entries; None deletes a key.
+        """Store the entries; None deletes a key.
 
         One write of a partition at a time: calls for the same partition wait for each other, in order. When
-        cancelled, some entries may be stored or not.
+        cancelled, some entries may be stored and others not.
 
         Args:
             partition: Number of the partition.
             entries: What to store.
-            generation: The generation whose state this is (`App.generation` in `on_assigned`). With it a task
-                that outlived its partition cannot write into the next generation, should that be ours again.
+            generation: The generation whose state this is (`App.generation` in `on_assigned`). With it a task that
+                outlived its partition cannot write in the next generation, even if that is ours again.
 
         Returns:
-            Keys that others have written since the last write, whose records come after ours, but do not hold.
-            To be written again before compaction leaves nothing but them.
+            Keys that others have written since the last write: their records come later in the log than ours, but do
+            not hold. The caller writes these keys again before compaction leaves only the others' records.
 
         Raises:
             StaleGenerationError: The partition is not ours any more; some entries may have been stored.
             UnstoredError: Entries are larger than a message may be; all others are stored.
             NeverSendsError: The topic refuses us.
         """
-        # Before waiting for the lock: while it waits, the partition may be lost and won again.
+        # Before waiting for the lock: meanwhile the partition may be lost and assigned to us again.
         claim = self._app.claim_of(self._table, partition)
         if generation is not None and claim.generation != generation:
             raise StaleGenerationError(f"generation {generation} of {self._table} {partition} is over")
@@ -113,12 +113,12 @@ class ChangelogWriter:
     def _build(
         producer: Any, headers: list[tuple[str, bytes]], entries: Mapping[bytes, bytes | None]
     ) -> list[tuple[Any, list[bytes]]]:
-        """The entries in batches, each with its keys."""
+        """Pack the entries into batches, each with its keys."""
         built: list[tuple[Any, list[bytes]]] = []
         for key, value in entries.items():
             if not built or built[-1][0].append(timestamp=None, key=key, value=value, headers=headers) is None:
                 batch = producer.create_batch()
-                # An empty batch takes any record, also one that is larger than a batch.
+                # An empty batch accepts any record, also one that is larger than a batch.
                 batch.append(timestamp=None, key=key, value=value, headers=headers)
                 built.append((batch, []))
             built[-1][1].append(key)
@@ -127,7 +127,7 @@ class ChangelogWriter:
         return built
 
     async def fence(self, generation: int) -> None:
-        """Returns when what this generation sends is still ours to send, and will be for the time of an attempt.
+        """Wait until this generation may send, and will be allowed to for the time of an attempt.
 
         Raises:
             StaleGenerationError: The generation is over.
@@ -140,11 +140,11 @@ class ChangelogWriter:
         await self._wait(check)
 
     async def _fence(self, partition: int, claim: Claim) -> None:
-        """Returns when the partition is ours and will be for the time of an attempt."""
+        """Wait until the partition is ours and will be for the time of an attempt."""
 
         def check() -> None:
             if self._app.claim_of(self._table, partition) is not claim:
-                # Owned again since, but not by the state that is to be written.
+                # The partition may be ours again since, but not with the state that is to be written.
                 raise StaleGenerationError(f"partition {partition} of {self._table} was lost meanwhile")
 
         await self._wait(check)
@@ -162,7 +162,7 @@ class ChangelogWriter:
             await asyncio.sleep(_FENCE_SECONDS)
 
     async def _foreign(self, partition: int, claim: Claim, gaps: list[range]) -> set[bytes]:
-        """What others have written into the log between our writes; our own repeats are in such gaps, too."""
+        """Find the keys that others have written between our writes; our own repeats are in such gaps, too."""
         found: set[bytes] = set()
         for gap in gaps:
             while True:

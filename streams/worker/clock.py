@@ -5,8 +5,8 @@
     broker away, lag,     now stands: an outage is not a silence
     recovery
 
-Two looks in a row must find the ends confirmed: the time between them is what the clock gains. What it gains makes
-deadlines fire and nothing else: events are evaluated where the records' timestamps are (`Partition.read_to`).
+Two calls of `follow` in a row must find the ends confirmed: the clock gains the time between them. This gain makes
+deadlines fire and nothing else: events are evaluated at the records' timestamps (`Partition.read_to`).
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ log = logging.getLogger(__name__)
 
 #: An end offset counts as confirmed for this long (docs/decisions/0006-event-time-and-task-clock.md).
 END_CONFIRMED_S: Final = 5.0
-#: A record's timestamp may lie this far ahead of the wall clock where its broker gave it: the clocks of servers.
+#: A timestamp from the broker may lie this far ahead of the wall clock: the clocks of servers differ.
 FURTHEST_AHEAD: Final = timedelta(hours=1)
-#: The same where its producer gave it (message.timestamp.type=CreateTime).
+#: The same for a timestamp from the producer (message.timestamp.type=CreateTime).
 PRODUCER_AHEAD: Final = timedelta(seconds=30)
-#: How often it is said that a timestamp lies ahead.
+#: A timestamp that lies ahead is logged at most this often.
 SAID_EVERY_S: Final = 60.0
 _LOG_APPEND_TIME: Final = 1
-#: A clock that moved by itself is stored when it is so far from what was stored.
+#: A clock that moved by itself is stored when it is so far ahead of the stored one.
 STORED_EVERY: Final = timedelta(seconds=10)
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """The newest record of an input topic that was applied: its offset, and its timestamp in ms."""
+    """The newest applied record of an input topic: its offset, and its timestamp in ms."""
 
     offset: int
     timestamp: int
 
 
 class Clock(msgspec.Struct, omit_defaults=True):
-    """The record that a task keeps of itself.
+    """The record in which a task stores its own state.
 
     Attributes:
         now: its clock.
@@ -64,53 +64,53 @@ class TaskClock:
 
     Args:
         subjects: whose `now` it is.
-        fire: moves it on to a moment before which deadlines are due.
+        fire: moves it to a moment before which deadlines are due.
     """
 
     def __init__(self, subjects: Partition[Any], fire: Callable[[datetime], None]) -> None:
         self._subjects = subjects
         self._fire = fire
         self._followed_at: float | None = None
-        #: Timestamps up to these are believed, by the last look at the wall clock.
+        #: Timestamps up to these are believed, by the last reading of the wall clock.
         self._brokers_ms = self._producers_ms = 0
-        #: Records since `take_ahead` that were not.
+        #: Number of records since `take_ahead` whose timestamp was not believed.
         self.ahead = 0
         self._said_at: float | None = None
         self._stored = BEGINNING
-        #: How far each input topic was applied, to tell whether it is still the same one.
+        #: The newest applied record of each input topic, to recognise a topic that was made anew.
         self.marks: dict[str, Mark] = {}
-        #: The clock that the recovered subjects had; None once it is reached again.
+        #: The clock of the recovered subjects; None once it is reached again.
         self._recovered: datetime | None = None
 
     @property
     def is_recovering(self) -> bool:
-        """Whether the clock has not yet come to where it was before the recovery."""
+        """Whether the clock has not yet reached its value before the recovery."""
         return self._recovered is not None
 
     # -- moving
 
     def advance(self, to: datetime) -> None:
-        """Move on to a moment; what is due before it fires first."""
+        """Move to a moment; deadlines due before it fire first."""
         if self._subjects.is_due(to):
             self._fire(to)
         else:
             self._subjects.now = max(self._subjects.now, to)
 
     def reach(self, record: Record) -> None:
-        """Move on to a record's timestamp: also a record that needs no filing tells how far the world is."""
+        """Move to a record's timestamp: a record that needs no filing drives the clock as well."""
         instant = self.instant(record)
         if instant > self._subjects.read_to:
             self._subjects.read_to = instant
             self.advance(instant)
 
     def instant(self, record: Record) -> datetime:
-        """A record's timestamp; one that lies too far ahead of the wall clock, or none at all, counts as this moment.
+        """Return a record's timestamp; one too far ahead of the wall clock, or none at all, counts as this moment.
 
-        A producer's own time must not carry the clock away: every later event would lie behind all windows.
+        A producer's time must not move the clock far ahead: every later event would lie behind all windows.
         """
         timestamp, by_broker = record.timestamp, record.timestamp_type == _LOG_APPEND_TIME
         if not 0 < timestamp <= (self._brokers_ms if by_broker else self._producers_ms):
-            now = datetime.now(UTC)  # what was too far ahead at the last look may not be now
+            now = datetime.now(UTC)  # a timestamp too far ahead at the last reading may not be so now
             self._brokers_ms = int((now + FURTHEST_AHEAD).timestamp() * 1000)
             self._producers_ms = int((now + PRODUCER_AHEAD).timestamp() * 1000)
             if not 0 < timestamp <= (self._brokers_ms if by_broker else self._producers_ms):
@@ -132,12 +132,12 @@ class TaskClock:
             )
 
     def take_ahead(self) -> int:
-        """How many such records there were since this was last asked."""
+        """Return the number of such records since the last call, and reset it."""
         ahead, self.ahead = self.ahead, 0
         return ahead
 
     def follow(self, at_end: Callable[[float], bool]) -> None:
-        """Run with the wall clock while every topic is read to an end confirmed since a moment; else stand."""
+        """Run with the wall clock while every topic is read to an end that was confirmed recently; else stand."""
         now = time.monotonic()
         if not at_end(now - END_CONFIRMED_S):
             self._followed_at = None
@@ -152,19 +152,19 @@ class TaskClock:
         self._followed_at = now
 
     def handled(self) -> None:
-        """Records were handled just now: they brought the clock here."""
+        """Note that records were handled just now, which brought the clock here."""
         self._followed_at = time.monotonic()
         if self._recovered is not None and self._subjects.now >= self._recovered:
             self._recovered = None
 
     def stand(self) -> None:
-        """What the wall clock does from here to the next look is not counted."""
+        """Do not count the time from here to the next `follow`."""
         self._followed_at = None
 
     # -- over a restart
 
     def adopt(self, stored: Clock | None) -> None:
-        """Take up the stored clock, once the subjects are recovered: at least where the newest of them was."""
+        """Continue at the stored clock, once subjects are recovered, or at the newest subject's if that is later."""
         if stored is not None:
             self._stored = stored.now
             self.marks = dict(stored.marks)
@@ -172,11 +172,10 @@ class TaskClock:
         self._recovered = self._subjects.now
 
     def go_back_to(self, record: Record) -> None:
-        """Let the first records after a recovery find the clock that they found before.
+        """Set the clock back to the first record after a recovery, which is delivered again.
 
-        What was stored of some subjects may be ahead of what is delivered again for others; looked at with that
-        later clock, a silence would seem to have lasted that has long been broken. No subject goes back behind its
-        own last evaluation.
+        The stored state of some subjects may be ahead of the records delivered again for others; at that later clock,
+        a silence that ended long ago would seem to last. No subject goes back behind its own last evaluation.
         """
         if self._recovered is not None:
             self._subjects.now = min(self._subjects.now, self.instant(record))
@@ -184,18 +183,18 @@ class TaskClock:
 
     @property
     def is_to_be_stored(self) -> bool:
-        """Whether the clock alone is worth a write: without one a quiet partition would find itself back hours."""
+        """Whether the clock alone is worth a write: without it a restart would set a quiet partition back by hours."""
         return bool(self._subjects.states) and self._subjects.now - self._stored >= STORED_EVERY
 
     def store_again(self) -> None:
-        """What was stored does not hold: the next checkpoint stores it anew."""
+        """Let the next checkpoint store the clock again: the stored one does not hold."""
         self._stored = BEGINNING
 
     def store(self, *, always: bool = False) -> bytes | None:
-        """The changelog value, None where the clock has not moved on since it was last stored.
+        """Return the changelog value; None if there are no subjects, or the clock has not moved since it was stored.
 
         Args:
-            always: also then, and where there are no subjects.
+            always: return a value in these cases, too.
         """
         if not always and (not self._subjects.states or self._subjects.now <= self._stored):
             return None

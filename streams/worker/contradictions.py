@@ -1,4 +1,4 @@
-"""What an alert's owner answers to what somebody else has said of it on `alerts.active`."""
+"""Decide how an alert's owner corrects what somebody else wrote about it to `alerts.active`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from streams.worker.outbox import Mail
 from streams.worker.ports import Kind, Shown, Word
 from streams.worker.sender import Outgoing
 
-#: Who is further behind than this does not know whether a word is wrong, or ahead.
+#: A task further behind than this cannot tell whether a record is wrong or ahead of it.
 CURRENT: Final = timedelta(seconds=30)
-#: A later revision than ours is outdone so often in a row, and if it is not beyond all reason.
+#: A later revision than ours is exceeded so often in a row, and only up to `LAST_REVISION`.
 MOST_RESTATED: Final = 3
 LAST_REVISION: Final = 2**31
 
 
 @dataclass(slots=True)
 class Answers(Generic[StateT]):
-    """What is to be sent, what was told anew and of whom, and the alerts of which it is too soon for an answer."""
+    """The messages to send, the transitions that restate alerts, and the alerts that it is too soon to correct."""
 
     messages: list[Outgoing] = field(default_factory=list)
     restated: list[tuple[StateT, AlertRecord]] = field(default_factory=list)
@@ -33,11 +33,11 @@ class Answers(Generic[StateT]):
 
 
 class Corrector(Generic[StateT]):
-    """Judges the last words on alerts, as one partition's task knows them.
+    """Compares the last records of alerts with what one partition's task knows.
 
-    An older word than ours, or our own revision with other bytes: ours is sent again. A later one: readers never go
-    back to an earlier revision, so the alert is told once more, in a revision above it. What is not known here is left
-    alone: another consumer group may know it. Two groups that contradict each other do not race: see `Repeats`.
+    An older revision than ours, or our revision with other bytes: the owner sends its own again. A later revision:
+    readers never go back to an earlier one, so the owner restates the alert in a revision above it. An unknown alert is
+    left alone: another consumer group may know it. Two groups that contradict each other do not race: see `Repeats`.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Corrector(Generic[StateT]):
         self._repeats = Repeats()
 
     def answer(self, words: Iterable[Word], lag: timedelta) -> Answers[StateT]:
-        """Judge words; `lag` is how far the task is behind the world."""
+        """Judge last records; `lag` is how far the task is behind the world."""
         answers: Answers[StateT] = Answers()
         for alert_id, shown in words:
             if shown is None:
-                # Who lags may be about to end it, as whoever wrote the tombstone did.
+                # A task that lags may be about to end the alert, as the writer of the tombstone did.
                 again = self._mail.open_again(alert_id, self._by_key.values()) if lag < CURRENT else None
                 answers.messages += [again] if again else []
             elif (state := self._owner_of(alert_id, shown)) is not None:
@@ -74,7 +74,7 @@ class Corrector(Generic[StateT]):
         answers.messages.append(self._mail.shown_again(alert.alert_id, ours))
 
     def _owner_of(self, alert_id: str, shown: Shown) -> StateT | None:
-        """Whose alert it is: the subject's that is named or, where another or none is, that of an open alert."""
+        """Find the alert's subject: the one named or, if that is wrong or missing, the one that has it open."""
         name = shown.patient_id if self._kind.subject == "patient_id" else shown.water_loop_id
         state = self._by_key.get(name.encode(errors="replace")) if name is not None else None
         if state is not None and alert_id in state.alerts:

@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector out of the way while much is made that stays."""
+"""Pause Python's cyclic garbage collector while many lasting objects are made."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _resting = 0
 
 @contextlib.contextmanager
 def collector_rests() -> Iterator[None]:
-    """No collection inside the block; what was made in it is never looked at again, it is freed by its last reference.
+    """Suspend collection inside the block, and never scan the objects that exist at its end: references free them.
 
     Taking over the state of 50,000 patients takes half the time, and no later pause pays for them. Blocks may overlap:
-    the last one to end counts. They must not wait for anybody else, cycles pile up meanwhile.
+    the last one to end counts. They must not wait for anything else: cycles accumulate meanwhile.
     """
     global _resting  # noqa: PLW0603 (so is the collector: one a process)
     _resting += 1
