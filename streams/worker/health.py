@@ -1,7 +1,7 @@
-"""Is this worker alive, and is it ready? What `/healthz` and `/readyz` answer (contract, HTTP of a worker).
+"""Judge whether this worker is alive and ready, for `/healthz` and `/readyz` (contract, HTTP of a worker).
 
-The worker reports what it does; nothing here asks anybody. Alive means that a restart would not help: a
-broker that is away is waited for. Ready means that alerts come now.
+The worker reports its actions; this module queries nothing. Alive means that a restart would not help: the worker
+waits for a broker that is away. Ready means that alerts are sent now.
 """
 
 import time
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-#: How many of a topic's last messages are looked at, and how many of them must be usable.
+#: How many of a topic's last messages are judged, and at how many unusable ones the worker is not ready.
 WINDOW: Final = 200
 _HALF: Final = WINDOW // 2
 _SHOWN: Final = 3
@@ -21,10 +21,10 @@ class Limits:
     """How old, in seconds, each sign of life may be.
 
     Attributes:
-        tick_alive: The timer's last run, before a restart is called for.
+        tick_alive: The timer's last run, before a restart is needed.
         tick_ready: The timer's last run, before readers of `worker-status` count the worker as blind.
         poll: An assigned partition's last progress.
-        recovery: A recovery in which nothing can be polled yet.
+        recovery: The start of a recovery, during which nothing can be polled.
         broker: The broker's last answer.
     """
 
@@ -36,7 +36,7 @@ class Limits:
 
 
 class Check(NamedTuple):
-    """One question and its answer; `why` says in a few words what was seen."""
+    """One check and its result; `why` gives the observation in a few words."""
 
     name: str
     ok: bool
@@ -44,7 +44,7 @@ class Check(NamedTuple):
 
 
 class Health:
-    """What the worker has reported, judged against `Limits`.
+    """Judges the worker's reports against `Limits`.
 
     Not thread-safe: it belongs to the worker's event loop.
     """
@@ -62,56 +62,56 @@ class Health:
         self._topics = ""
 
     def ticked(self) -> None:
-        """The worker's timer ran."""
+        """Note that the worker's timer ran."""
         self._ticked_at = self._clock()
 
     def assigned(self, partitions: Iterable[tuple[str, int]]) -> None:
-        """The worker owns exactly these (topic, partition) now, their state not recovered yet."""
+        """Note that the worker owns exactly these (topic, partition) now; their state is not recovered yet."""
         self._assigned_at = now = self._clock()
         self._recovered_at = None
         self._polled_at = dict.fromkeys(partitions, now)
 
     def recovered(self) -> None:
-        """The state of all assigned partitions is complete."""
+        """Note that the state of all assigned partitions is complete."""
         self._recovered_at = self._clock()
 
     def polled(self, topic: str, partition: int) -> None:
-        """A partition made progress: its task took records, or a fetch confirmed that there are none."""
+        """Note a partition's progress: its task handled records, or a fetch confirmed that there are none."""
         if (topic, partition) in self._polled_at:
             self._polled_at[topic, partition] = self._clock()
 
     def broker_answered(self) -> None:
-        """Any answer came: to a heartbeat, a fetch or a send."""
+        """Note that the broker answered."""
         now = self._clock()
         if self._broker_at is None or now - self._broker_at > self._limits.broker:
             self._broker_back_at = now
         self._broker_at = now
 
     def topics(self, wrong: str) -> None:
-        """Topics were looked at; `wrong` says what is not as it must be, nothing where all is."""
+        """Note a check of the topics; `wrong` states what is not as it must be, and is empty if all is right."""
         self._topics = wrong
 
     def usable(self, topic: str, n: int = 1) -> None:
-        """The next `n` messages of a topic were usable."""
+        """Count `n` more messages of a topic that were usable."""
         self.seen(topic, n, 0)
 
     def unusable(self, topic: str, n: int = 1) -> None:
-        """The next `n` messages of a topic became dead letters."""
+        """Count `n` more messages of a topic that became dead letters."""
         self.seen(topic, 0, n)
 
     def seen(self, topic: str, usable: int, unusable: int) -> None:
-        """A batch of a topic came; its unusable messages count as evenly spread over it."""
+        """Count a batch of a topic; its unusable messages count as evenly spread over it."""
         window = self._windows.get(topic)
         if window is None:
             window = self._windows[topic] = _Window()
         window.add(usable + unusable, unusable)
 
     def alive(self) -> list[Check]:
-        """The checks of `/healthz`."""
+        """Return the checks of `/healthz`."""
         return [self._tick(self._limits.tick_alive), self._progress()]
 
     def ready(self) -> list[Check]:
-        """The checks of `/readyz`."""
+        """Return the checks of `/readyz`."""
         count = len(self._polled_at)
         return [
             Check("assigned", count > 0, f"{count} partitions" if count else "no partition is assigned"),
@@ -139,7 +139,7 @@ class Health:
         return Check("broker", age <= limit, f"the broker last answered {age:.1f} s ago, {limit:g} s are allowed")
 
     def _progress(self) -> Check:
-        """Judges every assigned partition from the last moment at which it could not be expected to move.
+        """Judge every assigned partition from the last moment at which it could not be expected to move.
 
         That is its assignment, the end of recovery, or the return of a broker that was away:
 
@@ -172,9 +172,9 @@ class Health:
 
 
 class _Window:
-    """How many of the last `WINDOW` messages were unusable, kept as runs of (messages, unusable).
+    """Counts the unusable ones of the last `WINDOW` messages, as runs of (messages, unusable).
 
-    Before that many have come, those that are missing count as usable: one bad message is no bad gateway.
+    Until so many have come, missing messages count as usable: one bad message does not make a bad gateway.
     """
 
     __slots__ = ("_runs", "_size", "unusable")
@@ -196,7 +196,7 @@ class _Window:
             self._drop(self._size - WINDOW)
 
     def _drop(self, excess: int) -> None:
-        """Takes the oldest messages out, at most one run; a part of a mixed run goes in proportion."""
+        """Remove the oldest messages, at most one run; part of a mixed run is removed in proportion."""
         messages, unusable = self._runs.popleft()
         gone = min(excess, messages)
         gone_unusable = round(unusable * gone / messages)

@@ -1,7 +1,7 @@
 """The worker's HTTP server: `/metrics`, `/healthz`, `/readyz`, and nothing about any patient.
 
-Kafka comes first. Few connections are open at once, each for one request and a short time; descriptors are kept for
-Kafka; however many ask for `/metrics`, rendering takes a bounded share of the event loop.
+Kafka comes first. Few connections are open at once, each for one request and a short time; descriptors are reserved for
+Kafka; however many clients request `/metrics`, rendering takes a bounded share of the event loop.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from streams.worker.health import Check, Health
 
 log = logging.getLogger(__name__)
 
-#: Connections open at once. With more, the one that came first gives way.
+#: Connections open at once. One more closes the oldest.
 CONNECTIONS: Final = 16
 #: How long a connection may live, in seconds: its one request, header and body, and the answer.
 LIFETIME_S: Final = 5.0
-#: Descriptors that HTTP leaves free: what a rebalance and a broker's return need.
+#: Descriptors that HTTP leaves free: a rebalance and a broker's return need them.
 RESERVE: Final = 16
-#: How long nothing is accepted after the system had no descriptor left, in seconds.
+#: How long, in seconds, nothing is accepted after the system refused a connection, as without a free descriptor.
 _NO_DESCRIPTOR_S: Final = 1.0
-#: A page is handed out for this many times as long as it took to render.
+#: A page is served for this many times as long as it took to render.
 PAGE_LASTS: Final = 10
-#: Formats of the metrics kept at once; a client chooses among a few.
+#: Formats of the metrics kept at once; a client chooses one of a few.
 _FORMATS: Final = 4
 _BACKLOG: Final = 64
 
 
 class AddressError(Exception):
-    """The address cannot be listened on; the message is one sentence for the person who chose it."""
+    """The server cannot listen on the address; the message is one sentence for the person who chose it."""
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process open as many descriptors as the system allows it to."""
+    """Let this process open as many descriptors as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # a system that promises more than it gives
+    with contextlib.suppress(ValueError, OSError):  # some systems refuse the limit that they state
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def highest_descriptor() -> int:
-    """The highest descriptor that HTTP may use; the system hands out the lowest that is free."""
+    """Return the highest descriptor that HTTP may use; the system gives the lowest free one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else soft - RESERVE
 
@@ -72,7 +72,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on; the kernel's choice where port 0 was asked for."""
+        """The port it listens on; the kernel chooses it for port 0."""
         return self._port
 
     @property
@@ -81,7 +81,7 @@ class HttpServer:
         return self._door.connections if self._door is not None else 0
 
     async def start(self) -> None:
-        """Begins to listen.
+        """Start to listen.
 
         Raises:
             AddressError: The port is taken, or the host is not ours.
@@ -96,7 +96,7 @@ class HttpServer:
         self._door = Door(listener, cast("Callable[[], Any]", self._runner.server))
 
     async def stop(self) -> None:
-        """Closes the port; does nothing where it was not opened."""
+        """Close the port; do nothing where it was not opened."""
         if self._door is not None:
             self._door.close()
             self._door = None
@@ -137,9 +137,9 @@ async def _listen(host: str, port: int) -> socket.socket:
 
 
 class Door:
-    """Accepts connections, one at each turn of the event loop, and sees to it that they end.
+    """Accepts connections, one at each turn of the event loop, and ends them.
 
-    asyncio's own server accepts whatever comes, keeps it for ever, and writes a hundred errors at a time while the
+    asyncio's own server accepts every connection, keeps it for ever, and logs a hundred errors at a time while the
     process has no descriptor left.
 
     Args:
@@ -163,7 +163,7 @@ class Door:
         return len(self._open)
 
     def close(self) -> None:
-        """Accept nothing more, and end what is open."""
+        """Stop accepting, and end the open connections."""
         if self._again is not None:
             self._again.cancel()
         self._loop.remove_reader(self._listener)
@@ -214,44 +214,44 @@ class Door:
 
 
 class _Connection(asyncio.Protocol):
-    """Passes everything on to a protocol, and knows when the connection was lost."""
+    """Passes all calls on to a protocol, and notes when the connection is lost."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.lost = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes came."""
+        """Pass on received bytes."""
         self._inner.data_received(data)
 
     def eof_received(self) -> None:
-        """The other side sends no more."""
+        """Pass on that the other side sends no more."""
         self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        """The other side does not read."""
+        """Pass on that the other side does not read."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Pass on that the other side reads again."""
         self._inner.resume_writing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is open."""
+        """Pass on that the connection is open."""
         self._inner.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed, all that was to be written is."""
+        """Pass on that the connection is closed, and note it."""
         self._inner.connection_lost(exc)
         if not self.lost.done():
             self.lost.set_result(None)
 
 
 class Page:
-    """The metrics as text: rendered once for all who ask at about the same time.
+    """The metrics as text, rendered once for requests at about the same time.
 
-    A rendered page is handed out for `PAGE_LASTS` times as long as it took to make. So rendering uses at most a tenth
-    of the event loop, and who asks now and then gets a new one.
+    A rendered page is served for `PAGE_LASTS` times as long as it took to render. So rendering takes at most a tenth of
+    the event loop, and a client that asks rarely gets a new page.
     """
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -260,7 +260,7 @@ class Page:
         self._made: dict[str, tuple[float, bytes]] = {}
 
     def render(self, accept: str) -> tuple[str, bytes]:
-        """Content type and text for an `Accept` header."""
+        """Return content type and text for an `Accept` header."""
         encode, kind = choose_encoder(accept)
         began = self._clock()
         until, text = self._made.get(kind, (began, b""))
@@ -274,7 +274,7 @@ class Page:
 
 
 def application(health: Health, registry: CollectorRegistry) -> web.Application:
-    """The three routes; each answer ends its connection."""
+    """Build the three routes; each answer ends its connection."""
     page = Page(registry)
 
     async def metrics(request: web.Request) -> web.Response:
@@ -290,7 +290,7 @@ def application(health: Health, registry: CollectorRegistry) -> web.Application:
 
 @web.middleware
 async def _last(request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> web.StreamResponse:
-    """One request a connection: a client that stays would take the place of others."""
+    """Allow one request a connection: a client that stays would take the place of others."""
     try:
         response: web.StreamResponse = await handler(request)
     except web.HTTPException as refusal:

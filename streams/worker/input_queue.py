@@ -1,7 +1,7 @@
-"""Batches waiting for a task, and which records come next: the oldest record timestamp over its topics.
+"""Queue batches for a task, and choose its next records: the oldest record timestamp over its topics.
 
-A topic with nothing waiting holds the others back until a fetch has confirmed that it is at its end: in catch-up
-the topic that lags is waited for, so telemetry cannot outrun labs (Kafka Streams' `PartitionGroup`).
+A topic with nothing waiting holds the others back until a fetch has confirmed that it is at its end: in catch-up the
+task waits for the topic that lags, so telemetry cannot outrun labs (Kafka Streams' `PartitionGroup`).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any, Final, Protocol
 
 from streams.transport.api import TP, Batch
 
-#: Delivery of a topic is paused while this many times `batch_max` records of it wait, or its share of the bytes that
-#: may wait in this worker. So none takes the room of another: who lags is waited for, and must be able to come.
+#: Delivery of a topic pauses when more than this many times `batch_max` records of it wait, or more than its share of
+#: this worker's waiting bytes. So no topic takes another's room: a task waits for the one that lags, which must get in.
 _HIGH: Final = 4
 _LOW: Final = 2
 
 
 class Valve(Protocol):
-    """What the inbox needs of the transport."""
+    """The part of the transport that the inbox needs."""
 
     def pause(self, tps: set[TP]) -> None:
         """Stop delivery of partitions."""
 
     def resume(self, tps: set[TP]) -> None:
-        """Go on with delivery."""
+        """Resume delivery of partitions."""
 
     def end_confirmed_at(self, tp: TP) -> float | None:
         """When a fetch last confirmed that all of a partition was handed over."""
@@ -37,7 +37,7 @@ class Valve(Protocol):
 
 
 class _Queue:
-    """The batches of one topic, with how far the first of them was read."""
+    """The batches of one topic, and how far the first of them was read."""
 
     __slots__ = ("batches", "nbytes", "position", "waiting")
 
@@ -86,9 +86,9 @@ class Inbox:
         return all(self._is_at_end(tp, queue, confirmed_since) for tp, queue in self._queues.items())
 
     def next_slice(self, confirmed_since: float) -> tuple[Batch, Sequence[Any], bool] | None:
-        """The next records to handle, of one batch, and whether they finish it; None if there are none yet.
+        """Take the next records to handle, of one batch, and whether they finish it; None if there are none yet.
 
-        They are not newer than the first record that waits in any other topic.
+        They are not newer than the first waiting record of any other topic.
         """
         heads: list[tuple[int, int, TP]] = []
         for place, (tp, queue) in enumerate(self._queues.items()):
@@ -99,7 +99,7 @@ class Inbox:
         if not heads:
             return None
         _, own, tp = min(heads)
-        # At equal timestamps the earlier topic goes first, so records stop before an earlier topic's next one.
+        # At equal timestamps the earlier topic goes first: the slice ends before an earlier topic's next record.
         bound = min((head - (place < own) for head, place, _ in heads if place != own), default=None)
         queue = self._queues[tp]
         batch, start = queue.batches[0], queue.position
@@ -112,7 +112,7 @@ class Inbox:
         return batch, records, finished
 
     def _end_at(self, batch: Batch, start: int, end: int, bound: int) -> int:
-        """Index behind the last record in a row that is not newer than the bound; at least one record."""
+        """Return the index behind the last record in a row that is not newer than the bound; at least one record."""
         found = bisect_right(batch.records, bound, start, end, key=lambda record: record.timestamp)
         return max(found, start + 1)
 

@@ -1,4 +1,4 @@
-"""A log that a repeated error cannot flood: it is written once a second, with how often it came."""
+"""Protect the log from a repeated error: it is written once a second, with its number of repeats."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Final
 
 #: The same line is written once in so many seconds.
 EVERY_S: Final = 1.0
-#: How many lines of one place in the program, that differ, are written in that time.
+#: How many different lines of one place in the program are written in that time.
 MOST_OF_A_PLACE: Final = 10
-#: How many lines are remembered; with more, the log is being flooded anyhow and the rest counts as one.
+#: How many lines are remembered; with more, the log is flooded anyhow and the rest counts as one line.
 _MOST_KEYS: Final = 500
-#: Numbers and addresses do not make a line another one.
+#: Lines that differ only in numbers and addresses are the same.
 _VARIES: Final = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
@@ -31,9 +31,9 @@ class _Seen:
 
 
 class LogLimit(logging.Filter):
-    """Lets the first of equal warnings and errors through and counts the others; put it on every handler.
+    """Passes the first of equal warnings and errors and counts the others; add it to every handler.
 
-    Lines below WARNING pass: nothing repeats them. Not for use by several threads at once without a handler's lock.
+    Lines below WARNING pass: nothing repeats them. Several threads need a handler's lock to use it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +43,7 @@ class LogLimit(logging.Filter):
         self._places: dict[tuple[str, int], _Seen] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write a record; what was held back of it before is added to its text."""
+        """Decide whether to write a record; add the number of those held back before to its text."""
         if record.levelno < logging.WARNING:
             return True
         now, text = self._clock(), record.getMessage()
@@ -65,7 +65,7 @@ class LogLimit(logging.Filter):
         return True
 
     def tell(self) -> None:
-        """Write how often each line came that has been held back for its time; call it every second."""
+        """Log the number of each line's repeats once they have been held back long enough; call it every second."""
         now = self._clock()
         for line in [one for one in self._lines.values() if one.held and now - one.since >= EVERY_S]:
             held, line.held, line.since = line.held, 0, now
@@ -78,7 +78,7 @@ class LogLimit(logging.Filter):
 
 
 def limit_logs() -> LogLimit:
-    """Put a limit on the handlers of the root logger, which write for every logger of the process."""
+    """Add a limit to the handlers of the root logger, which write for every logger of the process."""
     limit = LogLimit()
     for handler in logging.getLogger().handlers:
         handler.addFilter(limit)

@@ -1,4 +1,4 @@
-"""How long the event loop is held: whoever holds it keeps every patient of this worker waiting."""
+"""Measure how long the event loop is held: meanwhile every patient of this worker waits."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from streams.worker.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-#: How often the loop is asked to wake the watch, in seconds: a pause is seen to within this.
+#: How often the loop wakes the watch, in seconds: the accuracy of a measured pause.
 EVERY_S: Final = 0.025
-#: How long a pause counts as the worst.
+#: How long, in seconds, a pause can count as the worst.
 WORST_OF_S: Final = 60.0
-#: A pause that is worth a line in the log, in seconds.
+#: The shortest pause that is logged, in seconds.
 LOGGED_S: Final = 0.25
 
 
 class LoopWatch:
-    """Measures how much later than asked for the event loop runs a timer.
+    """Measures how much later than due the event loop runs a timer.
 
-    What it sees includes time that the machine gave to others: either way nothing was handled meanwhile.
+    This includes time that the machine gave to other processes: either way nothing was handled meanwhile.
     """
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,7 +41,7 @@ class LoopWatch:
             self.saw(self._clock() - due)
 
     def saw(self, seconds: float) -> None:
-        """A timer ran so much later than it should have."""
+        """Note that a timer ran so many seconds late."""
         now, seconds = self._clock(), max(0.0, seconds)
         self._metrics.event_loop_pause_seconds.observe(seconds)
         while self._worst and self._worst[-1][1] <= seconds:

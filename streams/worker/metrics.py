@@ -1,7 +1,7 @@
 """Every Prometheus metric of a worker, declared in one place.
 
-Label values come from bounded sets (topics, event types, rules, priorities, reasons, partitions), never from
-a patient or a machine. The label `topic` is the full name, as Kafka's own exporters have it.
+Label values come from bounded sets (topics, event types, rules, priorities, reasons, partitions), never from a patient
+or a machine. The label `topic` is the full name, as in Kafka's own exporters.
 """
 
 from collections.abc import Callable
@@ -38,14 +38,14 @@ _CHECKPOINT_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 _PAUSE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BATCH_BUCKETS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 
-# The `_created` series would double the counters and nothing reads them. This holds for the whole process.
+# The `_created` series would double the counters, and nothing reads them. The setting is process-wide.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Children(dict[str, Counter]):
-    """The counters of one label, resolved once: looking one up is a dict access, without a lock.
+    """The counters of one label, resolved once: a lookup is a dict access, without a lock.
 
-    A value outside `allowed` is counted under `other`, so that no input can add series.
+    A value outside `allowed` counts under `other`, so that no input can add series.
     """
 
     def __init__(self, resolve: Callable[[str], Counter], allowed: frozenset[str]) -> None:
@@ -68,7 +68,7 @@ class TopicMetrics:
     def __init__(self, metrics: "Metrics", topic: str) -> None:
         #: By event type.
         self.events = Children(lambda kind: metrics.events.labels(topic, kind), EVENT_TYPES)
-        #: By reason. All are there from the start, so that `increase()` sees the first one.
+        #: By reason. All exist from the start, so that `increase()` sees the first dead letter.
         self.dead_letters = Children(lambda reason: metrics.dead_letters.labels(topic, reason), _REASONS)
         for reason in _REASONS:
             self.dead_letters[reason]
@@ -88,11 +88,11 @@ class Metrics:
 
         # -- Input. Count: usable messages taken from an input topic, repeats and late ones included.
         self.events = Counter("dialysis_events", "Usable messages taken", ["topic", "type"], registry=registry)
-        # Count: messages that could not be used and went to dead-letters.
+        # Count: messages that could not be used and were sent to dead-letters.
         self.dead_letters = Counter(
             "dialysis_dead_letters", "Messages that could not be used", ["topic", "reason"], registry=registry
         )
-        # Count: events older than the clock of their task allows for, filed all the same.
+        # Count: events that arrived more than 5 min after they happened, filed all the same.
         self.late_events = Counter("dialysis_late_events", "Events that came late", ["topic"], registry=registry)
         # Count: events that were known already, and records below the applied offset.
         self.duplicate_events = Counter(
@@ -102,11 +102,11 @@ class Metrics:
         self.unknown_fields = Counter(
             "dialysis_unknown_fields", "Fields that no model knows, ignored", ["topic"], registry=registry
         )
-        # Count: details of usable messages that only describe and could not be used; they are left out.
+        # Count: descriptive fields of usable messages that could not be used; they are left out.
         self.details_left_out = Counter(
             "dialysis_details_left_out", "Descriptive details left out", ["type", "field"], registry=registry
         )
-        #: What was said of them in the log, of all tasks.
+        #: Which of them were logged, for all tasks.
         self.left_out_said = OnceASource()
         # Count: records that lay on another partition than their key's and were sent on.
         self.misplaced_records = Counter(
@@ -119,7 +119,7 @@ class Metrics:
         self.events_moved = Counter(
             "dialysis_events_moved", "Events sent on to the record that stays", ["topic"], registry=registry
         )
-        # Number: records handed to a task at once.
+        # Number: records that a task receives at once.
         self.batch_size = Histogram(
             "dialysis_batch_size",
             "Records handed to a task at once",
@@ -127,7 +127,7 @@ class Metrics:
             registry=registry,
         )
 
-        # -- Output. Count: transitions that the broker acknowledged, repeats left out.
+        # -- Output. Count: transitions that the broker acknowledged, repeats excluded.
         self.alert_transitions = Counter(
             "dialysis_alert_transitions",
             "Alert transitions sent",
@@ -158,7 +158,7 @@ class Metrics:
         self.state_recovery_seconds = Gauge(
             "dialysis_state_recovery_seconds", "Duration of the last recovery", registry=registry
         )
-        # Count: records of a changelog that could not be read and went to dead-letters.
+        # Count: records of a changelog that could not be read and were sent to dead-letters.
         self.state_set_aside = Counter(
             "dialysis_state_set_aside", "Changelog records that could not be read", ["table"], registry=registry
         )
@@ -166,18 +166,19 @@ class Metrics:
         self.records_ahead = Counter(
             "dialysis_records_ahead", "Records with a timestamp ahead of the wall clock", ["table"], registry=registry
         )
-        # Count: what a size limit pushed out of a patient's state, by the name of the limit in `models/`.
+        # Count: answers that fit no alert.
         self.unmatched_responses = Counter(
             "dialysis_unmatched_responses", "Answers that fit no alert of their patient or loop", registry=registry
         )
         self.unread_results = Counter(
             "dialysis_unread_results", "Results of an analyte that no rule reads", registry=registry
         )
+        # Count: inputs that a bound removed from a subject's state, by the event that was filed.
         self.cap_drops = Counter(
             "dialysis_cap_drops", "Items pushed out of state by a size limit", ["cap"], registry=registry
         )
 
-        # Count: records that the changelog refused, by what was done: `reduced` to the open alerts, or begun `anew`.
+        # Count: records that the changelog refused, by remedy: `reduced` to the open alerts, or begun `anew`.
         self.records_refused = Counter(
             "dialysis_records_refused", "Records that the changelog refused", ["how"], registry=registry
         )
@@ -213,22 +214,22 @@ class Metrics:
 
         # -- Health. Count: rules that raised; each is a `data_quality` alert too.
         self.rule_errors = Counter("dialysis_rule_errors", "Rules that raised", ["rule"], registry=registry)
-        # One for each table of the site's rule settings that silences a critical band, accepted in it.
+        # One for each rule table of the site's settings that silences a critical band and accepts that risk.
         self.accepted_risks = Gauge(
             "dialysis_accepted_risks", "Rule settings that silence a critical band", ["rule"], registry=registry
         )
-        # Time: how much later than asked for the event loop ran a timer. Nobody is served meanwhile.
+        # Time: how much later than due the event loop ran a timer. Nothing is handled meanwhile.
         self.event_loop_pause_seconds = Histogram(
             "dialysis_event_loop_pause_seconds",
             "How long the event loop was held",
             buckets=_PAUSE_BUCKETS,
             registry=registry,
         )
-        # Time: the longest of those of the last minute.
+        # Time: the longest such delay of the last minute.
         self.event_loop_pause_worst_seconds = Gauge(
             "dialysis_event_loop_pause_worst_seconds", "Longest hold of the last minute", registry=registry
         )
-        # One, always: which version runs.
+        # Always one, with the running version as its label.
         self.build_info = Gauge("dialysis_build_info", "Version", ["version"], registry=registry)
         self.build_info.labels(build_version()).set(1)
         ProcessCollector(registry=registry)
@@ -238,21 +239,21 @@ class Metrics:
         self.open_alerts = OpenAlerts(self.alerts_active)
 
     def topic(self, name: str) -> TopicMetrics:
-        """The pre-resolved children of an input topic, given by its full name."""
+        """Return the pre-resolved children of an input topic, given by its full name."""
         found = self._topics.get(name)
         if found is None:
             found = self._topics[name] = TopicMetrics(self, name)
         return found
 
     def lag(self, topic: str, partition: int, records: int) -> None:
-        """Sets the lag of a partition."""
+        """Set the lag of a partition."""
         child = self._lag.get((topic, partition))
         if child is None:
             child = self._lag[topic, partition] = self.consumer_lag.labels(topic, str(partition))
         child.set(records)
 
     def partitions_revoked(self) -> None:
-        """Takes back what is said per partition: another worker speaks for them now."""
+        """Clear the metrics of partitions: another worker reports them now."""
         self._lag.clear()
         for gauge in (
             self.consumer_lag,
@@ -265,7 +266,7 @@ class Metrics:
 
 
 def build_version() -> str:
-    """The version of the installed package."""
+    """Return the version of the installed package."""
     try:
         return version("dialysis-alerts")
     except PackageNotFoundError:  # a source tree that was never installed

@@ -1,4 +1,4 @@
-"""How many alerts are open, kept right while partitions come and go."""
+"""Count open alerts, correctly while partitions come and go."""
 
 from collections import Counter as Tally
 from collections.abc import Hashable, Mapping
@@ -14,7 +14,7 @@ class OpenAlerts:
         self._by_owner: dict[Hashable, Tally[tuple[str, str]]] = {}
 
     def replace(self, owner: Hashable, counts: Mapping[tuple[str, str], int]) -> None:
-        """Sets all counts of an owner, (rule, priority) to number; an empty mapping takes it out."""
+        """Set all counts of an owner, (rule, priority) to number; an empty mapping removes it."""
         before = self._by_owner.pop(owner, Tally())
         after = Tally({pair: count for pair, count in counts.items() if count})
         if after:
@@ -23,7 +23,7 @@ class OpenAlerts:
             self._add(pair, after[pair] - before[pair])
 
     def moved(self, owner: Hashable, rule: str, before: str | None, after: str | None) -> None:
-        """One alert's priority went from `before` to `after`; None where it is not open."""
+        """Move one alert from priority `before` to `after`; None where it is not open."""
         tally = self._by_owner.setdefault(owner, Tally())
         for priority, step in ((before, -1), (after, 1)):
             if priority is not None and before != after:
@@ -31,7 +31,7 @@ class OpenAlerts:
                 self._add((rule, priority), step)
 
     def clear(self) -> None:
-        """Takes out all owners."""
+        """Remove all owners."""
         for owner in tuple(self._by_owner):
             self.replace(owner, {})
 
