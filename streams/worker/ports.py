@@ -1,4 +1,4 @@
-"""What a task is made of and what it may ask for: its kind, and the port to the transport."""
+"""What a task is built from: its kind, and the port to the transport."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from streams.rules.api import StateT
 from streams.transport.api import TP
 from streams.worker.sender import Outgoing
 
-#: The changelog key of a task's clock. No subject can have it: it is no UTF-8, as the key of every subject is.
+#: The changelog key of a task's clock. No subject can have it: it is not UTF-8, and the key of every subject is.
 CLOCK_KEY: Final = b"\xffclock"
-#: The key that earlier versions gave the clock. A water loop may have this name, too.
+#: The clock's key in earlier versions. A water loop may have this name, too.
 OLD_CLOCK_KEY: Final = b"#clock"
 
 
 class Claimed(msgspec.Struct):
-    """As much of an alert on `alerts.active` as tells whose it is and whether it is the newest."""
+    """The fields of an alert on `alerts.active` that show its subject and whether it is the newest."""
 
     revision: int
     patient_id: str | None = None
     water_loop_id: str | None = None
 
 
-#: The revision of what is no alert.
+#: The revision of a value that is no alert.
 NO_REVISION: Final = -1
 
 
 class Shown(NamedTuple):
-    """A word on an alert, as anybody may have said it; the value is what was said, byte for byte."""
+    """A record about an alert, from any writer; `value` is its value, byte for byte."""
 
     revision: int
     patient_id: str | None = None
@@ -42,26 +42,26 @@ class Shown(NamedTuple):
     value: bytes | None = None
 
 
-#: An alert's id, and what was said of it; None for a tombstone.
+#: An alert's id, and a record about it; None for a tombstone.
 Word = tuple[str, Shown | None]
 
 
 class Port(Protocol):
-    """What a task may ask of the transport."""
+    """The part of the transport that a task may use."""
 
     async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
-        """Write the changelog; returns when the broker has acknowledged it.
+        """Write the changelog; return when the broker has acknowledged it.
 
         Returns:
-            Keys that somebody else, who had lost the partition already, has written meanwhile: to be written again,
-            lest compaction keep that other's word alone.
+            Keys that a worker which had lost the partition has written meanwhile. The caller writes them again, or
+            compaction would keep only that worker's records.
 
         Raises:
             UnstoredError: Records are too large for the changelog; all others are stored.
         """
 
     async def send_all(self, messages: Sequence[Outgoing]) -> None:
-        """Send messages; returns when the broker has acknowledged them.
+        """Send messages; return when the broker has acknowledged them.
 
         Raises:
             UnsentError: Some are too large for their topic; all others were sent.
@@ -71,7 +71,7 @@ class Port(Protocol):
         """Stop delivery of partitions."""
 
     def resume(self, tps: set[TP]) -> None:
-        """Go on with delivery."""
+        """Resume delivery of partitions."""
 
     def end_confirmed_at(self, tp: TP) -> float | None:
         """When a fetch last confirmed that all of a partition was handed over."""
@@ -81,7 +81,7 @@ class Port(Protocol):
         """The bytes of one input partition that may wait."""
 
     def end_offset(self, tp: TP) -> int | None:
-        """The end of a partition's log, as last heard."""
+        """The end of a partition's log, as of the broker's last answer."""
 
 
 @dataclass(frozen=True)

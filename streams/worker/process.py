@@ -1,4 +1,4 @@
-"""`worker`: the Faust worker. Starts what serves health, waits for the broker, runs the tasks, ends in good order."""
+"""`worker`: the Faust worker. Serves health, waits for the broker, runs the tasks, stops in order."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def run(settings: Settings) -> int:
-    """Run a worker until SIGTERM or SIGINT; returns the exit status."""
+    """Run a worker until SIGTERM or SIGINT; return the exit status."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
@@ -69,7 +69,7 @@ def run(settings: Settings) -> int:
         return WRONG_USE
     for risk in rules.risks:
         log.warning("risk accepted in [%s]: %s; accepted: %s", risk.name, "; ".join(risk.silenced), risk.accepted)
-    # What was imported stays: without it the collector's longest pause is a tenth.
+    # Imported objects stay: if the collector skips them, its longest pause is a tenth.
     gc.freeze()
     return asyncio.run(Worker(settings, rules, limit).run())
 
@@ -90,7 +90,7 @@ class Worker:
         self._ready = 0
 
     async def run(self) -> int:
-        """Serve, wait for the broker, work; returns the exit status."""
+        """Serve HTTP, wait for the broker, run the tasks; return the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
@@ -145,12 +145,12 @@ class Worker:
         return DONE
 
     def _fail(self, error: BaseException) -> None:
-        """A task met what no repetition can mend: stop, and let a supervisor start the worker again."""
+        """Stop on an error that no repetition can mend; a supervisor starts the worker again."""
         self._error = self._error or error
         self._stop.set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Without its status a worker works unseen, and readers of `worker-status` take it for dead."""
+        """Stop if a watch or the status task fails: without a status, readers take the worker for dead."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
@@ -179,7 +179,7 @@ class Worker:
         )
 
     async def _broker_is_ready(self) -> bool:
-        """Wait until the broker answers and the topics are as they must be; False if told to stop meanwhile."""
+        """Wait until the broker answers and the topics are as they must be; False if stopped meanwhile."""
         checking = asyncio.create_task(self._check())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({checking, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -195,7 +195,7 @@ class Worker:
         await check_state(self._settings)
 
     def _wanted(self) -> dict[str, int | None]:
-        """Every topic that the worker reads or writes, with its number of partitions where that matters."""
+        """List every topic that the worker reads or writes, with its number of partitions where that matters."""
         settings = self._settings
         numbered = {*PATIENT_TOPICS, UNIT_SIGNALS, ALERTS_ACTIVE, SESSIONS_ACTIVE}
         return {
@@ -207,7 +207,7 @@ class Worker:
         }
 
     def _needs(self) -> dict[str, int]:
-        """The smallest `max.message.bytes` of every topic that the worker writes."""
+        """List the smallest `max.message.bytes` of the topics that need one."""
         settings = self._settings
         return {
             spec.name if spec.internal else settings.topic(spec.name): spec.needs
@@ -225,7 +225,7 @@ class Worker:
             await asyncio.sleep(TIMER_S)
 
     async def _tell_status(self, app: App) -> None:
-        """Gauges every second; `worker-status` every five, from each partition's owner."""
+        """Update gauges every second; send `worker-status` of own partitions every five."""
         sender, due = Sender(app), 0.0
         while True:
             await asyncio.sleep(TIMER_S)
@@ -235,9 +235,9 @@ class Worker:
                 await sender.send_all(statuses)
 
     def _assignment(self) -> None:
-        """Partitions came or went. Until every desk has its state again, health waits for the recovery."""
+        """Report that partitions came or went. Health waits for the recovery until every desk has its state again."""
         before, self._ready = self._ready, sum(desk.ready for desk in self._desks)
-        if self._ready <= before:  # also those that went in the middle of being taken over: they were counted already
+        if self._ready <= before:  # also partitions lost during their takeover: they were counted already
             self._metrics.partitions_revoked()
         if self._ready < before:
             self._health.assigned(self._assigned)
@@ -252,7 +252,7 @@ class Worker:
         now = time.monotonic()
         if app.heartbeat_at is not None and now - app.heartbeat_at < TIMER_S * 3:
             self._health.broker_answered()
-        # Known only once the desks have taken over their partitions.
+        # Known only once the desks have taken over their partitions: 0 until then.
         self._metrics.state_recovery_seconds.set(app.recovery_seconds or 0.0)
         for desk in self._desks:
             for tp in desk.tps:
@@ -274,7 +274,7 @@ class Worker:
                         self._health.polled(topic, number)
 
     def _statuses(self, app: App) -> list[Outgoing]:
-        """What readers of `worker-status` see: the clock of a partition, and how far it is behind."""
+        """Build the `worker-status` messages: the clock of each partition, and how far it is behind."""
         topic, messages = self._settings.topic(WORKER_STATUS), []
         for desk in self._desks:
             if desk.kind.table != "patients":

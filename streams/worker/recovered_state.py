@@ -1,7 +1,7 @@
-"""What a changelog says, read record by record: subjects, the clock, and what cannot be read.
+"""Read a changelog record by record: subjects, the clock, and unreadable records.
 
-A record that cannot be read concerns one subject. It is set aside to `dead-letters`, and a tombstone is written over
-it once that is acknowledged, so that a restart does not meet it again; everybody else's state is taken over.
+An unreadable record concerns one subject. It is set aside to `dead-letters`, and a tombstone is written over it once
+that is acknowledged, so that a restart does not meet it again; the state of all other subjects is taken over.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from streams.worker.sender import Outgoing
 
 log = logging.getLogger(__name__)
 
-#: Why such a dead letter is one.
+#: The reason of such a dead letter.
 REASON: Final = "bad_state"
-#: A stored clock so far ahead of the wall clock is not believed: the newest subject's evaluation is the clock then.
+#: A clock stored further ahead of the wall clock is not believed: the newest subject's evaluation is the clock then.
 CLOCK_BELIEVED: Final = timedelta(days=1)
-#: How many subjects are taken over without a pause for others.
+#: How many subjects are taken over before the event loop serves others.
 ADOPT_AT_ONCE: Final = 200
-#: A subject last evaluated in such a year is none of ours, and no calendar could go on from there.
+#: A subject last evaluated in such a year or later is not ours, and no calendar could go on from there.
 _LAST_YEAR: Final = 9000
-#: What reading a value that is no state may raise.
+#: The errors of decoding a value that is no state.
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
 
 
@@ -46,7 +46,7 @@ class BadStateError(Exception):
 
 
 class _Named(msgspec.Struct):
-    """A subject's state has an id, a clock has none."""
+    """Tells state from clock: the state of a subject has an id, a clock has none."""
 
     id: Any = None
 
@@ -57,7 +57,7 @@ _named: Final = msgspec.json.Decoder(_Named)
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record of a changelog that cannot be read; in form as much of a Kafka record as a dead letter needs."""
+    """An unreadable record of a changelog, with the attributes of a Kafka record that a dead letter needs."""
 
     topic: str
     partition: int
@@ -73,12 +73,12 @@ class BadRecord:
 
 
 class Stored(Generic[StateT]):
-    """Reads what the changelog of one partition says.
+    """Reads the changelog of one partition.
 
     Args:
         table: name of the table.
         partition: its number.
-        recovered: what the changelog says; records of our own are taken out of it.
+        recovered: the values of the changelog; the task's own records (the clock) are removed from it.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class Stored(Generic[StateT]):
         self._offsets = recovered.offsets
         #: Whether nothing was ever stored here.
         self.is_blank = not recovered
-        #: What cannot be read.
+        #: Unreadable records.
         self.bad: list[BadRecord] = []
-        #: Keys of ours that are in use no more.
+        #: Keys of the task's own records that are no longer used.
         self.outdated: list[bytes] = []
         self.clock = self._own(recovered)
 
@@ -119,7 +119,7 @@ class Stored(Generic[StateT]):
         return clock
 
     async def all_states(self, items: Mapping[bytes, bytes]) -> AsyncIterator[list[StateT]]:
-        """The subjects of all records, a part at a time; between them whoever asks how we are is answered.
+        """Decode the subjects of all records, a part at a time; between parts the event loop answers health checks.
 
         Raises:
             NewerSchemaError: See `states`.
@@ -130,10 +130,10 @@ class Stored(Generic[StateT]):
             await asyncio.sleep(0)
 
     def states(self, items: Iterable[tuple[bytes, bytes]]) -> list[StateT]:
-        """The subjects of some records; what cannot be read is added to `bad`.
+        """Decode the subjects of some records; add unreadable ones to `bad`.
 
         Raises:
-            NewerSchemaError: A newer version of the product wrote one: that is a rollback, and nothing is broken.
+            NewerSchemaError: A newer version of the product wrote one: this is a rollback, and nothing is broken.
         """
         states = []
         for key, raw in items:
@@ -161,7 +161,7 @@ class Stored(Generic[StateT]):
         self.bad.append(bad)
 
     async def set_aside(self, port: Writer) -> None:
-        """Publish what cannot be read as dead letters, then write a tombstone over it, and over outdated keys."""
+        """Publish unreadable records as dead letters, then write tombstones over them and over outdated keys."""
         if self.bad:
             await port.send_all([self._letter(bad) for bad in self.bad])
         if gone := [*(bad.key for bad in self.bad), *self.outdated]:
@@ -173,7 +173,7 @@ class Stored(Generic[StateT]):
 
 
 class Writer(Protocol):
-    """What setting aside needs of `streams.worker.ports.Port`."""
+    """The part of `streams.worker.ports.Port` that setting aside needs."""
 
     async def write(self, partition: int, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
         """Write the changelog."""
@@ -183,7 +183,7 @@ class Writer(Protocol):
 
 
 def _is_clock(raw: bytes) -> bool:
-    """Whether a record under the key of the old clock is one, or broken; a water loop of that name has an id."""
+    """Whether a record under the old clock's key is a clock, or broken; a water loop of that name has an id."""
     try:
         return _named.decode(raw).id is None
     except _UNREADABLE:
@@ -191,17 +191,17 @@ def _is_clock(raw: bytes) -> bool:
 
 
 def was_made_anew(batch: Batch, end: int | None, applied: int, mark: Mark | None) -> bool:
-    """Whether the first batch of a topic tells that it is another topic than the one whose offsets were applied.
+    """Whether the first batch shows that the topic is not the one whose offsets were applied.
 
-    Its end lies before what was applied; or, where it has grown beyond that already, its first record is newer than
-    the one that had been applied at a later offset. That is told by the broker's own timestamps (LogAppendTime).
-    Where they went back between two brokers, records are filed once more, and filing makes that safe.
+    The log's end does not lie beyond the applied offset; or, where the log has grown beyond it already, the first
+    record is newer than the one applied at the same or a later offset. This comparison needs the broker's timestamps
+    (LogAppendTime). If they went back between two brokers, records are filed once more, which filing makes safe.
 
     Args:
         batch: the first batch.
         end: the end of the log, if known.
         applied: the newest offset applied to any subject, -1 for none.
-        mark: the newest record that was handled.
+        mark: the newest handled record.
     """
     first = batch.records[0]
     is_shorter = end is not None and applied >= end

@@ -1,4 +1,4 @@
-"""What the changelog refuses to store: that subject is made smaller, or begins anew; nobody else notices."""
+"""Handle records that the changelog refuses: reduce that subject, or begin it anew; no other subject is affected."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from streams.worker.sender import Outgoing, UnsentError
 
 log = logging.getLogger(__name__)
 
-#: How a record that was refused is made to fit, in order.
+#: How a refused record is made to fit, in order.
 REDUCED: Final = "reduced"
 ANEW: Final = "anew"
 
 
 class SetAside(Generic[StateT]):
-    """Stores the records, and sends the messages, of one task; what is refused costs its own subject alone.
+    """Stores the records, and sends the messages, of one task; a refusal affects its own subject alone.
 
-    A record that was refused is reduced to the open alerts and their grounds. If that is refused as well, or cannot
-    be encoded, its bytes become a dead letter and the subject begins anew, with its input applied up to here. If even
-    that is refused, the changelog keeps its previous version.
+    A refused record is reduced to the open alerts and their grounds. If that is refused as well, or a record cannot be
+    encoded, its bytes become a dead letter and the subject begins anew, with its input applied up to here. If even that
+    is refused, the changelog keeps its previous version.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class SetAside(Generic[StateT]):
     ) -> None:
         self._codec, self._subjects, self._mail, self._metrics = codec, subjects, mail, metrics
         self._place = place
-        #: Subjects whose record began anew, and until when that is told.
+        #: Subjects that began anew, and until when the metric counts them.
         self._until: dict[bytes, datetime] = {}
 
     def encode(self, states: Mapping[bytes, StateT | None]) -> dict[bytes, bytes | None]:
-        """The changelog values; what cannot be encoded begins anew."""
+        """Encode the changelog values; a subject that cannot be encoded begins anew."""
         return {key: None if state is None else self._encode(key, state) for key, state in states.items()}
 
     def _encode(self, key: bytes, state: StateT) -> bytes:
@@ -62,7 +62,7 @@ class SetAside(Generic[StateT]):
             return self._codec.encode(state)
 
     async def send(self, port: Port, messages: Sequence[Outgoing]) -> None:
-        """Send messages; those that their topic refuses for their size become dead letters."""
+        """Send messages; those that their topic refuses for their size become dead letters instead."""
         if not messages:
             return
         try:
@@ -73,7 +73,7 @@ class SetAside(Generic[StateT]):
                 await port.send_all(self._mail.unsent(error.messages))
 
     async def store_what_fits(self, port: Port, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
-        """Write entries but those that are refused; returns what `Port.write` does."""
+        """Write the entries that are not refused; return what `Port.write` returns."""
         try:
             return await port.write(self._place[1], entries) if entries else ()
         except UnstoredError as error:
@@ -82,9 +82,9 @@ class SetAside(Generic[StateT]):
     async def store(
         self, port: Port, entries: Mapping[bytes, bytes | None], states: Mapping[bytes, StateT | None]
     ) -> set[bytes]:
-        """Write entries; those that are refused are made to fit. Returns what `Port.write` does.
+        """Write entries and make refused ones fit; return what `Port.write` returns.
 
-        Dead letters go first: what a write replaces is gone.
+        Dead letters are sent first: a write destroys what it replaces.
         """
         foreign: set[bytes] = set()
         left, how = dict(entries), REDUCED
@@ -135,7 +135,7 @@ class SetAside(Generic[StateT]):
         self.count()
 
     def count(self) -> None:
-        """Tell how many subjects began anew within the last day of the task's clock."""
+        """Report the number of subjects that began anew within the last day of the task's clock."""
         if self._until:
             now = self._subjects.now
             self._until = {key: until for key, until in self._until.items() if until > now}
@@ -147,5 +147,5 @@ _SMALLEST: Final = 4096
 
 
 def shown(key: bytes) -> str:
-    """A key as a log may name it: no patient's."""
+    """Return a digest of a key: a log must not name a patient."""
     return hashlib.blake2s(key, digest_size=6).hexdigest()

@@ -1,4 +1,4 @@
-"""What a worker looks at before it takes partitions: whether its state was lost, and who gives records their time."""
+"""Check, before a worker takes partitions, whether its state was lost and who sets record timestamps."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from streams.kafka.topic_setup import topic_settings
 
 log = logging.getLogger(__name__)
 
-#: The tables and the input topics whose offsets their changelog goes with.
+#: The tables, with the input topics whose committed offsets belong to their changelog.
 TABLES: Final[Mapping[str, Sequence[str]]] = {"patients": PATIENT_TOPICS, "loops": (UNIT_SIGNALS,)}
 
 
 class LostStateError(Exception):
-    """The changelog is empty though the group has read its inputs; the text says what to do."""
+    """The changelog is empty though the group has read its inputs; the text states what to do."""
 
 
 async def check_state(settings: Settings) -> None:
-    """Returns when no table's state is lost, and says which inputs let producers give the time.
+    """Return if no table's state is lost, and log which inputs let producers set record timestamps.
 
-    A changelog is lost where it has no record in any partition and the group has committed an offset beyond the
-    beginning of one of its inputs. A worker writes to it before it commits what it read, so a fresh group, one to
-    which nothing came, and one that read only what it could not use are none of this. A broker that fails is asked
-    again, for ever.
+    A changelog is lost if it has no record in any partition and the group has committed an offset beyond the beginning
+    of one of its inputs. A worker writes to its changelog before it commits, so this is never true of a fresh group, of
+    one without input, or of one that read only unusable messages. A failing broker is asked again, for ever.
 
     Raises:
         LostStateError: A table's state is lost, and `DIALYSIS_ON_LOST_STATE` is `stop`.
