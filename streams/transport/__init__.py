@@ -1,4 +1,4 @@
-"""The only place that knows Faust's private names: batches, partitions, recovery, the app.
+"""The only package that uses Faust's private names: batches, partitions, recovery, the app.
 
 A task layer uses it like this:
 
@@ -48,7 +48,7 @@ __all__ = [
     "run",
 ]
 
-# Imported when first asked for: they load Faust, half a second that `replay`, which needs only `api`, shall not pay.
+# Imported at first use: they load Faust, which takes half a second; `replay` needs only `api` and must not pay for it.
 _MODULES = {
     "App": "app",
     "batches": "app",

@@ -1,4 +1,4 @@
-"""What the layers above see of the transport: plain types, none of Faust's."""
+"""The transport's interface to the layers above: plain types, none of Faust's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Record(Protocol):
-    """A record as the broker has it; aiokafka's `ConsumerRecord` is one."""
+    """A record as the broker stores it; aiokafka's `ConsumerRecord` is one."""
 
     @property
     def topic(self) -> str:
@@ -61,7 +61,7 @@ class Oversized(bytes):
 
     Attributes:
         detail: what is too large, for people.
-        headers: what a dead letter says of it besides its origin.
+        headers: further headers of its dead letter, besides the origin.
     """
 
     detail: str = ""
@@ -69,19 +69,19 @@ class Oversized(bytes):
 
     @classmethod
     def of(cls, kept: bytes, detail: str, headers: tuple[tuple[str, bytes], ...]) -> Self:
-        """Keeps `kept`."""
+        """Make one that holds `kept`."""
         made = cls(kept)
         made.detail, made.headers = detail, headers
         return made
 
 
 def size_of(record: Record) -> int:
-    """The bytes of a record's key, value and headers."""
+    """Count the bytes of a record's key, value and headers."""
     return len(record.value or b"") + len(record.key or b"") + size_of_headers(record.headers)
 
 
 def size_of_headers(headers: Sequence[tuple[str, bytes]]) -> int:
-    """The bytes of headers; their values may be missing."""
+    """Count the bytes of headers; their values may be missing."""
     return sum(len(name) + len(value or b"") for name, value in headers)
 
 
@@ -96,8 +96,8 @@ class TP(NamedTuple):
 class TopicSet:
     """Input topics that are consumed together, and the table that keeps their state.
 
-    All topics and the changelog have `partitions` partitions; partition number `n` of all of them always has
-    the same owner, so that `n` alone names a unit of work.
+    All topics and the changelog have `partitions` partitions; partition number `n` of all of them always has the same
+    owner, so `n` alone names a unit of work.
     """
 
     table: str
@@ -105,20 +105,20 @@ class TopicSet:
     partitions: int
 
     def changelog(self, group: str) -> str:
-        """Full name of the table's changelog topic."""
+        """Return the full name of the table's changelog topic."""
         return f"{group}-{self.table}-changelog"
 
 
 class Batch:
-    """A slice of the fetched records of ONE partition, handed over as one Faust message.
+    """A slice of the fetched records of ONE partition, delivered as one Faust message.
 
-    Guarantees: records are raw bytes, in offset order, at most `Settings.batch_max`, at least one; batches of
-    a partition arrive in order, without overlap, and nothing between two of them was left out (gaps between
-    their offsets are records that the broker no longer has).
+    Guarantees: records are raw bytes, in offset order, at most `Settings.batch_max`, at least one; batches of a
+    partition arrive in order, without overlap, and no record between two of them is left out (gaps between their
+    offsets are records that the broker no longer has).
 
-    The receiver calls `ack()` once, when all that the records cause is stored. Batches may be acknowledged in
-    any order: the offset committed never passes the first batch that is not acknowledged. A batch of an older
-    generation may be acknowledged too; that commits nothing.
+    The receiver calls `ack()` once, when all effects of the records are stored. Batches may be acknowledged in any
+    order: the committed offset never passes the first batch that is not acknowledged. A batch of an older generation
+    may be acknowledged too; that commits nothing.
     """
 
     __slots__ = ("ack", "generation_id", "partition", "records", "topic")
@@ -130,7 +130,7 @@ class Batch:
         self.partition = partition
         self.records = records
         self.generation_id = generation_id
-        #: Everything these records cause is stored. Who keeps only this lets go of the records.
+        #: Acknowledges the batch: all effects of its records are stored. Keeping only this releases the records.
         self.ack = ack
 
     @property
@@ -145,7 +145,7 @@ class Batch:
 
     @property
     def last_offset(self) -> int:
-        """Offset of the last record; acknowledged, it lets `last_offset + 1` be committed."""
+        """Offset of the last record; once the batch is acknowledged, `last_offset + 1` may be committed."""
         return self.records[-1].offset
 
     @property
@@ -165,12 +165,12 @@ class Batch:
 
 
 class Recovered(dict[bytes, bytes]):
-    """What the changelog of one partition says: the value of each key.
+    """The value of each key in the changelog of one partition.
 
     Attributes:
-        shadowed: keys whose last record is not the one that holds, because a worker that had lost the partition
-            wrote after its successor. To be written again: compaction keeps the last record, not the one that holds.
-        offsets: where in the log the record of each key lies.
+        shadowed: keys whose last record is not the one that holds, because a worker that had lost the partition wrote
+            after its successor. The owner writes them again: compaction keeps the last record, not the one that holds.
+        offsets: the offset of each key's record in the log.
     """
 
     shadowed: frozenset[bytes] = frozenset()
@@ -178,37 +178,35 @@ class Recovered(dict[bytes, bytes]):
 
 
 class Listener(Protocol):
-    """Told which partitions of a `TopicSet` this worker owns."""
+    """Receives the partitions of a `TopicSet` that this worker owns."""
 
     async def on_assigned(self, partitions: set[int], recovered: Mapping[int, Recovered]) -> None:
-        """The worker owns exactly these partitions now; called once a generation.
+        """Take over exactly these partitions; called once a generation.
 
-        Guarantees: `on_revoked` came first; `recovered[p]` is what the changelog says of `p`, complete. It is left
-        out for partitions that `on_revoked` has returned and in whose changelog nobody wrote since: their state is
-        what the listener still holds. No batch of this generation was delivered yet and none is before this
-        returns. May write to the changelog and send. Called again from the start, in a new generation, when a
-        rebalance interrupts it (it is cancelled then, and `on_revoked` is called).
+        Guarantees: `on_revoked` was called before; `recovered[p]` is the complete changelog of `p`. It is left out for
+        partitions that `on_revoked` has returned and in whose changelog nobody wrote since: the listener still holds
+        their state. No batch of this generation is delivered before this returns. May write to the changelog and send.
+        A rebalance that interrupts this cancels it, calls `on_revoked`, and calls this again in a new generation.
         """
 
     async def on_revoked(self, partitions: set[int]) -> Collection[int]:
-        """The worker is about to lose all its partitions, by a rebalance or because it stops.
+        """Give up all partitions, which the worker loses by a rebalance or because it stops.
 
-        Nothing more is delivered. Store and acknowledge what is held, at once: what is acknowledged when this
-        returns is committed. Called after every `on_assigned`, also one that was cancelled. Writes are still
-        accepted, unless the partitions were lost already (the session expired): then they raise
-        `StaleGenerationError` and what is held is to be dropped.
-        Bounded by half the rebalance timeout: then it is cancelled, and what was not acknowledged is delivered
-        again to whoever owns it next.
+        Nothing more is delivered. Store and acknowledge held batches at once: those acknowledged when this returns are
+        committed. Called after every `on_assigned`, also one that was cancelled. Writes are still accepted, unless the
+        partitions were lost already (the session expired): then they raise `StaleGenerationError`; drop all held state.
+        Bounded by half the rebalance timeout: then it is cancelled, and unacknowledged batches are delivered again to
+        the next owner.
 
         Returns:
-            Partitions all of whose state is stored just as the listener holds it: it is still good if they come
-            back at once. All other state is void.
+            Partitions all of whose state is stored exactly as the listener holds it: it stays valid if they come back
+            at once. All other state is void.
         """
 
 
 class StaleGenerationError(Exception):
-    """This worker does not own the partition any more: drop what it holds, without acknowledging it."""
+    """This worker does not own the partition any more: drop its state, without acknowledging."""
 
 
 class PartitionCountError(Exception):
-    """Topics do not exist, or have not the partitions or the message size they must have; the text says which."""
+    """Topics do not exist, or lack the required partitions or message size; the text names them."""

@@ -1,4 +1,4 @@
-"""The Faust app: settings that keep its promises, and what the layers above may ask of it."""
+"""The Faust app: the settings that its guarantees need, and its interface to the layers above."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # The fence (docs/architecture.md, Failure). A write begins only when a heartbeat was answered within HEARTBEAT_SHARE of
-# the session timeout; a batch may wait REQUEST_SHARE of it before its last attempt begins, and this attempt
-# may take as long again. Together less than one: by then nobody else can own the partition.
+# the session timeout; a batch may wait REQUEST_SHARE of it before its last attempt begins, and this attempt may take as
+# long again. The sum is below one: by then nobody else can own the partition.
 HEARTBEAT_SHARE = 0.4
 REQUEST_SHARE = 0.29
 
 _COMMIT_SECONDS = 0.5
 _METADATA_MS = 30_000
 _BUFFERED_BATCHES = 16
-# Most bytes of a partition in one answer, Kafka's own default: more makes a worker larger and not faster. A larger
-# batch comes all the same, alone (KIP-74).
+# Most bytes of a partition in one answer, Kafka's own default: more makes a worker larger and not faster. The broker
+# sends a larger batch all the same, alone (KIP-74).
 _FETCH_BYTES = 1024 * 1024
 _PRODUCER_BATCH_BYTES = 256 * 1024
-_HEADROOM_BYTES = 64 * 1024  # what a record's key, headers and framing may add to its value
+_HEADROOM_BYTES = 64 * 1024  # bytes that a record's key, headers and framing may add to its value
 _STOP_MARGIN_SECONDS = 5.0
 
 
 class BatchSchema(faust.Schema):  # type: ignore[type-arg]
-    """Passes a `Batch` through as it is: decoding is the task's work."""
+    """Passes a `Batch` through unchanged: the task decodes it."""
 
     def compile(self, app: Any, **_: Any) -> Any:
-        """The decoder that Faust calls for each message."""
+        """Return the decoder that Faust calls for each message."""
         create_event = app.create_event
 
         async def decode(message: Any, *, propagate: bool = False) -> Any:  # noqa: ARG001
@@ -67,7 +67,7 @@ class App(faust.App):
     # -- assembling
 
     def attach(self, topics: TopicSet, listener: Listener) -> Any:
-        """Registers a table and who is told of its partitions; returns the topic for an agent."""
+        """Register a table and the listener of its partitions; return the topic for an agent."""
         self.Table(topics.table, partitions=topics.partitions, key_type=bytes, value_type=bytes)
         self.attached.append(Attached(topics, topics.changelog(self.settings.group), listener))
         return self.topic(*topics.topics, schema=BatchSchema(), partitions=topics.partitions)
@@ -76,7 +76,7 @@ class App(faust.App):
         return Transport(self.conf.broker_consumer, self)
 
     def _create_directories(self) -> None:
-        """Nothing: no state is kept in files."""
+        """Do nothing: no state is kept in files."""
 
     @property
     def batch_consumer(self) -> Consumer:
@@ -92,32 +92,32 @@ class App(faust.App):
     # -- flow
 
     def pause(self, tps: Iterable[TP]) -> None:
-        """No more batches of these partitions, but for at most one each that is on its way."""
+        """Stop batches of these partitions, except at most one each that is on its way."""
         self.batch_consumer.hold(tps)
 
     def resume(self, tps: Iterable[TP]) -> None:
-        """Batches of these partitions again, at once. A new generation begins with nothing paused."""
+        """Deliver batches of these partitions again, at once. A new generation begins with nothing paused."""
         self.batch_consumer.unhold(tps)
 
     @property
     def waiting_share(self) -> int:
-        """The bytes of one input partition that may wait: all of this worker's together have `waiting_bytes`."""
+        """The bytes of one input partition that may wait: all of this worker's partitions share `waiting_bytes`."""
         return self.settings.waiting_bytes // max(1, len(self.batch_consumer.ledgers))
 
     # -- what is known
 
     def end_confirmed_at(self, tp: TP) -> float | None:
-        """When a fetch last confirmed (`time.monotonic()`) that all up to the log's end was handed over.
+        """When a fetch last confirmed (`time.monotonic()`) that all records up to the log's end were delivered.
 
-        None while records are known that no agent has taken yet, or before the first answer. While nothing
-        comes and the broker answers it is never older than a fraction of a second.
+        None while known records wait for an agent, or before the first answer. While no records come and the broker
+        answers, it is never older than a fraction of a second.
         """
         return self.batch_consumer.end_confirmed_at(tp)
 
     def lag(self, tp: TP) -> int | None:
-        """How many offsets the broker has beyond what an agent has taken; None while unknown.
+        """How many offsets the broker has beyond those that an agent has taken; None while unknown.
 
-        As of the last answer: a paused partition of which something is fetched already gets no more answers.
+        As of the last answer: a paused partition with fetched records gets no more answers.
         """
         return self.batch_consumer.lag(tp)
 
@@ -128,7 +128,7 @@ class App(faust.App):
 
     @property
     def polled_at(self) -> float:
-        """When the delivery loop last went round (`time.monotonic()`): it does even while nothing comes.
+        """When the delivery loop last ran (`time.monotonic()`): it runs even while no records come.
 
         It stands while an agent does not take its batches.
         """
@@ -136,23 +136,23 @@ class App(faust.App):
 
     @property
     def heartbeat_at(self) -> float | None:
-        """When the last heartbeat that the group's coordinator answered was sent (`time.monotonic()`)."""
+        """When the last heartbeat was sent that the group's coordinator answered (`time.monotonic()`)."""
         return self.batch_consumer.thread.heartbeat_at
 
     # -- ownership
 
     def claim(self, attached: Attached, generation: int, latest: Mapping[int, tuple[Stamp, int]]) -> None:
-        """Notes what this worker may write from now on: above the latest stamp, behind the end of each log."""
+        """Note this worker's claims from now on: above the latest stamp, behind the end of each log."""
         attached.claims = {p: Claim(generation, stamp.next(generation), end) for p, (stamp, end) in latest.items()}
         attached.kept = {}
 
     @property
     def generation(self) -> int:
-        """The generation of the partitions that were assigned last: `Batch.generation_id` of what comes."""
+        """The generation of the last assignment: `Batch.generation_id` of the batches that follow."""
         return int(self.consumer_generation_id)
 
     def claim_of(self, table: str, partition: int) -> Claim:
-        """The right to write a partition's changelog.
+        """Return the right to write a partition's changelog.
 
         Raises:
             StaleGenerationError: It is not ours, or not any more.
@@ -173,7 +173,7 @@ class App(faust.App):
         return False
 
     async def revoke_listeners(self) -> None:
-        """Lets every listener store what it holds, all at once and in bounded time, and voids the claims."""
+        """Let every listener store what it holds, all at once and in bounded time, and void the claims."""
         await cast("TableManager", self.tables).recovery.abort()
         told = [attached for attached in self.attached if attached.told]
         results: list[Collection[int] | BaseException] = []
@@ -195,7 +195,7 @@ class App(faust.App):
             if isinstance(result, StaleGenerationError):
                 log.warning("Partitions were lost before they were released: %s", result)
             elif isinstance(result, BaseException):
-                # aiokafka would log it and join the next generation as if nothing had been.
+                # aiokafka would only log it and join the next generation.
                 await self.crash(result)
 
     async def _stop_consumer(self) -> None:
@@ -205,39 +205,39 @@ class App(faust.App):
 
 
 def create_app(settings: Settings) -> App:
-    """An app with every setting that the project relies on; nothing is connected yet."""
+    """Build an app with every setting that the project relies on, without connecting."""
     session = settings.session_timeout
     app = App(
         settings.group,
         broker=[URL(f"kafka://{server.strip()}") for server in settings.brokers.split(",")],
-        # An agent that raises stops the worker, and a supervisor outside starts it again; all else would go
-        # on with an event that was not handled.
+        # An agent that raises stops the worker, and a supervisor outside starts it again; any other policy would
+        # continue past an event that was not handled.
         agent_supervisor=mode.CrashingSupervisor,
         TableManager=TableManager,
         # The group.
         broker_session_timeout=session,
         broker_heartbeat_interval=session / 6,
         broker_rebalance_timeout=settings.rebalance_timeout,
-        # Joining the group is one request that lasts as long as the slowest member needs.
+        # Joining the group is one request, which lasts as long as the slowest member needs.
         broker_request_timeout=max(session, settings.rebalance_timeout) + 5.0,
         broker_commit_interval=_COMMIT_SECONDS,
         consumer_auto_offset_reset="earliest",
-        # A topic that the broker did not know of yet is assigned at the next look; Faust's is after 5 minutes.
+        # A topic that the broker did not know yet is assigned at the next metadata refresh; Faust's is after 5 minutes.
         consumer_metadata_max_age_ms=_METADATA_MS,
         consumer_max_fetch_size=_FETCH_BYTES,
         stream_buffer_maxsize=_BUFFERED_BATCHES,
-        # Batches are held until a checkpoint; `release` asks for it, in bounded time, and then does not wait.
+        # Tasks hold batches until a checkpoint; `release` requests it, in bounded time, and then does not wait.
         stream_wait_empty=False,
-        # The producer. aiokafka's partitioner is murmur2, as Java's and as the contract says. No idempotence:
-        # with it aiokafka repeats a batch until it is through, however long the partition has been somebody
-        # else's; without it a batch ends with its request timeout, and the changelog's writer looks again whether it
-        # may be written. Order needs no idempotence: aiokafka has one batch of a partition in flight.
+        # The producer. aiokafka's partitioner is murmur2, like Java's and as the contract requires. No idempotence:
+        # with it aiokafka repeats a batch until it is sent, however long another worker has owned the partition;
+        # without it a batch ends with its request timeout, and the changelog's writer checks again whether it may
+        # write. Order needs no idempotence: aiokafka has one batch of a partition in flight.
         producer_acks=-1,
         producer_linger=0.002,
         producer_max_batch_size=_PRODUCER_BATCH_BYTES,
         producer_max_request_size=settings.max_message_bytes + _HEADROOM_BYTES,
         producer_request_timeout=session * REQUEST_SHARE,
-        # State lives in the tasks, its truth is the changelog.
+        # State lives in the tasks; the changelog is its source of truth.
         store="memory://",
         table_standby_replicas=0,
         topic_allow_declare=False,
@@ -252,7 +252,7 @@ def create_app(settings: Settings) -> App:
 
 
 async def batches(stream: Any) -> AsyncIterator[Batch]:
-    """The batches of an agent's stream, stale ones left out; only `Batch.ack` acknowledges them."""
+    """Yield the batches of an agent's stream, without stale ones; only `Batch.ack` acknowledges them."""
     async for event in stream.noack().events():
         message = cast("BatchMessage", event.message)
         message.entry.taken = True
@@ -260,13 +260,13 @@ async def batches(stream: Any) -> AsyncIterator[Batch]:
 
 
 async def run(app: App, stop: asyncio.Event) -> None:
-    """Runs the app until `stop` is set, then releases its partitions and stops.
+    """Run the app until `stop` is set, then release its partitions and stop.
 
-    Returns within seconds of `stop`: half the rebalance timeout for the tasks, and a margin.
+    Return within seconds of `stop`: half the rebalance timeout for the tasks, and a margin.
 
     Raises:
-        BaseException: What crashed the app, after it was stopped.
-        TimeoutError: It did not stop in time; end the process, what is not stored will be delivered again.
+        BaseException: The error that crashed the app, after it was stopped.
+        TimeoutError: It did not stop in time; end the process: what is not stored will be delivered again.
     """
     starting = asyncio.ensure_future(app.start())
     stopping = asyncio.ensure_future(stop.wait())
@@ -280,7 +280,7 @@ async def run(app: App, stop: asyncio.Event) -> None:
         for task in (starting, stopping, crashing):
             task.cancel()
         await asyncio.gather(starting, stopping, crashing, return_exceptions=True)
-    # What came first is what the operator must see, not what went wrong because of it.
+    # The operator must see the first error, not its consequences.
     if app.crash_reason is not None:
         raise app.crash_reason
     if not starting.cancelled() and (error := starting.exception()) is not None:

@@ -1,7 +1,7 @@
-"""Finding a broker that answers: one that accepts and says nothing must not hold up a start.
+"""Find a broker that answers: one that accepts connections and stays silent must not delay a start.
 
 aiokafka asks the bootstrap servers one after the other and gives each the whole request timeout, twice: to connect and
-to tell its versions. A group's needs 15 s and more, because joining is one long request.
+to report its versions. A group needs a timeout of 15 s and more, because joining is one long request.
 """
 
 # ruff: noqa: SLF001 - replaces a method of aiokafka; tests/contract names what it uses.
@@ -13,20 +13,20 @@ from typing import Any, Final
 import aiokafka.client
 from aiokafka.errors import KafkaConnectionError
 
-#: How long a server may take for an answer while there is another one to ask.
+#: How long a server may take to answer while another one can be asked.
 IMPATIENT_MS: Final = 2000
 
 _Client: Final[Any] = aiokafka.client.AIOKafkaClient
 _bootstrap: Final[Any] = _Client.bootstrap
-#: Servers that did not answer in time when they were last asked: they are asked last.
+#: Servers that did not answer in time the last time: they are asked last.
 _silent: Final[set[tuple[str, int]]] = set()
 
 
 async def bootstrap(client: Any) -> None:
     """Learn the cluster from the first server that answers.
 
-    Each server has `IMPATIENT_MS`, those last that were silent before; if none answers, all are asked again with the
-    patience that the client was made with.
+    Each server has `IMPATIENT_MS`; those that were silent before come last. If none answers, all are asked again with
+    the client's own timeout.
 
     Raises:
         KafkaConnectionError: None of them answers.
@@ -51,5 +51,5 @@ async def bootstrap(client: Any) -> None:
 
 
 def install() -> None:
-    """Let every client of this process start like this."""
+    """Let every client of this process start in this way."""
     _Client.bootstrap = bootstrap

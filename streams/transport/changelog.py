@@ -1,4 +1,4 @@
-"""The changelog of a table: how a record is stamped, and reading whole partitions back in batches."""
+"""The changelog of a table: stamps of records, and reading whole partitions back in batches."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _Consumer: Any = AIOKafkaConsumer  # which has no types
 
 STAMP_HEADER = "s"
 _STAMP = struct.Struct(">HIQ")
-#: A stamp of the last era was not written by us: nobody could rank above it.
+#: We never write a stamp of the last era: no stamp could rank above it.
 _NO_ERA = b"\xff\xff"
 _FETCH_WAIT_MS = 100
-_REQUEST_MS = 10_000  # aiokafka's 40 s would be as long a silence of a broker that hangs
+_REQUEST_MS = 10_000  # with aiokafka's 40 s, a broker that hangs would block for as long
 
 
 class Stamp(NamedTuple):
-    """Who wrote a changelog record, in an order that no frozen worker can break: the highest of a key holds.
+    """The writer of a changelog record, in an order that no frozen worker can break: the highest of a key holds.
 
-    `generation` is the consumer group's: a worker that lost the partition has a lower one than its successor.
-    Kafka counts generations anew when a group was deleted or its offsets expired; the first owner after that
-    sees higher ones in the changelog and begins a new `era`. `sequence` counts the writes of one owner.
+    `generation` is the consumer group's: a worker that lost the partition has a lower one than its successor. Kafka
+    counts generations anew when a group was deleted or its offsets expired; the first owner after that finds its
+    generation or a higher one in the changelog and begins a new `era`. `sequence` counts the writes of one owner.
     """
 
     era: int
@@ -43,16 +43,16 @@ class Stamp(NamedTuple):
     sequence: int
 
     def next(self, generation: int) -> Stamp:
-        """What the owner of this generation stamps its first write with: above this one."""
+        """Return the first stamp of a later owner, of this generation: it ranks above this stamp."""
         return Stamp(self.era + (generation <= self.generation), generation, 1)
 
     def header(self) -> tuple[str, bytes]:
-        """As a record header: 14 bytes."""
+        """Pack it into a record header of 14 bytes."""
         return STAMP_HEADER, _STAMP.pack(*self)
 
     @classmethod
     def of(cls, headers: Sequence[tuple[str, bytes]]) -> Stamp:
-        """The stamp of a record; one without (written by hand) ranks below all others."""
+        """Read the stamp of a record; a record without one (written by hand) ranks below all others."""
         for name, value in headers:
             if name == STAMP_HEADER and value is not None and len(value) == _STAMP.size and value < _NO_ERA:
                 return cls._make(_STAMP.unpack(value))
@@ -65,8 +65,8 @@ UNSTAMPED = Stamp(0, 0, 0)
 class Replica:
     """One changelog partition while it is read.
 
-    Guarantees: after all records were added in log order, `values` holds for each key the value whose stamp
-    is the highest (the later record among equals), and no key whose highest record is a tombstone.
+    Guarantees: after all records were added in log order, `values` holds for each key the value with the highest stamp
+    (the later record among equals), and no key whose highest record is a tombstone.
     """
 
     def __init__(self) -> None:
@@ -74,15 +74,14 @@ class Replica:
         self.offsets: dict[bytes, int] = {}
         self.latest = UNSTAMPED
         self.shadowed: set[bytes] = set()
-        #: The log's end when it was read, and how many records there were.
+        #: The log's end when it was read, and the number of its records.
         self.end = 0
         self.count = 0
-        # Packed stamps, not tuples: big-endian bytes compare like the numbers they hold, and no record needs
-        # unpacking on the way.
+        # Packed stamps, not tuples: big-endian bytes compare like the numbers they hold, so no record is unpacked.
         self._stamps: dict[bytes, bytes] = {}
 
     def add(self, records: Records) -> None:
-        """Applies records in the order of the log."""
+        """Apply records in the order of the log."""
         values, offsets, stamps, shadowed = self.values, self.offsets, self._stamps, self.shadowed
         lowest = _STAMP.pack(*UNSTAMPED)
         latest = _STAMP.pack(*self.latest)
@@ -110,7 +109,7 @@ class Replica:
         self.latest = Stamp._make(_STAMP.unpack(latest))
 
     def recovered(self) -> Recovered:
-        """What holds, for a listener."""
+        """Return the values that hold, for a listener."""
         found = Recovered(self.values)
         found.shadowed = frozenset(self.shadowed)
         found.offsets = self.offsets
@@ -120,16 +119,16 @@ class Replica:
 async def read_changelogs(
     settings: Settings, wanted: Mapping[str, Iterable[int]], known: Mapping[TP, int] | None = None
 ) -> dict[str, dict[int, Replica]]:
-    """Reads partitions of changelog topics (name -> partitions) from their beginning to their end.
+    """Read partitions of changelog topics (name -> partitions) from their beginning to their end.
 
-    Guarantees: contains everything that was acknowledged before the call. Gaps in the offsets, a tail that
-    compaction has emptied and control records do not hold it up. A broker that fails is tried again for ever:
-    bound it by cancelling.
+    Guarantees: the result contains everything that was acknowledged before the call. Gaps in the offsets, a tail that
+    compaction has emptied and control records do not block it. A failing broker is tried again for ever: bound the call
+    by cancelling it.
 
     Args:
         settings: Where the broker is.
         wanted: What to read.
-        known: Partitions of which everything before an offset is known. Those that end there are left out.
+        known: The offsets up to which partitions are known. A partition that ends there is left out.
     """
     tps = [TopicPartition(topic, number) for topic, numbers in wanted.items() for number in numbers]
     replicas = {tp: Replica() for tp in tps}
@@ -148,7 +147,7 @@ async def read_changelogs(
 
 
 async def foreign_keys(settings: Settings, tp: TP, offsets: range, ours: Stamp) -> set[bytes]:
-    """The keys of those records in a range of a changelog partition that have not the stamp of our generation.
+    """Find the keys of the records in a range of a changelog partition whose stamp is not of our generation.
 
     Raises:
         KafkaError: The broker fails.
@@ -177,8 +176,8 @@ async def foreign_keys(settings: Settings, tp: TP, offsets: range, ours: Stamp) 
 
 
 async def _reader(settings: Settings, tps: list[TopicPartition]) -> Any:
-    # A consumer of its own, without a group: plain public API, nothing to clean up in the group's one, and
-    # its fetches do not wait in line behind those of the input topics.
+    # A consumer of its own, without a group: plain public API, nothing to clean up in the group's consumer, and its
+    # fetches do not wait behind those of the input topics.
     consumer = _Consumer(
         bootstrap_servers=settings.brokers,
         enable_auto_commit=False,
@@ -224,11 +223,11 @@ async def _read(settings: Settings, replicas: dict[TopicPartition, Replica], kno
 
 
 class _Progress:
-    """Whether one partition was read to the end that it had at the beginning.
+    """Judges whether one partition was read to the end that it had at the start.
 
-    Its position alone does not tell: compaction may have removed the last records before `end`, and then
-    every fetch comes back empty with the position where it was. So answers in a row without progress count
-    too, if they come from a leader that knows of `end` (a new one may take a moment to).
+    The position alone does not show it: compaction may have removed the last records before `end`; then every fetch is
+    empty and the position stays. So answers in a row without progress count too, if they come from a leader that knows
+    `end` (a new leader may take a moment).
     """
 
     def __init__(self, end: int) -> None:
@@ -237,12 +236,11 @@ class _Progress:
         self._answers: set[int] = set()
 
     def is_over(self, position: int, answered_ms: int | None, highwater: int | None) -> bool:
-        """Judges the state after a poll."""
+        """Judge the state after a poll."""
         if position != self._position:
             self._position = position
             self._answers.clear()
         if answered_ms is not None and highwater is not None and highwater >= self._end:
             self._answers.add(answered_ms)
-        # The first answer of a position may be the one that led to it; the second and third found nothing
-        # more.
+        # The first answer of a position may be the one that led to it; the second and third brought no records.
         return position >= self._end or len(self._answers) > 2

@@ -1,4 +1,4 @@
-"""Says it when a transaction that nobody ends withholds records from us."""
+"""Report a transaction that stays open and withholds records from us."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: A transaction that is open for so long is not an ordinary one.
+#: A transaction that is open for so many seconds is not an ordinary one.
 HANGING_S: Final = 30.0
 
 
 class Withheld:
-    """Since when the records of each partition behind an open transaction are withheld."""
+    """Notes since when records of a partition are withheld behind an open transaction."""
 
     def __init__(self) -> None:
         self._since: dict[TP, tuple[int, float]] = {}
         self._said: set[tuple[TP, int]] = set()
 
     def look(self, tp: TP, end: int, highwater: int, now: float) -> None:
-        """Judges an answer: `end` is the end of what is committed; says once that it does not move."""
+        """Judge an answer; log once that `end`, the end of the committed records, does not move."""
         if end >= highwater:
             self._since.pop(tp, None)
             self._said = {said for said in self._said if said[0] != tp} if self._said else self._said

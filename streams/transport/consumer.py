@@ -1,4 +1,4 @@
-"""Faust's consumer, made to deliver batches and to commit no further than what is done."""
+"""Faust's consumer, made to deliver batches and to commit no further than the finished ones."""
 
 # ruff: noqa: SLF001, ARG002 - overrides of Faust's methods; tests/contract names all that they use.
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class BatchMessage(ConsumerMessage):
-    """Faust's envelope of one batch; its offset is the last record's."""
+    """Faust's envelope of one batch; its offset is that of the last record."""
 
     def __init__(self, batch: Batch, entry: Entry) -> None:
         last = batch.records[-1]
@@ -49,11 +49,10 @@ class BatchMessage(ConsumerMessage):
 class Consumer(driver.Consumer):
     """Delivers batches to agents and keeps a `Ledger` of each partition.
 
-    Guarantees, in every generation: batches of a partition in order and without overlap; nothing delivered
-    before its tables are recovered and the seek to the committed offsets is done, nothing after a revocation
-    has begun; offsets committed up to the first unfinished batch only, also when a commit failed before; what
-    was acknowledged before or during a revocation is committed before the partitions are given up, if the
-    broker answers in time.
+    Guarantees, in every generation: batches of a partition are delivered in order and without overlap; none before the
+    tables are recovered and the seek to the committed offsets is done, none after a revocation has begun; offsets are
+    committed up to the first unfinished batch only, also when a commit failed before; batches acknowledged before or
+    during a revocation are committed before the partitions are given up, if the broker answers in time.
     """
 
     app: ConsumerHost  # type: ignore[assignment]  # of an App all that this file needs
@@ -61,8 +60,8 @@ class Consumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.ledgers: dict[TP, Ledger] = {}
-        self.epoch = 0  # another one: what was fetched before is not delivered any more
-        self.turn = 0  # another one: a waiting fetch asks for the wrong partitions
+        self.epoch = 0  # a change: records fetched before are not delivered any more
+        self.turn = 0  # a change: a waiting fetch requests the wrong partitions
         self.polled_at = time.monotonic()
         self._paused: set[TP] = set()
         self._commit_lock = asyncio.Lock()
@@ -73,20 +72,20 @@ class Consumer(driver.Consumer):
 
     @property
     def thread(self) -> ConsumerThread:
-        """The thread that talks to the broker."""
+        """The thread that exchanges requests with the broker."""
         return self._thread
 
     # -- generations
 
     async def begin(self, tps: Iterable[TP]) -> None:
-        """Seeks to the committed offsets and opens the ledgers; delivery starts with `resume_flow`."""
+        """Seek to the committed offsets and open the ledgers; delivery starts with `resume_flow`."""
         self.interrupt()
         positions = await self._thread.start_at_committed(tps)
         self.ledgers = {tp: Ledger(offset) for tp, offset in positions.items()}
         self._paused.clear()
 
     def interrupt(self) -> None:
-        """Delivers nothing more and forgets what was fetched, until `begin` and `resume_flow`."""
+        """Stop delivery and drop fetched records, until `begin` and `resume_flow`."""
         self.epoch += 1
         self.stop_flow()
         self.app.flow_control.suspend()
@@ -94,9 +93,9 @@ class Consumer(driver.Consumer):
         self._thread.wake()
 
     async def release(self) -> None:
-        """Lets the listeners store what they hold, commits, and forgets the generation. Bounded in time.
+        """Let the listeners store what they hold, commit, and drop the ledgers. Bounded in time.
 
-        After a crash it only forgets: what the tasks hold is not to be trusted, and the thread is gone.
+        After a crash do not commit: what the tasks hold cannot be trusted, and the thread is gone.
         """
         self.interrupt()
         await self.app.revoke_listeners()
@@ -106,7 +105,7 @@ class Consumer(driver.Consumer):
         self.ledgers = {}
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:
-        """Releases everything first: Faust drops acknowledgements before it commits (faust-streaming#502)."""
+        """Release everything first: Faust drops acknowledgements before it commits (faust-streaming#502)."""
         await self.release()
         await super().on_partitions_revoked(revoked)
 
@@ -124,10 +123,10 @@ class Consumer(driver.Consumer):
         self._thread.wake()
 
     def on_buffer_full(self, tp: Any) -> None:
-        """Nothing: Faust would stop fetching and sleep; here a full queue holds up the delivery loop."""
+        """Do nothing: Faust would stop fetching and sleep; here a full queue blocks the delivery loop."""
 
     def on_buffer_drop(self, tp: Any) -> None:
-        """Nothing, as above."""
+        """Do nothing, as above."""
 
     # -- delivery
 
@@ -155,7 +154,7 @@ class Consumer(driver.Consumer):
         slices = await self._thread.fetch(active, epoch, self.turn, self.app.settings.batch_max)
         for tp, records in slices:
             if self.epoch != epoch:
-                return  # the seek that follows brings them again
+                return  # the seek that follows fetches them again
             await self._deliver(tp, records)
 
     async def _deliver(self, tp: TP, records: Records) -> None:
@@ -168,13 +167,13 @@ class Consumer(driver.Consumer):
         await self.callback(BatchMessage(batch, entry))
 
     def ack(self, message: Any) -> bool:
-        """Nothing, only `Batch.ack` acknowledges: without Cython Faust calls this for events that it skips."""
+        """Do nothing, only `Batch.ack` acknowledges: without Cython Faust calls this for events that it skips."""
         return False
 
     # -- commit
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Commits what is finished of all partitions; one at a time, each with the newest there is."""
+        """Commit the finished batches of all partitions; one commit at a time, each with the newest offsets."""
         async with self._commit_lock:
             ledgers = self.ledgers
             offsets: dict[TP, int] = {}
@@ -204,22 +203,22 @@ class Consumer(driver.Consumer):
             return None
         if self._thread.fetched.get(tp, 0) > ledger.position:
             return None  # on its way from the other thread
-        # The position passes control records; an answer without records passes what compaction removed. Records of a
-        # transaction that is still open, and all behind it, are no input yet: who waited for them would hold up the
-        # alerts of everybody else for as long as a stranger likes. They come late, and are counted in the lag.
+        # The position passes control records; an answer without records passes what compaction removed. Records of an
+        # open transaction, and all behind it, are not input yet: waiting for them would delay all other alerts for as
+        # long as a stranger likes. They come late, and are counted in the lag.
         position = self._thread.next_offset(tp)
         at_end = answer.empty or (position is not None and position >= answer.end)
         return answer.at if at_end else None
 
 
 class Producer(driver.Producer):
-    """Faust's producer, whose batches end with their time.
+    """Faust's producer, whose batches expire in time.
 
-    Guarantees: no attempt to send a batch begins later than the request timeout after the batch was made.
-    aiokafka looks at a batch's age when an attempt has failed only, and may hold it up after that for as long
-    as the broker's address cannot be learnt: a write could leave long after it was allowed. Nor does one begin
-    that might end after the partitions went to somebody else: who was frozen since the look at the fence sends
-    nothing of an old generation, but for what was on its way through the socket.
+    Guarantees: no attempt to send a batch begins later than the request timeout after the batch was made. aiokafka
+    checks a batch's age only after a failed attempt, and may then hold it for as long as the broker's address is
+    unknown: it could send a write long after the fence allowed it. Nor does an attempt begin that might end after
+    another worker owns the partitions: a worker that was frozen since the fence's check sends nothing of an old
+    generation, except bytes that were already in the socket.
     """
 
     app: ConsumerHost  # type: ignore[assignment]  # of an App all that this file needs

@@ -1,4 +1,4 @@
-"""What Faust's parts need of the app that holds them, so that they need not import it."""
+"""The parts of the app that Faust's components use, so that they need not import it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.transport.ownership import Attached
 
 
 class ConsumerHost(Protocol):
-    """The app, as the consumer and the producer see it."""
+    """The app, as the consumer and the producer use it."""
 
     settings: Settings
     flow_control: Any
@@ -29,7 +29,7 @@ class ConsumerHost(Protocol):
 
 
 class Flow(Protocol):
-    """The consumer, as the recovery sees it: it shuts the flow, finds the positions, and opens it again."""
+    """The consumer, as the recovery uses it: it stops the flow, finds the positions, and resumes the flow."""
 
     def interrupt(self) -> None: ...  # noqa: D102
     def assignment(self) -> Iterable[Any]: ...  # noqa: D102
@@ -38,7 +38,7 @@ class Flow(Protocol):
 
 
 class RecoveryHost(Protocol):
-    """The app, as the recovery sees it."""
+    """The app, as the recovery uses it."""
 
     settings: Settings
     attached: list[Attached]
@@ -56,7 +56,7 @@ class RecoveryHost(Protocol):
 
 
 class FetchOwner(Protocol):
-    """The consumer, as its thread sees it: a fetch of another epoch or turn is stale."""
+    """The consumer, as its thread uses it: a fetch of another epoch or turn is stale."""
 
     app: ConsumerHost
     epoch: int
