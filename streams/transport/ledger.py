@@ -1,4 +1,4 @@
-"""What of one partition is delivered, acknowledged and committed. Pure: no I/O, no clock."""
+"""The delivered, acknowledged and committed batches of one partition. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Entry:
 class Ledger:
     """The batches of one partition in one generation, in the order of their delivery.
 
-    Guarantees: `to_commit` never passes the first batch that is not finished, whatever the order of `finish`
-    (faust-streaming#606); it stays what it is until `committed` says that the broker has it, so that a failed
-    commit is repeated (robinhood/faust#316). Offsets that do not exist (compaction, deleted or control
-    records) need no care: what counts is the order of batches, not the distance of offsets.
+    Guarantees: `to_commit` never passes the first unfinished batch, whatever the order of `finish`
+    (faust-streaming#606); it is offered until `committed` confirms that the broker has it, so that a failed commit is
+    repeated (robinhood/faust#316). Missing offsets (compaction, deleted or control records) need no care: the order of
+    batches counts, not the distance of offsets.
     """
 
     def __init__(self, position: int) -> None:
@@ -36,20 +36,20 @@ class Ledger:
         self._committed = position
 
     def admit(self, records: Records) -> Records:
-        """The records that were not delivered yet; a fetch may repeat some after a seek."""
+        """Return the records that were not delivered yet; a fetch may repeat some after a seek."""
         if records and records[0].offset < self.position:
             return [record for record in records if record.offset >= self.position]
         return records
 
     def deliver(self, records: Records) -> Entry:
-        """Notes a batch on its way to an agent."""
+        """Note a batch on its way to an agent."""
         entry = Entry(records[-1].offset)
         self.position = entry.last_offset + 1
         self._entries.append(entry)
         return entry
 
     def finish(self, entry: Entry) -> None:
-        """Notes that everything a batch caused is stored; a second time changes nothing."""
+        """Note that all effects of a batch are stored; a second call changes nothing."""
         entry.taken = entry.done = True
         while self._entries and self._entries[0].done:
             self._finished = self._entries.popleft().last_offset + 1
@@ -58,7 +58,7 @@ class Ledger:
     def taken(self) -> int:
         """The offset up to which an agent has taken batches."""
         if not self._entries or self._entries[-1].taken:
-            return self.position  # agents take batches in order: the last one tells for all
+            return self.position  # agents take batches in order: if the last one is taken, all are
         for previous, entry in zip([None, *self._entries], self._entries, strict=False):
             if not entry.taken:
                 return previous.last_offset + 1 if previous else self._finished
@@ -66,7 +66,7 @@ class Ledger:
 
     @property
     def unfinished(self) -> int:
-        """How many batches are delivered and not behind the commit point."""
+        """How many batches are delivered and not before the commit point."""
         return len(self._entries)
 
     @property
@@ -75,5 +75,5 @@ class Ledger:
         return self._finished if self._finished != self._committed else None
 
     def committed(self, offset: int) -> None:
-        """The broker has stored this offset."""
+        """Note that the broker has stored this offset."""
         self._committed = offset

@@ -1,4 +1,4 @@
-"""What this worker owns: its claims on changelogs, one a partition and generation. Pure: no I/O, no clock."""
+"""This worker's claims on changelogs, one a partition and generation. Pure: no I/O, no clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.transport.changelog import Stamp
 class Claim:
     """This worker's right to write one partition's changelog in one generation.
 
-    `end` is the log's end after all that is known to be in it: read at the recovery, or written by us since.
+    `end` is the end of the known part of the log: read at the recovery, or written by us since.
     """
 
     generation: int
@@ -21,13 +21,13 @@ class Claim:
     end: int
 
     def next_stamp(self) -> Stamp:
-        """The stamp of the next write."""
+        """Return the stamp of the next write, and count it."""
         stamp = self.stamp
         self.stamp = stamp._replace(sequence=stamp.sequence + 1)
         return stamp
 
     def wrote(self, offset: int, count: int) -> range:
-        """Notes records of ours at an offset; returns the offsets before them of which we know nothing."""
+        """Note `count` records of ours from an offset on; return the unknown offsets before them."""
         unknown = range(self.end, offset)
         self.end = offset + count
         return unknown
@@ -35,22 +35,22 @@ class Claim:
 
 @dataclass(slots=True)
 class Attached:
-    """A topic set, its listener, and what is claimed for it."""
+    """A topic set, its listener, and its claims."""
 
     topics: TopicSet
     changelog: str
     listener: Listener
     claims: dict[int, Claim] = field(default_factory=dict)
     told: bool = False  # whether the listener knows of the claims
-    #: Claims of the generation before whose state the listener still holds.
+    #: Claims of the previous generation whose state the listener still holds.
     kept: dict[int, Claim] = field(default_factory=dict)
 
     def still_kept(self, owned: set[int], read: Collection[int]) -> dict[int, tuple[Stamp, int]]:
-        """Latest stamp and log end of the partitions that came back and in whose changelog nobody wrote."""
+        """Return stamp and log end of the partitions that came back and in whose changelog nobody wrote."""
         return {p: (claim.stamp, claim.end) for p, claim in self.kept.items() if p in owned and p not in read}
 
     def partitions_of(self, assigned: Collection[TP]) -> set[int]:
-        """The partition numbers of an assignment: the same for every topic and the changelog."""
+        """Return the partition numbers of an assignment: the same for every topic and the changelog."""
         by_topic = {
             topic: {tp.partition for tp in assigned if tp.topic == topic}
             for topic in (*self.topics.topics, self.changelog)

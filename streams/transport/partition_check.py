@@ -1,4 +1,4 @@
-"""Do the topics on the broker have the partitions, and take the messages, that this worker counts on?"""
+"""Check that the broker's topics have the partitions and the message size that this worker relies on."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ log = logging.getLogger(__name__)
 
 ask_the_next_server()
 
-#: How often a running worker looks whether its topics are as they were.
+#: How often a running worker checks that its topics are unchanged.
 WATCH_SECONDS: Final = 3.0
 
 
 async def check_partitions(
     settings: Settings, topics: Mapping[str, int | None], needs: Mapping[str, int] | None = None
 ) -> None:
-    """Returns when every topic exists with the number of partitions given for it; None takes any number.
+    """Return when every topic exists with its given number of partitions; None allows any number.
 
-    `needs` are the smallest `max.message.bytes` that topics may have. Where the broker does not tell settings (its
-    access rules), they are taken to be right.
+    `needs` are the smallest allowed `max.message.bytes` of topics. If the broker does not show settings (its access
+    rules), they count as right.
 
-    A broker that does not answer is waited for, for ever, with a log line now and then; the event loop stays
-    free meanwhile.
+    Wait for ever for a broker that does not answer, with a log line at each attempt; the event loop stays free.
 
     Raises:
         PartitionCountError: A topic is missing, has another number or takes too small messages; the text names every
@@ -64,29 +63,29 @@ async def check_partitions(
 
 
 class TopicMadeAnewError(Exception):
-    """A topic was deleted and made again while the worker ran; the text says which."""
+    """A topic was deleted and made again while the worker ran; the text names it."""
 
 
 class TopicWatch:
-    """Tells of topics that change under a running worker.
+    """Reports topics that change under a running worker.
 
     Args:
         settings: Where the broker is.
         topics: As for `check_partitions`.
-        tell: Called after every look with what is wrong; with nothing where all is as it must be.
+        tell: Called after every check with a statement of what is wrong; empty if all is right.
     """
 
     def __init__(self, settings: Settings, topics: Mapping[str, int | None], tell: Callable[[str], None]) -> None:
         self._settings, self._topics, self._tell = settings, topics, tell
-        self._absent: set[str] = set()  # at the last look
-        self._missing: set[str] = set()  # at two looks in a row: one broker may not know of a topic yet
+        self._absent: set[str] = set()  # at the last check
+        self._missing: set[str] = set()  # at two checks in a row: one broker may not know a topic yet
         self._said = ""
 
     async def watch(self) -> None:
-        """Looks every few seconds until cancelled; a broker that does not answer is asked again.
+        """Check every few seconds until cancelled; ask a broker that does not answer again.
 
         Raises:
-            TopicMadeAnewError: What is read and written has nothing to do with the topic of before.
+            TopicMadeAnewError: A topic came back that was missing: it is not the topic that was read and written.
         """
         while True:
             try:
@@ -100,7 +99,7 @@ class TopicWatch:
         try:
             await admin.start()
             while True:
-                # Asked for as a whole: to ask for one by name may create it.
+                # All topics in one request: a request for one by name may create it.
                 found = await admin.describe_topics()
                 self.judge(_counts([topic for topic in found if topic["topic"] in self._topics]))
                 await asyncio.sleep(WATCH_SECONDS)
@@ -108,7 +107,7 @@ class TopicWatch:
             await admin.close()
 
     def judge(self, counts: Mapping[str, int]) -> None:
-        """Compares the numbers of partitions with those wanted, and tells."""
+        """Compare the numbers of partitions with those wanted, and report."""
         if back := self._missing & counts.keys():
             raise TopicMadeAnewError(
                 f"{', '.join(sorted(back))} was deleted and made anew: the worker ends, to be started on the new topic"
@@ -158,7 +157,7 @@ def _counts(described: list[Any]) -> dict[str, int]:
 
 
 async def _message_sizes(admin: Any, topics: list[str]) -> dict[str, str | None]:
-    """`max.message.bytes` of topics; those of which the broker does not tell it are left out."""
+    """Return `max.message.bytes` of topics, except of those for which the broker does not show it."""
     if not topics:
         return {}
     found: dict[str, str | None] = {}

@@ -1,4 +1,4 @@
-"""Reading fetched records whatever their headers are called, and however large a batch says it is."""
+"""Read fetched records whatever the names of their headers, and bound what a compressed batch unpacks to."""
 
 # ruff: noqa: SLF001 - looks inside aiokafka; tests/unit/test_record_reader.py holds it to what is used here.
 
@@ -25,14 +25,14 @@ _SlowBatch: Final[Any] = default_records._DefaultRecordBatchPy
 
 
 class Records:
-    r"""aiokafka's records of a fetch, which reads header names that are not UTF-8 as well.
+    r"""aiokafka's records of a fetch, extended to header names that are not UTF-8.
 
-    Kafka takes any bytes as a header's name, and so do producers built on librdkafka; aiokafka raises
-    UnicodeDecodeError at every attempt, which would stop every worker that is given the partition. Such a batch is
-    read by aiokafka's slower reader, with the name's wrong bytes written out as `\xff`.
+    Kafka accepts any bytes as a header's name, and so do producers built on librdkafka; aiokafka raises
+    UnicodeDecodeError at every attempt, which would stop every worker that owns the partition. aiokafka's slower reader
+    reads such a batch, with the name's wrong bytes written out as `\xff`.
 
-    A compressed batch that unpacks to more than `limit` bytes is not unpacked: one record stands for it, at the
-    batch's last offset, whose value is an `Oversized` of the packed batch. Without a limit all is unpacked.
+    A compressed batch that unpacks to more than `limit` bytes is not unpacked: one record stands for it, at the batch's
+    last offset, whose value is an `Oversized` of the packed batch. Without a limit every batch is unpacked.
     """
 
     limit: int | None = None
@@ -44,14 +44,14 @@ class Records:
         self.size_in_bytes = self._records.size_in_bytes
 
     def next_batch(self) -> Any:
-        """The next batch of records."""
+        """Return the next batch of records."""
         start = self._position
         self._position += _LENGTH_END + _LENGTH.unpack_from(self._raw, start + _LENGTH_AT)[0]
         return _Batch(self._records.next_batch(), memoryview(self._raw)[start : self._position], self.limit)
 
 
 class _Batch:
-    """A batch that is unpacked as a whole, so that it can be unpacked in another way if that fails."""
+    """A batch that is unpacked as a whole, so that another reader can unpack it if that fails."""
 
     def __init__(self, batch: Any, raw: memoryview, limit: int | None) -> None:
         self._batch, self._raw, self._limit = batch, raw, limit
@@ -100,7 +100,7 @@ class _StandIn:
 
 
 class _Readable(bytearray):
-    """Bytes of which every slice can be decoded."""
+    """Bytes whose every slice can be decoded."""
 
     def __getitem__(self, where: Any) -> Any:
         found: Any = super().__getitem__(where)
@@ -111,5 +111,5 @@ class _Readable(bytearray):
 
 
 def install() -> None:
-    """Let every consumer of this process read like this."""
+    """Let every consumer of this process read in this way."""
     _fetcher.MemoryRecords = Records

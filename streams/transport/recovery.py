@@ -1,4 +1,4 @@
-"""What happens between an assignment and the first batch: tables are read back, then the flow is opened."""
+"""The steps between an assignment and the first batch: read the tables back, then open the flow."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _ABORTED = -1
 class Recovery(FaustRecovery):
     """Reads the changelogs of a generation and hands its partitions to their listeners.
 
-    Guarantees: no batch is delivered before all of it is done; delivery cannot begin between the seek and the
-    clearing of queues, where Faust loses events (faust-streaming#596): the flow is shut from the revocation
-    on and opened here, in one step. A rebalance in the middle starts all over in the new generation.
+    Guarantees: no batch is delivered before the recovery is complete; delivery cannot begin between the seek and the
+    clearing of queues, where Faust loses events (faust-streaming#596): the flow stops at the revocation and is opened
+    here, in one step. A rebalance in the middle restarts the recovery in the new generation.
     """
 
     app: RecoveryHost  # type: ignore[assignment]  # of an App all that this file needs
@@ -54,18 +54,18 @@ class Recovery(FaustRecovery):
 
     @Service.task
     async def _slurp_changelogs(self) -> None:
-        """Nothing: no changelog record passes through Faust's queue."""
+        """Do nothing: no changelog record passes through Faust's queue."""
 
     @Service.task
     async def _publish_stats(self) -> None:
-        """Nothing, as above."""
+        """Do nothing, as above."""
 
     async def on_stop(self) -> None:
-        """Stops in the middle, too."""
+        """Stop, also in the middle of a recovery."""
         await self.abort()
 
     async def abort(self) -> None:
-        """Returns when no recovery is running any more, and none will before the next assignment."""
+        """End the running recovery and wait for it; none runs before the next assignment."""
         self._generation_id = _ABORTED
         if self._running is not None:
             self._running.cancel()
@@ -90,7 +90,7 @@ class Recovery(FaustRecovery):
                 await consumer.begin(inputs)
                 break
             except (KafkaError, TimeoutError) as error:
-                # Also when the group has moved on: then a rebalance is about to cancel this.
+                # Also raised when the group has a new generation: then a rebalance is about to cancel this.
                 log.warning("Looking up the committed offsets failed, trying again: %r", error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -124,7 +124,7 @@ class Recovery(FaustRecovery):
 
 
 class TableManager(FaustTableManager):
-    """Faust's table manager with the recovery above, and without its second of waiting at the start."""
+    """Faust's table manager with the recovery above, without its wait of one second at the start."""
 
     @property
     def recovery(self) -> Recovery:
@@ -134,6 +134,6 @@ class TableManager(FaustTableManager):
         return cast("Recovery", self._recovery)
 
     async def on_start(self) -> None:
-        """Registers the changelogs at once: all agents were started before the tables."""
+        """Register the changelogs at once: all agents were started before the tables."""
         await self._update_channels()
         await self.recovery.start()

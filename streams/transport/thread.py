@@ -1,4 +1,4 @@
-"""The consumer's own thread: fetching in slices, and listening to what the broker answers."""
+"""The consumer's own thread: fetch in slices, and note the broker's answers."""
 
 # ruff: noqa: SLF001 - the one module that looks inside aiokafka; tests/contract names all that it uses.
 
@@ -38,19 +38,19 @@ log = logging.getLogger(__name__)
 ask_the_next_server()
 read_any_header_name()
 
-# How long a fetch may wait at the broker for records. aiokafka has one fetch in flight a broker, and a
-# partition that is resumed meanwhile waits for it to come back: Faust's 1.5 s would be an idle 1.5 s.
+# How long a fetch may wait at the broker for records. aiokafka has one fetch in flight a broker, and a partition that
+# is resumed meanwhile waits for it to return: Faust's 1.5 s would be an idle 1.5 s.
 FETCH_WAIT_MS = 100
 _IDLE_SECONDS = 0.5
 # A slice ends with the record that makes it this large, a round of slices with the slice that does.
 _SLICE_BYTES = 1024 * 1024
 _ROUND_BYTES = 8 * 1024 * 1024
-# What is kept of a value that is too large to be used.
+# The bytes that are kept of a value that is too large to be used.
 _KEPT_BYTES = 64 * 1024
 
 
 class LightRecord(msgspec.Struct, gc=False):
-    """A record in a third of the time that aiokafka's frozen dataclass takes."""
+    """A record that is built in a third of the time of aiokafka's frozen dataclass."""
 
     topic: str
     partition: int
@@ -76,7 +76,7 @@ def _light(tp: TP, record: Any) -> LightRecord:
 
 
 def _getall(result: Any, max_records: int, max_value: int) -> Slice:
-    """Like aiokafka's `FetchResult.getall`, bounded in bytes as well; values above `max_value` are cut."""
+    """Take records like aiokafka's `FetchResult.getall`, bounded in bytes as well; cut values above `max_value`."""
     found = Slice()
     if not result.check_assignment(result._topic_partition) or not result.has_more():
         return found
@@ -103,7 +103,7 @@ def _getall(result: Any, max_records: int, max_value: int) -> Slice:
 
 
 def _cut(value: bytes, most: int) -> Oversized:
-    """The beginning of a value that no input topic of ours would take."""
+    """Keep the beginning of a value that is larger than an input message may be."""
     return Oversized.of(
         value[:_KEPT_BYTES],
         f"the value has {len(value)} bytes, {most} are allowed (DIALYSIS_MAX_MESSAGE_BYTES)",
@@ -112,10 +112,10 @@ def _cut(value: bytes, most: int) -> Oversized:
 
 
 class Answer(NamedTuple):
-    """What a fetch response said about a partition.
+    """A fetch response's information about a partition.
 
-    `highwater` is the log's end; `stable` is where the first transaction begins that is still open, or that end:
-    nothing behind it is handed out.
+    `highwater` is the log's end; `stable` is the start of the first open transaction, or that end: no record behind it
+    is delivered.
     """
 
     at: float  # monotonic
@@ -125,14 +125,14 @@ class Answer(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The end of what is committed."""
+        """The end of the committed records."""
         return self.highwater if self.stable is None or self.stable < 0 else min(self.stable, self.highwater)
 
 
 class ConsumerThread(AIOKafkaConsumerThread):
-    """Runs aiokafka's consumer in a thread with a loop of its own: heartbeats never wait for our work.
+    """Runs aiokafka's consumer in a thread with its own loop: heartbeats never wait for our work.
 
-    Methods that start with an underscore run in that thread, all others are called from the main one.
+    Methods that start with an underscore run in that thread; all others are called from the main thread.
     """
 
     consumer: FetchOwner  # type: ignore[assignment]  # of a Consumer all that this file needs
@@ -150,12 +150,12 @@ class ConsumerThread(AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer: Any = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # read when it starts; Faust has no setting for these
-        # What a producer took back must not raise an alert. Faust reads committed only in a transaction of its own.
+        # Records of an aborted transaction must not raise an alert. Faust reads committed only in its own transactions.
         consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_start(self) -> None:
-        """Starts the consumer and listens in on its heartbeats and fetches."""
+        """Start the consumer and wrap its heartbeats and fetches."""
         await super().on_start()
         consumer: Any = self._ensure_consumer()
         coordinator, fetcher = consumer._coordinator, consumer._fetcher
@@ -194,7 +194,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         fetcher._proc_fetch_request = proc
 
     def _bound(self, found: Any) -> None:
-        """Lets a fetch be unpacked into light records, a bounded number of bytes at a time."""
+        """Unpack a fetch into light records, a bounded number of bytes at a time."""
         settings = self.consumer.app.settings
         most = settings.max_message_bytes
         found._partition_records._consumer_record = _light
@@ -212,7 +212,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         return generation
 
     def next_offset(self, tp: TP) -> int | None:
-        """The next offset that aiokafka will hand out; None if unknown."""
+        """Return the next offset that aiokafka will deliver; None if unknown."""
         subscription = self._ensure_consumer()._subscription.subscription
         assignment = subscription.assignment if subscription is not None else None
         state = assignment.state_value(tp) if assignment is not None else None
@@ -224,7 +224,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
     # -- rebalance
 
     async def on_partitions_assigned(self, assigned: set[Any], generation_id: int = 0) -> None:
-        """Forgets the last generation's answers; changelogs are not fetched here, recovery reads them."""
+        """Drop the last generation's answers; do not fetch changelogs here, recovery reads them."""
         self.heartbeat_at = time.monotonic()  # the group's coordinator has just answered
         self.answers.clear()
         self.fetched.clear()
@@ -236,14 +236,14 @@ class ConsumerThread(AIOKafkaConsumerThread):
     # -- fetching
 
     def wake(self) -> None:
-        """Makes a waiting fetch return: what it was asked for has changed."""
+        """Make a waiting fetch return: its request is outdated."""
         self.thread_loop.call_soon_threadsafe(self._wake.set)
 
     async def fetch(self, active: frozenset[TP], epoch: int, turn: int, size: int) -> list[tuple[TP, Records]]:
-        """The next records of the partitions in `active`, at most `size` of each; [] if none come in a while.
+        """Fetch the next records of the partitions in `active`, at most `size` of each; [] if none come in a while.
 
-        Guarantees: nothing leaves aiokafka once the consumer's `epoch` is another; returns soon after `turn`
-        is another. So a changed epoch, then a seek, loses nothing.
+        Guarantees: no record leaves aiokafka once the consumer's `epoch` has changed; the call returns soon after a
+        change of `turn`. So a changed epoch, then a seek, loses nothing.
         """
         work = asyncio.run_coroutine_threadsafe(self._fetch(active, epoch, turn, size), self.thread_loop)
         return await asyncio.wrap_future(work)
@@ -256,7 +256,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
             while True:
                 if consumer._closed or fetcher._closed:
                     raise ConsumerStoppedError
-                # Cleared before the look at `turn`: a `wake` after that look sets it again.
+                # Cleared before `turn` is read: a later `wake` sets it again.
                 self._wake.clear()
                 if self.consumer.epoch != epoch or self.consumer.turn != turn:
                     return []
@@ -271,14 +271,14 @@ class ConsumerThread(AIOKafkaConsumerThread):
                 await self._more(fetcher, left)
 
     async def _drain(self, fetcher: Any, active: frozenset[TP], size: int) -> list[tuple[TP, Records]]:
-        # With no timeout and no reassignment `fetched_records` does not wait: what leaves aiokafka here
-        # leaves it in one step, in the epoch that was just checked.
+        # With no timeout and no reassignment `fetched_records` does not wait: records leave aiokafka here in one step,
+        # in the epoch that was just checked.
         slices, room = [], _ROUND_BYTES
         for tp in [tp for tp in fetcher._records if tp in active]:
             for records in (await fetcher.fetched_records({tp}, timeout=0, max_records=size)).values():
                 if records[0].offset < self.fetched.get(tp, 0):
-                    # aiokafka has reset the position of a log that is shorter than it was. To go on would
-                    # file new records under offsets that are taken; a restart looks at the log as it is now.
+                    # aiokafka has reset the position of a log that is shorter than before. To continue would file new
+                    # records under used offsets; a restart reads the log as it is now.
                     raise RuntimeError(f"{tp.topic}[{tp.partition}] went back to offset {records[0].offset}")
                 self.fetched[TP(*tp)] = records[-1].offset + 1
                 slices.append((TP(*tp), records))
@@ -288,7 +288,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         return slices
 
     async def _more(self, fetcher: Any, seconds: float) -> None:
-        """Waits for records, an error of the group (raised), or `wake`."""
+        """Wait for records, an error of the group (raised), or `wake`."""
         waiter = fetcher._create_fetch_waiter()
         woken = asyncio.ensure_future(self._wake.wait())
         try:
@@ -302,12 +302,11 @@ class ConsumerThread(AIOKafkaConsumerThread):
     # -- offsets
 
     async def start_at_committed(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """Seeks every partition to its committed offset and returns these.
+        """Seek every partition to its committed offset and return these.
 
-        Where none is committed, the earliest is committed and taken: otherwise what arrives before the first
-        commit would be skipped, or not, depending on when a worker looks. Where one is committed it stands;
-        only if the log does not reach it (expired, or the topic was made anew) reading starts at the
-        earliest.
+        Without a committed offset, the earliest is committed and used: otherwise the time of a worker's start would
+        decide whether records before the first commit are skipped. A committed offset holds; only if the log does not
+        contain it (expired, or the topic was made anew) reading starts at the earliest.
         """
         result: dict[TP, int] = await self.call_thread(self._start_at_committed, list(tps))
         return result
@@ -345,11 +344,10 @@ class ConsumerThread(AIOKafkaConsumerThread):
         return positions
 
     async def _commit(self, offsets: Mapping[Any, int]) -> bool:
-        """Commits; False if it did not succeed and may be tried again or is in vain."""
+        """Commit; False if it did not succeed, whether or not another attempt can."""
         consumer: Any = self._ensure_consumer()
         try:
-            # aiokafka tries again for ever while the broker is away; a rebalance or the end must not wait for
-            # it.
+            # aiokafka tries again for ever while the broker is away; neither a rebalance nor a stop may wait for it.
             async with asyncio.timeout(self.app.conf.broker_rebalance_timeout / 5):
                 await consumer.commit(
                     {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
@@ -365,7 +363,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         return True
 
     def verify_event_path(self, now: float, tp: Any) -> None:
-        """Nothing: Faust would guess at stalls from its own bookkeeping, which batches bypass."""
+        """Do nothing: Faust would infer stalls from its own bookkeeping, which batches bypass."""
 
     def verify_recovery_event_path(self, now: float, tp: Any) -> None:
-        """Nothing, as above."""
+        """Do nothing, as above."""

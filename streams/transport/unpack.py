@@ -1,6 +1,6 @@
-"""What a compressed batch of records unpacks to, found out without unpacking more than is allowed.
+"""Find the unpacked size of a compressed batch of records without unpacking more than is allowed.
 
-A broker bounds a batch as it is sent: 60 KiB of it may be 500 MB of spaces. Such a batch is not read at all.
+A broker bounds only the packed batch: 60 KiB may unpack to 500 MB of spaces. Such a batch is not read at all.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _snappy: Final[Any] = cramjam.snappy
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES: Final = 16
 
-#: What a record takes in memory at least, beside its bytes, is several times this.
+#: A record takes at least several times this in memory, besides its bytes.
 RECORD_BYTES: Final = 32
-#: Deflate makes one byte of so many at most.
+#: Deflate packs at most so many bytes into one.
 _GZIP_RATIO: Final = 1032
 _LZ4_BLOCK: Final = {4: 64 * 1024, 5: 256 * 1024, 6: 1024 * 1024, 7: 4 * 1024 * 1024}
 _ZSTD_BLOCK: Final = 128 * 1024
@@ -37,7 +37,7 @@ _ZSTD_BLOCK_HEADER: Final = 3
 
 
 def codec_of(batch: memoryview) -> str:
-    """The name of the compression of a batch; empty where it has none, or is of a format before Kafka 0.11."""
+    """Return the name of a batch's compression; empty if it has none, or its format is older than Kafka 0.11."""
     if len(batch) < _HEADER_BYTES or batch[_MAGIC_AT] != _MAGIC:
         return ""
     attributes: int = _ATTRIBUTES.unpack_from(batch, _Base.ATTRIBUTES_OFFSET)[0]
@@ -45,18 +45,18 @@ def codec_of(batch: memoryview) -> str:
 
 
 def record_count(batch: memoryview) -> int:
-    """How many records the header of a batch speaks of."""
+    """Return the number of records that a batch's header states."""
     count: int = _COUNT.unpack_from(batch, _COUNT_AT)[0]
     return count
 
 
 def unpacked(batch: memoryview, limit: int) -> memoryview | None:
-    """A compressed batch in a form that unpacks to at most `limit` bytes; None where it unpacks to more.
+    """Return a compressed batch in a form that unpacks to at most `limit` bytes; None if it unpacks to more.
 
-    Also None where it holds more records than have room there. Takes no more than `limit` bytes of memory. A batch
-    whose blocks, or whose length, tell that it is small comes back as it is: that costs next to nothing. Another one
-    comes back unpacked, so that nothing is unpacked twice. What cannot be unpacked comes back as it is, too: the reader
-    says what is wrong with it.
+    Also None if it holds more records than fit there. Takes no more than `limit` bytes of memory. A batch whose blocks,
+    or whose length, show that it is small is returned unchanged: that costs almost nothing. Another batch is returned
+    unpacked, so that nothing is unpacked twice. A batch that cannot be unpacked is returned unchanged, too: the reader
+    raises the error.
     """
     name = codec_of(batch)
     if not name:
@@ -83,7 +83,7 @@ def _gzip_at_most(data: memoryview, _limit: int) -> int:
 
 
 def _lz4_at_most(data: memoryview, limit: int) -> int:
-    """Walks the blocks of the first frame, whose header says how large one may be. More frames than one: no bound."""
+    """Walk the blocks of the first frame, whose header gives their largest size. More frames than one: no bound."""
     try:
         flags, block = data[4], _LZ4_BLOCK[data[5] >> 4 & 7]
         position = 7 + (8 if flags & 0x08 else 0) + (4 if flags & 0x01 else 0)
@@ -101,7 +101,7 @@ def _lz4_at_most(data: memoryview, limit: int) -> int:
 
 
 def _zstd_at_most(data: memoryview, limit: int) -> int:
-    """Walks the blocks of the first frame: each gives 128 KiB at most. More frames than one: no bound."""
+    """Walk the blocks of the first frame: each unpacks to at most 128 KiB. More frames than one: no bound."""
     try:
         descriptor = data[4]
         single = descriptor >> 5 & 1
@@ -122,7 +122,7 @@ def _zstd_at_most(data: memoryview, limit: int) -> int:
 
 
 def _snappy_size(data: memoryview) -> int:
-    """What snappy's own length fields say; they are what the reader makes room for."""
+    """Sum up snappy's own length fields; the reader allocates as much."""
     try:
         if bytes(data[: len(_XERIAL)]) != _XERIAL:
             return int(_snappy.decompress_raw_len(data))
