@@ -1,4 +1,4 @@
-"""aiokafka's clients for the small commands: bounded in time, and failing with one sentence."""
+"""aiokafka's clients for the small commands: bounded in time; an error is one sentence."""
 
 import asyncio
 import contextlib
@@ -37,12 +37,12 @@ SEND_S = 30.0
 
 
 class KafkaFailedError(Exception):
-    """Kafka does not do what a command needs; the message is one sentence for the person who ran it."""
+    """Kafka does not do what a command needs; the message is one sentence for the person who ran the command."""
 
 
 @contextlib.asynccontextmanager
 async def explained(settings: Settings) -> AsyncIterator[None]:
-    """Turns what aiokafka raises inside into `KafkaFailedError`, and keeps its own log lines out of sight."""
+    """Turn aiokafka's errors inside into `KafkaFailedError`, and hide its log lines."""
     logger = logging.getLogger("aiokafka")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -67,7 +67,7 @@ async def explained(settings: Settings) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A started admin client."""
+    """Start an admin client, and close it at the end."""
     client = AIOKafkaAdminClient(
         bootstrap_servers=settings.brokers,
         request_timeout_ms=int(REQUEST_S * 1000),
@@ -82,7 +82,7 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
 
 
 async def partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
-    """All topics that are ready for use, asked for as a whole: to ask for one by name may create it."""
+    """Return the partition counts of all topics that are ready, in one request: one for a name may create the topic."""
     return {
         topic["topic"]: len(topic["partitions"])
         for topic in await admin.describe_topics()
@@ -92,7 +92,7 @@ async def partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
 
 @contextlib.asynccontextmanager
 async def consumer_client(settings: Settings, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started consumer that commits only when told to; the partitions are for `read_to_end` to assign."""
+    """Start a consumer that commits only on request and has no partitions yet; `read_to_end` assigns them."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.brokers,
         group_id=group,
@@ -112,13 +112,13 @@ async def consumer_client(settings: Settings, group: str | None = None) -> Async
 async def read_to_end(
     consumer: AIOKafkaConsumer, topic: str, partitions: int, starts: Mapping[int, int] | None = None
 ) -> AsyncIterator[list[Record]]:
-    """Reads a topic from `starts` (else its beginning) to where it ended when this was called.
+    """Read a topic from `starts` (else its beginning) to its end at the time of the call.
 
     Yields:
         The next records of one partition, in offset order, never empty.
 
     Raises:
-        KafkaFailedError: Nothing came for a while though there is more.
+        KafkaFailedError: No record came for a while though there are more.
     """
     tps = [TopicPartition(topic, partition) for partition in range(partitions)]
     consumer.assign(tps)
@@ -140,7 +140,7 @@ async def read_to_end(
 
 @contextlib.asynccontextmanager
 async def producer_client(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """A producer that keeps the order of a partition; not idempotent: one refused message would break the rest."""
+    """Start a producer that keeps the order of a partition; not idempotent: a refused message would break the rest."""
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.brokers,
         acks="all",
@@ -166,5 +166,5 @@ async def producer_client(settings: Settings) -> AsyncIterator[AIOKafkaProducer]
     reraise=True,
 )
 async def committed(admin: AIOKafkaAdminClient, group: str, tps: list[TopicPartition]) -> dict[TopicPartition, Any]:
-    """What a consumer group has committed; -1 where nothing."""
+    """Return the committed offsets of a consumer group; -1 where there is none."""
     return await admin.list_consumer_group_offsets(group, partitions=tps)

@@ -1,4 +1,4 @@
-"""The messages of `dead-letters`: what could not be used, and where it came from."""
+"""The messages of `dead-letters`: unusable values, with their origin."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol, Self
 from streams.kafka.clients import Record
 from streams.transport.api import Oversized
 
-#: Put on what is published again: partition and offset of the dead letter it was.
+#: Header of a message that was published again: partition and offset of its dead letter.
 REDRIVEN: Final = "dl_redriven"
 _OURS: Final = (
     "dl_topic",
@@ -26,11 +26,11 @@ _OURS: Final = (
 _DETAIL_BYTES: Final = 1000
 _HEADERS_BYTES: Final = 8 * 1024
 
-#: What a reason looks like, and what Kafka takes for a topic, a partition and an offset.
+#: The form of a reason, and what Kafka accepts as a topic, a partition and an offset.
 REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
-#: -1 is what `as_read` gives to what was never read.
+#: `as_read` gives -1 to what was never read.
 _OFFSET: Final = re.compile(r"-1|[0-9]{1,19}")
 _LAST_PARTITION: Final = 2**31 - 1
 
@@ -38,7 +38,7 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class Raw(Protocol):
-    """As much of a record as a dead letter holds."""
+    """The attributes of a record that a dead letter holds."""
 
     @property
     def topic(self) -> str: ...  # noqa: D102
@@ -63,20 +63,20 @@ class DeadLetter(NamedTuple):
 
 
 def as_read(topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Record:
-    """Something of ours that could not be stored or sent, in the form of a record that was read, for `dead_letter`.
+    """Give a message of ours that could not be stored or sent the form of a record that was read, for `dead_letter`.
 
-    Its offset is -1: it never had one. A redrive passes it over, its topic is no input.
+    Its offset is -1: it never had one. A redrive skips it unless its topic is an input.
     """
     return Record(topic, partition, -1, -1, 0, key, value, None, 0, 0, headers)
 
 
 def dead_letter(record: Raw, reason: str, detail: str, max_message_bytes: int) -> DeadLetter:
-    """Wraps an unusable record: its raw bytes, its key, and where it came from.
+    """Wrap an unusable record: its raw bytes, its key, and its origin.
 
-    The result always fits the topic, which takes twice `max_message_bytes`: a larger record loses the end of
-    its value, and of its key where that alone is too long, and says so by `dl_size` and `dl_sha256` (of the
-    whole value). Of what is too large to be used, `Oversized` says what is kept and what the headers tell. The record's
-    own headers are kept while they are small; in our inputs they mean nothing.
+    The result always fits the topic, which takes twice `max_message_bytes`: a larger record loses the end of its value,
+    and of its key where that alone is too long; then it has the headers `dl_size` and `dl_sha256` (of the whole value).
+    An `Oversized` value determines what is kept of it and its headers. The record's own headers are kept while they are
+    small; in our inputs they mean nothing.
 
     Args:
         record: The record as it was fetched.
@@ -107,14 +107,14 @@ def dead_letter(record: Raw, reason: str, detail: str, max_message_bytes: int) -
 
 
 def _own_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
-    """Headers that the record came with, `dl_redriven` included: it tells that a redrive did not help."""
+    """Return the record's own headers, with `dl_redriven`: it shows that a redrive did not help."""
     own = tuple((name, value or b"") for name, value in headers if name not in _OURS)
     return own if sum(len(name) + len(value) for name, value in own) <= _HEADERS_BYTES else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the headers of a dead letter say."""
+    """The origin of a dead letter, as its headers state it."""
 
     topic: str
     partition: int
@@ -126,7 +126,7 @@ class Origin:
 
     @classmethod
     def of(cls, record: Record) -> Self | None:
-        """Reads the headers; None where they are not ours: anybody may write to the topic."""
+        """Read the headers; None where they are not ours: anybody may write to the topic."""
         if record.key is None and record.value is None:
             return None
         found = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
@@ -149,5 +149,5 @@ class Origin:
             return None
 
     def matches(self, reason: str | None, topic: str | None) -> bool:
-        """Whether it passes the filters; `topic` is a full name."""
+        """Whether the dead letter passes the filters; `topic` is a full name."""
         return reason in (None, self.reason) and topic in (None, self.topic)

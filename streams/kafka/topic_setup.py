@@ -1,4 +1,4 @@
-"""The topics as they have to be, and making them on a broker."""
+"""The required topics, and making them on a broker."""
 
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -12,9 +12,9 @@ from models.settings import Settings
 from models.topics import ALERTS_UNIT, MAX_MESSAGE, PATIENT_TOPICS, WORKER_STATUS, TopicSpec, all_topics, too_small
 from streams.kafka.clients import KafkaFailedError, admin_client, explained, partition_counts
 
-#: A controller with much to do, or one that had to start a broker, takes its time; who asks for topics can wait.
+#: A busy controller, or one that had to start a broker, needs time; a caller that makes topics can wait.
 _LEADERS_S: Final = 60.0
-#: One order for all readers matters more here than room: a unit's alerts are few, a status is 5 s apart.
+#: One order for all readers matters more here than capacity: a unit's alerts are few, a status is 5 s apart.
 _SINGLE: Final = (ALERTS_UNIT, WORKER_STATUS)
 _CHECKED: Final = "cleanup.policy"
 _PRODUCER_TIME: Final = {"message.timestamp.type": "CreateTime"}
@@ -22,7 +22,7 @@ _PRODUCER_TIME: Final = {"message.timestamp.type": "CreateTime"}
 
 @dataclass(frozen=True, slots=True)
 class WantedTopic:
-    """A topic as it has to be on this deployment's broker."""
+    """A topic as this deployment requires it."""
 
     name: str
     partitions: int
@@ -31,12 +31,12 @@ class WantedTopic:
 
 @dataclass(slots=True)
 class Outcome:
-    """What `ensure_topics` found and did.
+    """The result of `ensure_topics`.
 
     Attributes:
         created: Names of topics that it made.
-        existing: Names of topics that were there.
-        differences: A sentence for each topic that cannot be used as it is.
+        existing: Names of topics that existed before.
+        differences: A sentence for each reason why a topic cannot be used as it is.
         notes: A sentence for each setting that somebody chose otherwise.
     """
 
@@ -47,12 +47,11 @@ class Outcome:
 
 
 def wanted_topics(settings: Settings) -> list[WantedTopic]:
-    """Every topic with its full name and number of partitions.
+    """List every topic with its full name and number of partitions.
 
-    Inputs, changelogs and what is read chair by chair (`alerts.active`, `sessions.active`) have the patient
-    topics' number: partition n of all belongs to one task. The alert families have it because readers may
-    join them by patient, `dead-letters` and `ingest` because on the day a gateway goes wrong they carry as
-    much as the inputs do.
+    Inputs, changelogs and the topics of running alerts and sessions (`alerts.active`, `sessions.active`) have the
+    patient topics' number: partition n of all belongs to one task. The alert families have it because readers may join
+    them by patient, `dead-letters` and `ingest` because, when a gateway fails, they carry as much as the inputs.
     """
     return [
         WantedTopic(
@@ -65,16 +64,15 @@ def wanted_topics(settings: Settings) -> list[WantedTopic]:
 
 
 async def ensure_topics(settings: Settings, *, producer_time: bool = False) -> Outcome:
-    """Makes the missing topics and checks the others.
+    """Make the missing topics and check the others.
 
-    Safe to repeat and to run from several places at once: who loses the race finds the topic there. When it
-    returns, the broker knows all of them.
+    Safe to repeat and to run from several places at once: the slower one finds the topic made. When it returns, the
+    broker knows all of them.
 
     Args:
-        settings: Where the broker is and what the topics are called.
-        producer_time: Let the patient topics keep the timestamps that producers give, for a past that is sent
-            afterwards. Never in production: the clock of a task follows them
-            (docs/decisions/0006-event-time-and-task-clock.md).
+        settings: Where the broker is, and the names of topics.
+        producer_time: Let the patient topics keep the timestamps of producers, for a past that is sent afterwards.
+            Never in production: the clock of a task follows them (docs/decisions/0006-event-time-and-task-clock.md).
 
     Raises:
         KafkaFailedError: The broker does not answer, or refuses to make a topic.
@@ -139,7 +137,7 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[WantedTopic], replica
 
 
 async def _wait_until_known(admin: AIOKafkaAdminClient, names: set[str]) -> dict[str, int]:
-    """Waits until the brokers have heard of topics that the controller has made."""
+    """Wait until the brokers know the topics that the controller has made."""
 
     @retry(
         retry=retry_if_result(lambda present: not names <= present.keys()),
@@ -157,7 +155,7 @@ async def _wait_until_known(admin: AIOKafkaAdminClient, names: set[str]) -> dict
 
 
 async def topic_settings(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str | None]]:
-    """The settings of topics, by name."""
+    """Return the settings of topics, by name."""
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
