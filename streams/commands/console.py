@@ -1,4 +1,4 @@
-"""Tables for people: drawn by rich in a terminal, aligned plain text elsewhere."""
+"""Print tables and sentences for people: drawn by rich in a terminal, aligned plain text elsewhere."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from models.text import printable
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table on stdout; cells may hold anything, what a terminal would act on is shown as `?`."""
+    """Print a table on stdout; cells may hold anything, characters that a terminal would act on become `?`."""
     cells = [[printable(cell) for cell in row] for row in rows]
     console = Console(highlight=False)
     if console.is_terminal:
@@ -30,12 +30,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def say(sentence: str) -> None:
-    """Prints one line on stdout as it is."""
+    """Print one line on stdout, without markup."""
     print(printable(sentence))
 
 
 def complain(sentence: str) -> None:
-    """Prints one line on stderr, in red where that is a terminal."""
+    """Print one line on stderr, in red where that is a terminal."""
     Console(stderr=True, file=sys.stderr).print(
         printable(sentence), style="red", highlight=False, markup=False, soft_wrap=True
     )

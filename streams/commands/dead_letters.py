@@ -1,4 +1,4 @@
-"""`dialysis-alerts dead-letters`: how many there are of each reason and topic."""
+"""`dialysis-alerts dead-letters`: count dead letters by reason and topic."""
 
 import asyncio
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ class _Row:
 
 
 def list_dead_letters(settings: Settings, reason: str | None = None, topic: str | None = None) -> int:
-    """Prints how many dead letters there are of each reason and topic, with the last one's time and detail.
+    """Print the number of dead letters of each reason and topic, with the last one's time and detail.
 
     Args:
         settings: Where the broker is.
-        reason: Only these.
+        reason: Only of this reason.
         topic: Only from this topic, by its full name.
 
     Returns:
@@ -83,7 +83,7 @@ async def _tally(settings: Settings, reason: str | None, topic: str | None) -> t
 
 
 async def dead_letter_partitions(settings: Settings) -> int:
-    """The number of partitions of `dead-letters`.
+    """Return the number of partitions of `dead-letters`.
 
     Raises:
         KafkaFailedError: There is no such topic.

@@ -1,4 +1,4 @@
-"""Reading the settings, and saying what is wrong with them in the words of who set them."""
+"""Read the settings, and report errors by the names of environment variables, which people set."""
 
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ _WANTS: Final = {
 
 
 class EnvironmentVariablesError(Exception):
-    """Some settings are wrong; `lines` holds one line per problem."""
+    """Some settings are wrong; `lines` holds one line a problem."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("; ".join(lines))
@@ -33,7 +33,7 @@ class EnvironmentVariablesError(Exception):
 
 
 def read_settings() -> Settings:
-    """The settings of this process.
+    """Read the settings of this process.
 
     Raises:
         EnvironmentVariablesError: Some cannot be used.
@@ -45,7 +45,7 @@ def read_settings() -> Settings:
 
 
 def _line(problem: Any) -> str:
-    """`DIALYSIS_PARTITIONS is '0', wants 1 or more (Partitions of every patient topic)`."""
+    """Format a problem: `DIALYSIS_PARTITIONS is '0', wants 1 or more (Partitions of every patient topic)`."""
     name = str(problem["loc"][0]) if problem["loc"] else ""
     described = Settings.model_fields[name].description if name in Settings.model_fields else None
     about = f" ({described})" if described else ""
@@ -53,14 +53,14 @@ def _line(problem: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value in quotes, cut where it is long; bytes that are no UTF-8 are escaped."""
+    """Quote the value, cut where it is long; escape unprintable text, such as bytes that are not UTF-8."""
     text = ascii(str(value)) if not str(value).isprintable() else repr(str(value))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _wants(problem: Any) -> str:
     if problem["type"] == "value_error":
-        # Our own validators say "'what it got' is not what it wants".
+        # Messages of our own validators have the form "'what it got' is not what it wants".
         return str(problem["ctx"]["error"]).rpartition(" is not ")[2]
     wording = _WANTS.get(problem["type"])
     return wording.format(**problem.get("ctx", {})) if wording else str(problem["msg"])

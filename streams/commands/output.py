@@ -1,4 +1,4 @@
-"""What a command prints, where nobody can take it: a full disk, a closed pipe, no standard output at all."""
+"""Handle output that cannot be written: a full disk, a closed pipe, no standard output at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 from streams.exit_status import FAILED
 
 _STREAMS: Final = ("stdin", "stdout", "stderr")
-#: What a write to a stream fails with; other errors, and those that name a file, are none of ours.
+#: Errors of a write to a stream; other errors, and those that name a file, are not handled here.
 _UNWRITABLE: Final = frozenset(
     {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.ECONNRESET}
 )
@@ -20,10 +20,10 @@ _UNWRITABLE: Final = frozenset(
 
 @contextlib.contextmanager
 def printed() -> Iterator[None]:
-    """Run a command; what it printed is written when this is left.
+    """Run a command, and write all that it printed at the end.
 
-    Where it cannot be, one sentence on standard error says so and the exit status is 1. Who reads a pipe and closes
-    it has enough: that ends the command without a word, with exit status 1 as well.
+    If that fails, print one sentence on standard error; the exit status is 1. A reader that closes its pipe has enough:
+    the command ends without a message, with exit status 1 as well.
 
     Raises:
         SystemExit: The command's own, or that of an output that cannot be written.
@@ -48,9 +48,9 @@ def printed() -> Iterator[None]:
 
 
 def _occupy_streams() -> None:
-    """Give each stream that was closed before the start a place that takes nothing.
+    """Put a descriptor that refuses every use (standard error: drops output) in place of each closed stream.
 
-    Python has None there, and the next file or socket to be opened would get its number.
+    Python has None there, and the next opened file or socket would get its number.
     """
     for number, name in enumerate(_STREAMS):
         if getattr(sys, name) is None:
@@ -70,7 +70,7 @@ def _say(error: OSError) -> None:
 
 
 def _give_up_output() -> None:
-    """What is still held would be tried again, and complained about, when Python ends."""
+    """Discard output that is still buffered: Python would try to write it again at its end, and report the error."""
     void = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):

@@ -1,15 +1,15 @@
-"""`dialysis-alerts dead-letters redrive`: publishing dead letters again after a fix.
+"""`dialysis-alerts dead-letters redrive`: publish dead letters again after a fix.
 
-What was redriven is remembered as committed offsets. A run with a filter must not mark as done what the filter
-left out, so each filter has a consumer group of its own, and a dead letter is done when any group whose filter
-it passes has committed beyond it:
+Committed offsets record which dead letters were redriven. A run with a filter must not mark those as done that the
+filter excluded, so each filter has its own consumer group, and a dead letter is done when any group whose filter it
+passes has committed beyond it:
 
     dead letter                      0 A   1 B   2 A   3 B  | end
     redrive --reason A               sent   -    sent   -   | <group>-redrive.reason.A commits 4
     redrive                           -    sent   -    sent | <group>-redrive commits 4
     redrive --reason B                -     -     -     -   | nothing is left
 
-A run that is interrupted sends again what it had not committed, and so does one after the broker has forgotten
+The run after an interrupted one sends uncommitted dead letters again, and so does a run after the broker has dropped
 the offsets (`offsets.retention.minutes`); filing makes both safe.
 """
 
@@ -43,7 +43,7 @@ from streams.kafka.clients import (
 )
 from streams.kafka.dead_letter import REASON, REDRIVEN, Origin
 
-#: How many of those that are passed over are named one by one.
+#: How many skipped messages are named one by one.
 _NAMED: Final = 5
 
 
@@ -56,13 +56,13 @@ class _Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """Which dead letters a run is about; `topic` is a full name."""
+    """The dead letters that a run selects; `topic` is a full name."""
 
     reason: str | None
     topic: str | None
 
     def group(self, settings: Settings) -> str:
-        """The consumer group that remembers runs with this filter."""
+        """Return the consumer group that records runs with this filter."""
         name = f"{settings.group}-redrive"
         if self.reason is not None:
             name += f".reason.{self.reason}"
@@ -70,18 +70,18 @@ class _Filter:
 
 
 def redrive(settings: Settings, reason: str | None = None, topic: str | None = None, dry_run: bool = False) -> int:
-    """Publishes dead letters again, to the topic and key they came from, once each.
+    """Publish dead letters again, to their original topic and key, once each.
 
-    Everything up to the end of `dead-letters` at the start is looked at. The key chooses the partition; a message
-    without a key goes to the partition it was on. What is no dead letter of an input topic, whatever its headers say,
-    is passed over and never published; the first of them are named. What was cut, or is too large for its topic now,
-    is counted and passed over for good.
+    Read everything up to the end of `dead-letters` at the start. The key chooses the partition; a message without a key
+    goes to its original partition. A message that is no dead letter of an input topic, whatever its headers state, is
+    skipped and never published; the first of them are named. A message that was cut, or is too large for its topic now,
+    is counted and skipped for good.
 
     Args:
         settings: Where the broker is.
-        reason: Only these.
+        reason: Only of this reason.
         topic: Only from this topic, by its full name.
-        dry_run: Counts, sends nothing and remembers nothing.
+        dry_run: Count; send and commit nothing.
 
     Returns:
         The exit status: 1 where something could not be sent, 2 where a filter cannot be right.
@@ -109,7 +109,7 @@ def redrive(settings: Settings, reason: str | None = None, topic: str | None = N
 
 
 def input_topics(settings: Settings) -> list[str]:
-    """Full names of the topics that a dead letter may have come from."""
+    """List the full names of the topics that a dead letter may come from."""
     return [settings.topic(name) for name in (*PATIENT_TOPICS, UNIT_SIGNALS, INGEST)]
 
 
@@ -154,16 +154,16 @@ class _Run:
         self._done: dict[_Filter, dict[int, int]] = {}
 
     async def done(self, filter_: _Filter) -> dict[int, int]:
-        """The offsets before which earlier runs with a filter have done everything, by partition."""
+        """Return the offsets before which earlier runs with a filter have finished, by partition."""
         if filter_ not in self._done:
             found = await committed(self._admin, filter_.group(self._settings), self._tps)
             self._done[filter_] = {tp.partition: max(0, entry.offset) for tp, entry in found.items()}
         return self._done[filter_]
 
     async def handle(self, records: list[Record], consumer: AIOKafkaConsumer | None) -> None:
-        """Publishes the next records of one partition and commits; without a consumer it only counts.
+        """Publish the next records of one partition and commit; without a consumer, only count them.
 
-        Commits up to the first record that failed, before the failure is raised.
+        Commit up to the first record that failed before raising its error.
         """
         sends: list[tuple[Record, Future[Any]]] = []
         for record in records:
@@ -190,7 +190,7 @@ class _Run:
         await consumer.commit({tp: records[-1].offset + 1})
 
     async def _take(self, record: Record) -> Origin | None:
-        """The origin of a record that is to be sent now; others are counted."""
+        """Return the origin of a record that is to be sent now, else None; count foreign and cut records."""
         origin = Origin.of(record)
         if origin is None or origin.topic not in self._inputs:
             self._counts[_Outcome.FOREIGN] += 1

@@ -1,4 +1,4 @@
-"""`dialysis-alerts replay`: a file of events, and the transitions or the alarm load that follow from it."""
+"""`dialysis-alerts replay`: evaluate a file of events, and print its transitions or its alarm load."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 @dataclass
 class Load:
-    """Alarm load of one replay: what a unit would have heard."""
+    """Alarm load of one replay: the alerts that a unit would have received."""
 
     raised: Counter[tuple[str, Priority]] = field(default_factory=Counter)
     transitions: Counter[str] = field(default_factory=Counter)
@@ -55,13 +55,13 @@ def run(
     strict: bool = False,
     rules: Path | None = None,
 ) -> int:
-    """Replay a file of JSON lines (`-` is standard input); returns the exit status.
+    """Replay a file of JSON lines (`-` is standard input); return the exit status.
 
     Args:
         file: path of the events.
         until: run the clock on to this moment after the last line.
         summary: print the alarm load per rule in place of the transitions.
-        compare: another rule-settings file, whose alarm load stands beside it; implies `summary`.
+        compare: another rule-settings file, whose alarm load is printed beside it; implies `summary`.
         strict: exit status 1 when a line was unusable.
         rules: the rule-settings file in force.
     """
@@ -91,22 +91,22 @@ def run(
 
 
 class UnreadableError(Exception):
-    """The file cannot be read to its end; one sentence."""
+    """The file cannot be read to its end; the message is one sentence."""
 
 
 @dataclass
 class Broken:
-    """Reports unusable lines, and details that were left out, on standard error and goes on."""
+    """Reports unusable lines, and details that were left out, on standard error, and continues."""
 
     name: str
     count: int = 0
-    #: The line whose time is the latest so far, and that time.
+    #: The number of the line with the latest time so far, and that time.
     _latest: tuple[int, datetime] | None = None
     _told_ahead: bool = False
     _said: OnceASource = field(default_factory=OnceASource)
 
     def usable(self, source: Iterable[bytes]) -> Iterator[Line]:
-        """The usable lines; blank ones are passed over.
+        """Yield the usable lines; skip blank ones.
 
         Raises:
             UnreadableError: reading failed; the lines before have been yielded.
@@ -131,7 +131,7 @@ class Broken:
             raise UnreadableError(f"{printable(self.name)}: cannot be read on: {error.strerror or error}") from None
 
     def _compare(self, number: int, moment: datetime) -> None:
-        """Say once where the clock ran so far ahead that a later line is too old to raise anything."""
+        """Report once that the clock ran so far ahead that a later line is too old to raise an alert."""
         if self._latest is None or moment > self._latest[1]:
             self._latest = (number, moment)
             return
@@ -158,7 +158,7 @@ def _print_transitions(replay: Replay, lines: Iterable[Line], until: datetime | 
 
 
 def load_of(settings: RuleSettings, lines: Iterable[Line], until: datetime | None) -> Load:
-    """The alarm load of a replay under some settings."""
+    """Compute the alarm load of a replay under some settings."""
     load, replay = Load(), Replay(settings)
     for line in lines:
         for alert in replay.take(line):
@@ -170,7 +170,7 @@ def load_of(settings: RuleSettings, lines: Iterable[Line], until: datetime | Non
 
 
 def print_loads(loads: list[Load], names: list[Path | None]) -> None:
-    """Print the alarm load per rule; of several settings files one row each, beneath one another."""
+    """Print the alarm load per rule; several settings files have one row each, beneath one another."""
     from rich.console import Console  # noqa: PLC0415 (not needed, and slow, when transitions are printed)
     from rich.table import Table  # noqa: PLC0415
 

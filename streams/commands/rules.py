@@ -1,4 +1,4 @@
-"""What `dialysis-alerts rules` prints: the catalogue, one rule, and whether a settings file is right."""
+"""`dialysis-alerts rules`: print the catalogue or one rule, or check a settings file."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from streams.rules.inputs import shown
 from streams.rules.settings_checks import plain
 
 _VARIABLE: Final = "DIALYSIS_RULES: "
-#: Wide enough for a line of the catalogue where there is no terminal to ask.
+#: The width for a line of the catalogue where no terminal gives one.
 _PLAIN_WIDTH: Final = 160
 
 
 def list_rules(rules_file: Path | None) -> int:
-    """Print every rule with its state, thresholds and sources; returns the exit status."""
+    """Print every rule with its state, thresholds and sources; return the exit status."""
     settings = _settings(rules_file, _VARIABLE)
     if settings is None:
         return WRONG_USE
@@ -52,7 +52,7 @@ def list_rules(rules_file: Path | None) -> int:
 
 
 def show_rule(name: str, rules_file: Path | None) -> int:
-    """Print one rule: what it reads, its thresholds with their sources, and what it does without."""
+    """Print one rule: its inputs, its thresholds with their sources, and its behaviour when an input is missing."""
     settings = _settings(rules_file, _VARIABLE)
     if settings is None:
         return WRONG_USE
@@ -78,7 +78,7 @@ def show_rule(name: str, rules_file: Path | None) -> int:
 
 
 def check_rules(path: Path) -> int:
-    """Validate a site's rule settings; prints each problem, or what differs from the defaults."""
+    """Validate a site's rule settings; print each problem, or what differs from the defaults."""
     settings = _settings(path)
     if settings is None:
         return WRONG_USE
@@ -108,7 +108,7 @@ def _state(rule: Rule[Any], settings: RuleSettings) -> str:
 
 
 def _print_risks(risks: Iterable[AcceptedRisk]) -> None:
-    """What is silenced and who accepted it, one line each; not drawn, so that a script finds it whole."""
+    """Print silenced bands and who accepted them, one line each; not in a table, so that a script can read it."""
     for risk in risks:
         print(f"risk accepted in [{risk.name}]: {'; '.join(risk.silenced)}; accepted: {risk.accepted}")
 
@@ -138,7 +138,7 @@ def _print_limits(console: Console, values: Mapping[str, Any], kind: type[Any]) 
 
 
 def _prose(rule: Rule[Any]) -> str:
-    """The docstring of the rule's function: what it decides, in words."""
+    """Return the docstring of the rule's function, which describes its decision."""
     return "\n".join(line.strip() for line in (rule.find.__doc__ or "").strip().splitlines())
 
 

@@ -1,4 +1,4 @@
-"""`dialysis-alerts topics`: prints the topics, or makes them on a broker."""
+"""`dialysis-alerts topics`: print the topics, or make them on a broker."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from streams.kafka.topic_setup import ensure_topics, wanted_topics
 
 
 def show(settings: Settings) -> int:
-    """Prints the topics with their settings; asks no broker."""
+    """Print the topics with their settings, without a broker."""
     rows = [
         (
             topic.name,
@@ -27,7 +27,7 @@ def show(settings: Settings) -> int:
 
 
 def create(settings: Settings) -> int:
-    """Makes what is missing and says what differs from what is wanted.
+    """Make missing topics and report what differs from the required ones.
 
     Returns:
         The exit status: 1 where a topic cannot be used or the broker does not answer.
