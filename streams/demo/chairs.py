@@ -1,4 +1,4 @@
-"""The unit's chairs as a grid, coloured by the highest open priority of whoever sits there."""
+"""Draw the unit's chairs as a grid, coloured by the highest open priority of the patient on each."""
 
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ COLOURS: Final = {
     Priority.LOW: "cyan",
     Priority.INFO: "default",
 }
-#: Somebody has answered: the colour stays, the alarm light goes out.
+#: Styles of unanswered alerts; an answered one keeps its colour, without the alarm light.
 _LIT: Final = {
     Priority.HIGH: "bold white on red",
     Priority.MEDIUM: "bold black on yellow",
@@ -25,7 +25,7 @@ _LIT: Final = {
 }
 _FREE: Final = "dim"
 _CALM: Final = "green"
-#: Cells this wide have room for patient or pressure.
+#: Cells of this width have room for patient or pressure.
 _ROOMY: Final = 13
 _HALF: Final = 6
 
@@ -36,20 +36,20 @@ class _Cell(NamedTuple):
 
 
 def style(alert: Alert) -> str:
-    """How an alert is coloured: lit while nobody has answered."""
+    """Return the style of an alert: lit while nobody has answered."""
     return _LIT[alert.priority] if alert.status is Status.ACTIVE else COLOURS[alert.priority]
 
 
 def columns(width: int) -> int:
-    """How many chairs stand in a row; half the unit is one water loop, so rows do not mix loops."""
+    """Return the number of chairs in a row; half the unit is one water loop, so rows do not mix loops."""
     return 2 * _HALF if width >= 2 * _HALF * _ROOMY else _HALF
 
 
 def grid(scene: Scene, width: int, *, tall: bool) -> list[Text]:
-    """The chairs of the unit.
+    """Draw the chairs of the unit.
 
     Args:
-        scene: What there is to see.
+        scene: What to show.
         width: Of the terminal.
         tall: Three lines a chair in place of one.
     """

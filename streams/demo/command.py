@@ -1,4 +1,4 @@
-"""`dialysis-alerts demo`: starts everything, shows it, and ends everything it started."""
+"""`dialysis-alerts demo`: start everything, show it, and end everything that it started."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from streams.exit_status import DONE, FAILED, WRONG_USE
 from streams.kafka.clients import KafkaFailedError
 from streams.rules.catalogue import RuleSettingsError, load_settings
 
-#: Where a broker is expected; another port is taken where somebody listens there.
+#: The usual port of a broker; if it is taken, the demo uses another one.
 _BROKER_PORT: Final = 9092
 _TOO_EARLY: Final = "Interrupted before the demo was ready."
 
@@ -33,8 +33,8 @@ def run(settings: Settings, seconds: float | None = None) -> int:
     """Run the demo until its time is over, SIGINT, SIGTERM or SIGHUP.
 
     Args:
-        settings: Names of topics, number of partitions, data folder and so on; addresses are our own.
-        seconds: End after this time, counted from when the unit is live; without end when `None`.
+        settings: Names of topics, number of partitions, data folder and so on; the demo replaces addresses.
+        seconds: End after this time, counted from the moment when the unit is live; without end when `None`.
 
     Returns:
         The exit status.
@@ -45,7 +45,7 @@ def run(settings: Settings, seconds: float | None = None) -> int:
         for problem in error.problems:
             complain(f"DIALYSIS_RULES: {problem}")
         return WRONG_USE
-    # What a client logs would tear the view; what matters ends the demo with a sentence.
+    # Log lines of a client would break the view; an error that matters ends the demo with a sentence.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="dialysis-demo-"))
     status, keep = FAILED, False
@@ -61,11 +61,11 @@ def run(settings: Settings, seconds: float | None = None) -> int:
         except OSError as error:
             if error.errno not in (errno.EPIPE, errno.EIO) or error.filename is not None:
                 raise
-            # Nobody reads any more, or the terminal is gone; Python would complain again when it flushes at exit.
+            # The reader or the terminal is gone; Python would report the error again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = DONE
         finally:
-            # The stops are bounded; a second Ctrl-C would leave some of it behind.
+            # The stops are bounded in time; a second Ctrl-C would leave some programs running.
             ignore_signals()
             started.close()
             if not keep:
@@ -108,6 +108,6 @@ def _free(wanted: int) -> int:
 
 
 def _now(sentence: str) -> None:
-    """Say it at once: somebody may wait for the line."""
+    """Print a sentence at once: somebody may wait for the line."""
     say(sentence)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What the worker's `/metrics` say: events, latency, lag, clocks. Parsed here, as Prometheus would."""
+"""Read the worker's `/metrics` as Prometheus would: events, latency, lag, clocks."""
 
 import asyncio
 import time
@@ -9,16 +9,16 @@ from typing import Final
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-#: The event rate is that of the last so many seconds.
+#: The event rate covers the last so many seconds.
 _WINDOW_S: Final = 10.0
 _TIMEOUT_S: Final = 2.0
-#: The worker has caught up when its clocks are at most this far back and so few records wait.
+#: The worker has caught up when its clock is at most so many seconds behind and at most so many records wait.
 _NEAR_S: Final = 5.0
 _FEW: Final = 50
 
 
 class Gauges:
-    """The newest reading, and what has changed since the unit went live."""
+    """The newest reading, and the changes since the unit went live."""
 
     def __init__(self) -> None:
         self.events = 0.0
@@ -30,7 +30,7 @@ class Gauges:
         self._readings: deque[tuple[float, float]] = deque()
 
     def take(self, text: str, at: float) -> None:
-        """Take over a page of metrics that was read at a moment (`time.monotonic()`)."""
+        """Parse a page of metrics that was read at a moment (`time.monotonic()`)."""
         self.events = self.dead_letters = self.lag = 0.0
         self._clocks, self._buckets = [], {}
         for family in text_string_to_metric_families(text):
@@ -51,7 +51,7 @@ class Gauges:
             self._readings.popleft()
 
     def go_live(self) -> None:
-        """From here on rate and latency count: the past came all at once."""
+        """Start to count rate and latency from here: the past came all at once."""
         self._before = dict(self._buckets)
         while len(self._readings) > 1:
             self._readings.popleft()
@@ -66,23 +66,23 @@ class Gauges:
 
     @property
     def clock(self) -> float | None:
-        """How far the worker has gone, as Unix time: the middle one of its partitions' clocks.
+        """The worker's clock, as Unix time: the median of its partitions' clocks.
 
-        The clock of a partition where nobody is on a chair stands, so the slowest says nothing.
+        The clock of a partition without a patient on a chair stands, so the slowest shows nothing.
         """
         return median(self._clocks) if self._clocks else None
 
     def has_caught_up(self, now: float) -> bool:
-        """Whether the worker has worked off the past; `now` is Unix time."""
+        """Whether the worker has processed the past; `now` is Unix time."""
         return self.clock is not None and now - self.clock <= _NEAR_S and self.lag <= _FEW
 
     @property
     def alerts(self) -> int:
-        """How many transitions the latency is of: those that an event made since the unit is live."""
+        """The number of transitions that the latency covers: those that an event made since the unit is live."""
         return round(self._since_live().get(float("inf"), 0.0))
 
     def latency(self, share: float) -> float | None:
-        """A quantile of the time from event to alert in seconds, estimated within its bucket as Prometheus does."""
+        """Estimate a quantile of the time from event to alert in seconds, within its bucket as Prometheus does."""
         buckets = sorted(self._since_live().items())
         if not buckets or buckets[-1][1] <= 0:
             return None
@@ -101,7 +101,7 @@ class Gauges:
 
 
 async def watch(gauges: Gauges, address: str, every: float) -> None:
-    """Read the worker's metrics for ever. That it does not answer yet, or for a while, is no error here."""
+    """Read the worker's metrics for ever. A worker that does not answer yet, or for a while, is no error here."""
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         while True:

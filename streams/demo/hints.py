@@ -1,4 +1,4 @@
-"""What to open next: addresses and commands that work as they stand."""
+"""What to try next: addresses and commands that work unchanged."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from models.topics import ALERTS_ACTIVE, CLINICAL_EVENTS, LAB_RESULTS
 #: The file that holds all of them.
 FILE: Final = "next.txt"
 _FAMILY: Final = "alerts.low-magnesium"
-#: Stands for the time, which the shell fills in.
+#: Placeholder for the time, which the shell fills in.
 _NOW: Final = "@now"
 _DATE: Final = "'$(date -u +%FT%TZ)'"
 _READER: Final = """\
@@ -29,14 +29,14 @@ asyncio.run(main())"""
 
 
 class Hint(NamedTuple):
-    """A command and what it is for."""
+    """A command and its purpose."""
 
     purpose: str
     command: str
 
 
 def short_hints(settings: Settings, folder: Path) -> list[Hint]:
-    """What fits on a small terminal."""
+    """List the hints that fit on a small terminal."""
     return [
         Hint("metrics", f"curl http://{settings.http}/metrics  (and /readyz, /healthz)"),
         Hint("alerts", f"kcat -b {settings.brokers} -C -q -u -t {settings.topic(_FAMILY)}"),
@@ -45,7 +45,7 @@ def short_hints(settings: Settings, folder: Path) -> list[Hint]:
 
 
 def long_hints(settings: Settings, folder: Path) -> list[Hint]:
-    """What fits on one line each of a large terminal."""
+    """List the hints that fit on one line each of a large terminal."""
     more = Hint("acknowledge an alert, make one, read them from Python, logs", f"cat {folder / FILE}")
     return [*_looks(settings), more]
 
@@ -63,13 +63,13 @@ def _looks(settings: Settings) -> list[Hint]:
 
 
 def _command() -> str:
-    """This program, as it has to be called from the same folder."""
+    """Return the call of this program: its full path beside Python, else its name."""
     beside = Path(sys.executable).with_name("dialysis-alerts")
     return str(beside) if beside.exists() else "dialysis-alerts"
 
 
 def acknowledgement(settings: Settings, alert: Alert | None) -> str:
-    """A command that says: seen, I am on it."""
+    """Build the command that acknowledges an alert."""
     patient = (alert.patient_id if alert else None) or "PATIENT_ID"
     named = alert.alert_id if alert else "ALERT_ID"
     fields = {"type": "alert_response", "alert_id": named, "by": "me", "action": "acknowledge"}
@@ -88,7 +88,7 @@ def _publish(settings: Settings, topic: str, patient: str, fields: Mapping[str, 
 
 
 def write(settings: Settings, folder: Path, logs: Sequence[Path], alert: Alert | None) -> None:
-    """Write all of it into a file of the demo's folder; the acknowledgement there is of this alert."""
+    """Write all hints into a file of the demo's folder, with the command that acknowledges this alert."""
     acts = [
         Hint(f"acknowledge {_named(alert)}", acknowledgement(settings, alert)),
         Hint("make an alert", _low_magnesium(settings)),

@@ -1,4 +1,4 @@
-"""A simulated nurse who acknowledges some of the alerts, so that a life cycle can be seen whole."""
+"""A simulated nurse who acknowledges some of the alerts, so that the demo shows a whole life cycle."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from models.topics import CLINICAL_EVENTS
 from streams.demo.screen_state import Picture
 from streams.kafka.clients import explained, producer_client
 
-#: The share of alerts that get an answer at all, and how soon, seconds.
+#: The share of alerts that get an answer, and the bounds of its delay, seconds.
 _ANSWERED: Final = 0.6
 _SOONEST: Final = 20.0
 _LATEST: Final = 40.0
@@ -31,7 +31,7 @@ class Nurse:
         self._plans: dict[tuple[str, Priority], float | None] = {}
 
     def due(self, alerts: Iterable[Alert], now: float) -> Alert | None:
-        """The alert to acknowledge now, one at a time, if any; `now` is in seconds of any clock."""
+        """Return the next alert to acknowledge now, if any; `now` is in seconds of any clock."""
         for alert in alerts:
             if alert.status is not Status.ACTIVE or alert.patient_id is None:
                 continue
@@ -48,7 +48,7 @@ class Nurse:
 
 
 def answer(alert: Alert, at: datetime) -> bytes:
-    """The `alert_response` that acknowledges an alert."""
+    """Encode the `alert_response` that acknowledges an alert."""
     return msgspec.json.encode(
         {
             "type": "alert_response",
@@ -62,7 +62,7 @@ def answer(alert: Alert, at: datetime) -> bytes:
 
 
 async def attend(settings: Settings, picture: Picture, seed: int, is_live: Callable[[], bool]) -> None:
-    """Answer alerts for ever, once the unit is live.
+    """Acknowledge alerts for ever, once the unit is live.
 
     Raises:
         KafkaFailedError: The broker does not do what is needed.

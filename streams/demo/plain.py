@@ -1,4 +1,4 @@
-"""The demo without a terminal: a line for each transition, a line now and then on how it goes."""
+"""The demo without a terminal: a line for each transition, and a status line now and then."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -8,15 +8,15 @@ from models.text import printable
 from streams.demo import hints, wording
 from streams.demo.scene import Scene
 
-#: Between two lines on how it goes.
+#: The time between two status lines.
 _EVERY: Final = timedelta(seconds=10)
 _EVERY_BEFORE: Final = timedelta(seconds=2)
-#: Of these the transition says as much.
+#: Reasons that the transition itself implies.
 _PLAIN_REASONS: Final = (Reason.CONDITION_MET, Reason.CONDITION_CLEARED, Reason.ACKNOWLEDGED)
 
 
 class Plain:
-    """Prints lines; flushed, because somebody may wait for one."""
+    """Prints lines and flushes each, because somebody may wait for one."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -25,7 +25,7 @@ class Plain:
         self._waiting: list[Alert] = []
 
     def told(self, alert: Alert) -> None:
-        """A transition. Those of the past are only counted: they come all at once."""
+        """Print a transition, except one of the past: those come all at once and are only counted."""
         if alert.at < self._scene.start:
             return
         place = wording.place(alert, wording.chairs_by_patient(self._scene))
@@ -36,7 +36,7 @@ class Plain:
         )
 
     def show(self, now: datetime) -> None:
-        """How it goes, when it is time to say so or the worker fell silent."""
+        """Print a status line when it is due, or when the worker falls silent or returns."""
         scene = self._scene
         blind = wording.blindness(scene, now) is not None
         if self._due is not None and now < self._due and blind == self._was_blind:
@@ -48,7 +48,7 @@ class Plain:
         _line(f"{wording.clock(now)} -- {'; '.join(said)}")
 
     def went_live(self) -> None:
-        """The past is worked off."""
+        """Print that the past is processed, and the hints."""
         self._due = None
         _line("The past is worked off, the unit is live. Next, in another terminal (Ctrl-C here stops everything):")
         for hint in hints.long_hints(self._scene.settings, self._scene.folder):

@@ -1,4 +1,4 @@
-"""The programs that the demo starts: each with a log of its own, and each ends with the demo, however that ends."""
+"""The programs that the demo starts: each has its own log, and each ends with the demo, however that ends."""
 
 import os
 import signal
@@ -17,24 +17,24 @@ _TAIL_BYTES: Final = 16 * 1024
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message is a sentence for the person who started it."""
+    """The demo cannot continue; the message is a sentence for the person who started it."""
 
 
 class Program:
-    """One of our commands, running as a process of its own."""
+    """One of our commands, running as its own process."""
 
     def __init__(self, name: str, arguments: Sequence[str], settings: Settings, folder: Path) -> None:
         """Start it.
 
         Args:
-            name: What people call it.
+            name: Its name for people.
             arguments: The command and its options.
-            settings: Handed to it as environment variables.
-            folder: Where it keeps its log.
+            settings: Passed to it as environment variables.
+            folder: The folder of its log.
         """
         self.name = name
         self.log = folder / f"{name}.log"
-        # -P: it runs in the log folder, whose files are no modules.
+        # -P: it runs in the log folder, whose files are not modules.
         command = [sys.executable, "-P", "-m", "streams.cli", *arguments]
         self._child = spawn(command, folder, self.log, environment=os.environ | environment(settings))
 
@@ -44,7 +44,7 @@ class Program:
         return self._child.pid
 
     def complaint(self) -> str | None:
-        """A sentence if it has ended, with its last words; None while it runs."""
+        """Return a sentence with its last log lines if it has ended; None while it runs."""
         if self._child.status is None:
             return None
         status = self._child.status
@@ -53,7 +53,7 @@ class Program:
         return f"The {self.name} {how}. The last it said ({self.log}):\n{words}"
 
     def ask_to_end(self) -> None:
-        """Tell it to end in good order, without waiting."""
+        """Ask it to end in good order, without waiting."""
         self._child.send(signal.SIGTERM)
 
     def end(self, patience: float) -> None:
@@ -62,14 +62,14 @@ class Program:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Settings as environment variables; a program that gets them reads the same."""
+    """Turn settings into environment variables, from which a program reads the same settings."""
     prefix = str(Settings.model_config["env_prefix"])
     values = settings.model_dump(exclude_none=True)
     return {prefix + name.upper(): str(value) for name, value in values.items()}
 
 
 def last_lines(log: Path, number: int = _WORDS) -> list[str]:
-    """The end of a log, without what a terminal would act on."""
+    """Return the end of a log, without characters that a terminal would act on."""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
         lines = file.read().decode(errors="replace").splitlines()
@@ -77,7 +77,7 @@ def last_lines(log: Path, number: int = _WORDS) -> list[str]:
 
 
 def reserve(wanted: int) -> ReservedPort:
-    """The wanted port, or another one where it is taken. Until it is released no other program gets it (Linux)."""
+    """Reserve the wanted port, or another one if it is taken. Until its release no other program gets it (Linux)."""
     try:
         return ReservedPort(wanted)
     except BrokerError:

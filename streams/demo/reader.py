@@ -1,4 +1,4 @@
-"""Reads the worker's output topics into a `Picture`, as any screen may."""
+"""Read the worker's output topics into a `Picture`, as any screen may."""
 
 from collections.abc import Callable
 from typing import Final
@@ -28,8 +28,8 @@ async def read(settings: Settings, picture: Picture, told: Callable[[Alert], Non
     """Read from the beginning, for ever.
 
     Args:
-        settings: Where the broker is and what the topics are called.
-        picture: Takes what is read.
+        settings: Where the broker is, and the names of topics.
+        picture: Receives the records.
         told: Called with each transition, once.
 
     Raises:
@@ -53,7 +53,7 @@ async def read(settings: Settings, picture: Picture, told: Callable[[Alert], Non
 
 
 def take(picture: Picture, name: str, record: Record, told: Callable[[Alert], None]) -> None:
-    """Files one record of a topic, by the contract's name of it."""
+    """Add one record to the picture; `name` is the contract's name of its topic."""
     key = (record.key or b"").decode(errors="replace")
     if name == ALERTS_ACTIVE:
         picture.alert(key, record.value)

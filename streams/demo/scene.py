@@ -1,4 +1,4 @@
-"""One moment of the demo, as both ways of showing it need it."""
+"""The state of the demo, which both displays share."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,14 +11,14 @@ from streams.demo.screen_state import Picture
 
 @dataclass(slots=True)
 class Scene:
-    """What there is to see.
+    """What the demo shows.
 
     Attributes:
-        settings: Where everything answers.
-        folder: Where logs and commands lie.
+        settings: With the addresses of broker and worker.
+        folder: The folder of logs and commands.
         begin: Where the simulated past begins.
         start: Where it ends and the live unit begins.
-        live: Whether the worker has worked off the past.
+        live: Whether the worker has processed the past.
     """
 
     settings: Settings
@@ -30,7 +30,7 @@ class Scene:
     live: bool = False
 
     def progress(self) -> float:
-        """The share of the past that the worker has worked off."""
+        """Return the share of the past that the worker has processed."""
         if self.gauges.clock is None:
             return 0.0
         done = datetime.fromtimestamp(self.gauges.clock, UTC) - self.begin

@@ -1,4 +1,4 @@
-"""The demo on a terminal: the whole of it, drawn anew several times a second."""
+"""The demo on a terminal: the whole view is redrawn several times a second."""
 
 from datetime import datetime
 from typing import Self
@@ -12,7 +12,7 @@ from streams.demo.view import draw
 
 
 class Screen:
-    """Takes the terminal's other screen and gives the first one back at the end."""
+    """Uses the terminal's alternate screen and restores the first one at the end."""
 
     def __init__(self, scene: Scene, console: Console) -> None:
         self._scene = scene
@@ -20,15 +20,15 @@ class Screen:
         self._live = Live(console=console, screen=True, auto_refresh=False)
 
     def told(self, alert: Alert) -> None:
-        """A transition: it is in the picture."""
+        """Do nothing: the picture holds the transition."""
 
     def show(self, now: datetime) -> None:
-        """Draw; the size is asked for each time, so the view grows with the terminal."""
+        """Draw at the terminal's present size, so that the view grows with the terminal."""
         width, height = self._console.size
         self._live.update(draw(self._scene, width, height, now), refresh=True)
 
     def went_live(self) -> None:
-        """The past is worked off: the view says so by itself."""
+        """Do nothing: the view itself shows that the past is processed."""
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -1,7 +1,7 @@
-"""What a screen knows: the open alerts, who is on which chair, what was told, whether the worker speaks.
+"""The state of a screen: open alerts, patients by chair, transitions, and whether the worker sends its status.
 
-Pure: it is fed records and never asks for the time. It reads as the contract wants it: repeats of an
-(alert_id, revision) are dropped, no alert goes back to an older revision, tombstones remove.
+Pure: it receives records and never reads a clock. It follows the contract: it drops repeats of an (alert_id, revision),
+no alert goes back to an older revision, a tombstone removes its entry.
 """
 
 from collections import Counter, deque
@@ -16,12 +16,12 @@ from models.alerts import Alert, Priority, Status
 
 #: A reader that has seen no `worker-status` for this long is blind (contract, Topics).
 BLIND: Final = timedelta(seconds=10)
-#: Of the newest transitions, so many are kept for the screen.
+#: The number of newest transitions that are kept for the screen.
 _KEPT: Final = 50
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """A running session, of what `sessions.active` says of it."""
+    """A running session: the fields of `sessions.active` that the screen uses."""
 
     session_id: str
     patient_id: str
@@ -32,7 +32,7 @@ class Seat(msgspec.Struct, frozen=True):
 
 
 class WorkerWord(msgspec.Struct, frozen=True):
-    """What the owner of a partition said of itself, of `worker-status`."""
+    """The status of a partition's owner: the fields of `worker-status` that the screen uses."""
 
     partition: int
     at: datetime
@@ -44,19 +44,19 @@ _word: Final = msgspec.json.Decoder(WorkerWord)
 
 
 class Picture:
-    """Everything that was read, as of now."""
+    """The present state, from all records so far."""
 
     def __init__(self) -> None:
         #: Alerts that are not over, by id.
         self.open: dict[str, Alert] = {}
         #: Running sessions, by id.
         self.seats: dict[str, Seat] = {}
-        #: Transitions by (rule, kind), repeats left out.
+        #: Number of transitions by (rule, kind), without repeats.
         self.counts: Counter[tuple[str, str]] = Counter()
         #: The newest transitions, oldest first.
         self.latest: deque[Alert] = deque(maxlen=_KEPT)
         self.dead_letters = 0
-        #: Records of the worker that could not be understood; there should be none.
+        #: Number of the worker's records that could not be decoded; there should be none.
         self.strange = 0
         self._newest: dict[str, int] = {}
         self._told: dict[str, int] = {}
@@ -65,7 +65,7 @@ class Picture:
     # -- what is read
 
     def alert(self, alert_id: str, value: bytes | None) -> None:
-        """A record of `alerts.active`."""
+        """Take a record of `alerts.active`."""
         if value is None:
             self.open.pop(alert_id, None)
             return
@@ -79,7 +79,7 @@ class Picture:
             self.open.pop(alert_id, None)
 
     def transition(self, value: bytes | None) -> Alert | None:
-        """A record of an alert family; the transition if it was not known."""
+        """Take a record of an alert family; return its transition if it is new."""
         alert = None if value is None else self._decode(value)
         if alert is None or alert.revision <= self._told.get(alert.alert_id, 0):
             return None
@@ -89,7 +89,7 @@ class Picture:
         return alert
 
     def session(self, session_id: str, value: bytes | None) -> None:
-        """A record of `sessions.active`."""
+        """Take a record of `sessions.active`."""
         if value is None:
             self.seats.pop(session_id, None)
             return
@@ -103,7 +103,7 @@ class Picture:
             self.seats[session_id] = seat
 
     def worker_word(self, value: bytes | None) -> None:
-        """A record of `worker-status`."""
+        """Take a record of `worker-status`."""
         if value is None:
             return
         try:
@@ -123,26 +123,26 @@ class Picture:
     # -- what is asked
 
     def silence(self, now: datetime) -> timedelta | None:
-        """How long no partition's owner has spoken; None if none ever has."""
+        """Return the time since the newest status of any partition's owner; None if none ever came."""
         newest = max((word.at for word in self._words.values()), default=None)
         return None if newest is None else now - newest
 
     def is_blind(self, now: datetime) -> bool:
-        """Whether nobody can tell that alerts still come."""
+        """Whether a reader cannot know that alerts still come."""
         silence = self.silence(now)
         return silence is None or silence > BLIND
 
     def partitions(self, now: datetime) -> int:
-        """How many partitions have an owner that spoke lately and has its state."""
+        """Count the partitions whose owner sent a status recently and has recovered its state."""
         return sum(now - word.at <= BLIND and not word.recovering for word in self._words.values())
 
     def by_priority(self) -> dict[Priority, int]:
-        """How many alerts are open, the highest priority first."""
+        """Count the open alerts by priority, the highest first."""
         tally = Counter(alert.priority for alert in self.open.values())
         return {priority: tally[priority] for priority in reversed(Priority)}
 
     def ranked(self) -> list[Alert]:
-        """The open alerts that a screen shows, the most urgent first; `info` is for those who ask."""
+        """Return the open alerts that a screen shows, the most urgent first; `info` is shown on request only."""
         shown = [alert for alert in self.open.values() if alert.priority is not Priority.INFO]
         return sorted(shown, key=_urgency)
 
@@ -164,12 +164,12 @@ class Picture:
 
 
 def _urgency(alert: Alert) -> tuple[int, bool, int, float]:
-    """Sorts by priority, then the unanswered, then those called again, then the newest."""
+    """Sort by priority, then the unanswered, then the most escalated, then the newest."""
     return -alert.priority.rank, alert.status is not Status.ACTIVE, -alert.escalation, -alert.at.timestamp()
 
 
 def kinds(counts: Counter[tuple[str, str]]) -> Iterable[tuple[str, dict[str, int]]]:
-    """Each rule with its transitions by kind, the rule with most of them first."""
+    """Yield each rule with its number of transitions by kind, the rule with the most first."""
     totals: Counter[str] = Counter()
     for (rule, _), number in counts.items():
         totals[rule] += number

@@ -1,4 +1,4 @@
-"""What runs while the demo runs: topics, worker, simulated unit, reader, nurse, and the loop that shows them."""
+"""Run the demo's parts: topics, worker, simulated unit, reader, nurse, and the loop that shows them."""
 
 import asyncio
 import contextlib
@@ -28,15 +28,15 @@ BACKFILL: Final = timedelta(hours=4)
 SEED: Final = 1
 _FRAME_S: Final = 0.25
 _METRICS_S: Final = 0.5
-#: The past takes some seconds; where it takes this long, something is wrong.
+#: The past takes some seconds; if it takes this long, something is wrong.
 _CATCH_UP_S: Final = 300.0
-#: How long what was started may take to end in good order; the programs without a broker find none.
+#: How long a started program may take to end in good order; without a broker it cannot, and has less time.
 _STOP_S: Final = 10.0
 _STOP_ALONE_S: Final = 1.0
 
 
 class Stage:
-    """Starts the programs, shows what comes of them, and says why it cannot go on."""
+    """Starts the programs, shows their results, and reports why the demo cannot continue."""
 
     def __init__(self, settings: Settings, kafka: EmbeddedKafka, folder: Path, started: contextlib.ExitStack) -> None:
         """Set it up; nothing starts before `play`.
@@ -45,7 +45,7 @@ class Stage:
             settings: With the addresses of this demo.
             kafka: The running broker.
             folder: For logs and commands.
-            started: Ends what is started here.
+            started: Ends the programs that are started here.
         """
         now = datetime.now(UTC)
         self.scene = Scene(settings, folder, now - BACKFILL, now)
@@ -64,7 +64,7 @@ class Stage:
             How many seconds the unit was live; None if the signal came before it was.
 
         Raises:
-            DemoError: Something that it started has ended.
+            DemoError: The broker or a program has ended, or the worker does not catch up.
             KafkaFailedError: The broker does not do what is needed.
         """
         loop = asyncio.get_running_loop()
@@ -104,7 +104,7 @@ class Stage:
         self._programs.append(program)
 
     def _end_programs(self) -> None:
-        """All at once, so that their times to end do not add up."""
+        """End all programs at once, so that their times to end do not add up."""
         patience = _STOP_S if self._kafka.running else _STOP_ALONE_S
         for program in self._programs:
             program.ask_to_end()
@@ -133,7 +133,7 @@ class Stage:
                 await asyncio.wait_for(self._stop.wait(), _FRAME_S)
 
     def _check(self, tasks: list[asyncio.Task[None]]) -> None:
-        """Raises what ends the demo."""
+        """Raise an error if the broker, a program or a task has ended."""
         if not self._kafka.running:
             raise DemoError(f"Kafka has ended by itself: {self._kafka.why_it_ended()}.")
         for program in self._programs:
@@ -150,7 +150,7 @@ class Stage:
         show.went_live()
 
     def _keep_hints(self) -> None:
-        """The written acknowledgement is of an alert that waits for one."""
+        """Keep the written acknowledgement command on an alert that waits for an answer."""
         waiting = (a for a in self.scene.picture.ranked() if a.patient_id and a.status is Status.ACTIVE)
         urgent = next(waiting, None)
         if self.scene.live and urgent and urgent.alert_id != self._urgent:

@@ -1,4 +1,4 @@
-"""What the demo says at its end."""
+"""The summary that the demo prints at its end."""
 
 from streams.commands.console import print_table, say
 from streams.demo import wording
@@ -7,7 +7,7 @@ from streams.demo.screen_state import kinds
 
 
 def summarize(scene: Scene, seconds: float) -> None:
-    """Print what came of it; `seconds` is how long the unit was live."""
+    """Print the results; `seconds` is how long the unit was live."""
     picture, gauges = scene.picture, scene.gauges
     rows = [
         (rule, ", ".join(f"{number} {kind}" for kind, number in found.items())) for rule, found in kinds(picture.counts)

@@ -12,7 +12,7 @@ from streams.demo.chairs import COLOURS, columns, grid, style
 from streams.demo.scene import Scene
 from streams.simulator.timetable import CHAIRS_PER_UNIT
 
-#: From this height on the chairs get three lines each (where they stand in two rows, from less on), and from
+#: From this height on the chairs have three lines each (where they stand in two rows, from 12 lines less on), and from
 #: this width on there is room for priorities as words and for the longer commands.
 _TALL: Final = 46
 _WIDE: Final = 100
@@ -21,11 +21,11 @@ _OVER: Final = {Transition.RESOLVED: "green", Transition.WITHDRAWN: "green", Tra
 
 
 def draw(scene: Scene, width: int, height: int, now: datetime) -> Group:
-    """The whole view as lines, not more than `height` of them and none longer than `width`."""
+    """Draw the whole view as lines, at most `height` of them and none longer than `width`."""
     tall = height >= (_TALL if columns(width) < CHAIRS_PER_UNIT // 2 else _TALL - 12)
     top = [*_header(scene, width, now), *_chairs(scene, width, tall=tall)]
     footer = _footer(scene, width, tall=tall)
-    # Two titles; of the rest the alerts get the most.
+    # Two titles; the alerts get the most of the rest.
     room = height - len(top) - len(footer) - 2
     kept = min(_TRANSITIONS, max(1, room // 3))
     alerts = _alerts(scene, width, max(1, room - kept), now)
@@ -66,7 +66,7 @@ def _chairs(scene: Scene, width: int, *, tall: bool) -> list[Text]:
 
 
 def _alerts(scene: Scene, width: int, room: int, now: datetime) -> list[Text]:
-    """The most urgent alerts, padded to `room` lines so that the rest of the view stands still."""
+    """List the most urgent alerts, padded to `room` lines so that the rest of the view does not move."""
     ranked = scene.picture.ranked()
     shown = ranked if len(ranked) <= room else ranked[: room - 1]
     chairs = wording.chairs_by_patient(scene)

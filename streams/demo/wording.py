@@ -1,4 +1,4 @@
-"""How both ways of showing the demo word things: times, places, priorities, states, the worker."""
+"""The texts that both displays of the demo share: times, places, priorities, states, the worker."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -6,13 +6,13 @@ from typing import Final
 from models.alerts import Alert, Priority, Status
 from streams.demo.scene import Scene
 
-#: IEC 60601-1-8 marks priorities with one to three signs, so that colour is not all that tells them apart.
+#: IEC 60601-1-8 marks priorities with one to three signs, so that they differ not only by colour.
 MARKS: Final = {Priority.HIGH: "!!!", Priority.MEDIUM: "!!", Priority.LOW: "!", Priority.INFO: "i"}
 _STATES: Final = {Status.ACTIVE: "active", Status.ACKNOWLEDGED: "ack", Status.SNOOZED: "snoozed"}
 
 
 def place(alert: Alert, chairs: dict[str, str]) -> str:
-    """Where to go: a chair, else the patient, else the water loop. `chairs` is by patient."""
+    """Return where to go: a chair, else the patient, else the water loop. `chairs` is by patient."""
     if alert.patient_id is None:
         loop = alert.water_loop_id or alert.unit_id or "unit"
         return loop.partition("-")[2] or loop
@@ -20,18 +20,18 @@ def place(alert: Alert, chairs: dict[str, str]) -> str:
 
 
 def chairs_by_patient(scene: Scene) -> dict[str, str]:
-    """Where everybody sits now."""
+    """Return the present chair of each patient."""
     return {seat.patient_id: chair for chair, seat in scene.picture.chairs().items()}
 
 
 def state(alert: Alert) -> str:
-    """The status, and how often it was called again without an answer."""
+    """Return the status, and the number of escalations of an unanswered alert."""
     word = _STATES.get(alert.status, alert.status.value)
     return f"{word} +{alert.escalation}" if alert.status is Status.ACTIVE and alert.escalation else word
 
 
 def age(since: datetime, now: datetime) -> str:
-    """How long ago, in at most four characters."""
+    """Format the age of a moment in at most four characters."""
     seconds = max(0, int((now - since) / timedelta(seconds=1)))
     if seconds < 60:
         return f"{seconds}s"
@@ -43,18 +43,18 @@ def age(since: datetime, now: datetime) -> str:
 
 
 def clock(moment: datetime) -> str:
-    """The time of day here."""
+    """Format the local time of day."""
     return f"{moment.astimezone():%H:%M:%S}"
 
 
 def rate(scene: Scene) -> str:
-    """Events a second."""
+    """Format the number of events a second."""
     found = scene.gauges.rate
     return "- events/s" if found is None else f"{found:.1f} events/s"
 
 
 def latency(scene: Scene) -> str:
-    """From event to alert."""
+    """Format the latency from event to alert."""
     half, most = scene.gauges.latency(0.5), scene.gauges.latency(0.99)
     if half is None or most is None:
         return "event to alert -"
@@ -66,7 +66,7 @@ def _duration(seconds: float) -> str:
 
 
 def open_alerts(scene: Scene, *, marked: bool = False) -> str:
-    """How many alerts are open, by priority, with the marks that a list has in place of the words."""
+    """Format the number of open alerts by priority; `marked` adds the marks that a list has in place of the words."""
     tally = scene.picture.by_priority()
     named = {priority: f"{priority} {MARKS[priority]}" if marked else str(priority) for priority in tally}
     counts = ", ".join(f"{number} {named[priority]}" for priority, number in tally.items() if number)
@@ -74,7 +74,7 @@ def open_alerts(scene: Scene, *, marked: bool = False) -> str:
 
 
 def blindness(scene: Scene, now: datetime) -> str | None:
-    """What a reader must say that has heard nothing from the worker."""
+    """Return the warning of a reader that has received no status from the worker for too long, else None."""
     if not scene.live or not scene.picture.is_blind(now):
         return None
     silence = scene.picture.silence(now)
@@ -83,7 +83,7 @@ def blindness(scene: Scene, now: datetime) -> str | None:
 
 
 def worker(scene: Scene, now: datetime) -> str:
-    """How the worker is."""
+    """Format the state of the worker."""
     blind = blindness(scene, now)
     if blind:
         return blind
