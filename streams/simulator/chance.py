@@ -1,11 +1,11 @@
-"""Randomness that depends on nothing but its key: not on the hash seed, not on what was drawn elsewhere."""
+"""Randomness that depends only on its key: neither on the hash seed nor on other draws."""
 
 import random
 from typing import Final
 
 
 def stream(*key: object) -> random.Random:
-    """A generator of its own for a key, such as (seed, "slot", 3, 7)."""
+    """Make a generator for a key, such as (seed, "slot", 3, 7)."""
     return random.Random(":".join(map(str, key)))  # noqa: S311 (a simulation, no secret)
 
 
@@ -14,5 +14,5 @@ _NOISE: Final = tuple(round(stream("noise", index).gauss(0, 1), 3) for index in 
 
 
 def noise(index: int) -> float:
-    """Gaussian noise (mean 0, standard deviation 1) by position: a sample needs no earlier one to be drawn."""
+    """Return Gaussian noise (mean 0, standard deviation 1) by position: a sample needs no earlier draws."""
     return _NOISE[index % _NOISE_SIZE]

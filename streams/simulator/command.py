@@ -23,10 +23,10 @@ from streams.simulator.target import PublishError
 from streams.simulator.timetable import PATIENTS_PER_CHAIR
 from streams.simulator.unit import unit_events
 
-#: A Monday morning; a file says the same every time it is written.
+#: A Monday morning; it makes every run write the same file.
 FIXED_START: Final = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
 SAMPLE_SECONDS: Final = 5.0
-#: Simulated hours in a file, when nobody says how many.
+#: Simulated hours in a file, without `hours` or `limit`.
 _FILE_HOURS: Final = 24.0
 #: Share of the chairs that are occupied on average.
 _OCCUPIED: Final = 0.8
@@ -50,16 +50,16 @@ def run(
     """Simulate a unit until the messages end, SIGINT or SIGTERM.
 
     Args:
-        settings: Where Kafka is and how topics are called.
+        settings: Where Kafka is, and the names of topics.
         patients: How many; two take turns on a chair.
-        rate: About so many messages a second: machines are sampled as often as that takes, so that event times
-            keep to the clock. With speed 0 exactly so many, and event times go their own way.
-        seed: Same seed, same events, counted from the start.
+        rate: About so many messages a second: it determines the interval of samples, so that event times keep to the
+            clock. With speed 0 exactly so many, and event times are independent of the clock.
+        seed: The same seed gives the same events, counted from the start.
         speed: Simulated seconds a second; 0 is as fast as possible.
         scenario: How much goes wrong.
-        start: When the unit goes live, with an offset; now, or for a file a fixed morning.
+        start: When the unit goes live, with an offset; by default now, or for a file a fixed morning.
         backfill_hours: How much of the past is sent first, as fast as possible.
-        sample_seconds: Time between samples of a machine; 5 unless `rate` says otherwise.
+        sample_seconds: Time between samples of a machine; 5 unless `rate` determines it.
         hours: Simulated hours from the start; without end, for a file 24.
         limit: Not more messages than this.
         out: A file of JSON lines in place of Kafka; `-` is standard output.
@@ -91,7 +91,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How fast and how far: `publish` explains each."""
+    """Pace and end of a run: `publish` explains each field."""
 
     rate: float | None
     speed: float
@@ -102,7 +102,7 @@ class _Plan:
 
 
 def _spacing(patients: int, rate: float | None, speed: float) -> float:
-    """Seconds between samples of one machine, so that all together send `rate` messages a second."""
+    """Compute the seconds between samples of one machine so that all together send `rate` messages a second."""
     if rate is None or speed == AS_FAST_AS_POSSIBLE:
         return SAMPLE_SECONDS
     if rate <= 0:
@@ -126,7 +126,7 @@ def _to_file(messages: Iterator[TimedMessage], out: Path, plan: _Plan) -> int:
             with out.open("wb") as file:
                 write_jsonl(messages, file, until=plan.until, limit=plan.limit)
     except BrokenPipeError:
-        # The reader has enough; Python would complain again when it flushes at exit.
+        # The reader has enough; Python would report the error again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return DONE
@@ -137,7 +137,7 @@ def _to_file(messages: Iterator[TimedMessage], out: Path, plan: _Plan) -> int:
 
 
 def _to_kafka(settings: Settings, messages: Iterator[TimedMessage], plan: _Plan) -> int:
-    # Its retries would bury the one sentence that says what is wrong.
+    # Log lines of its retries would bury the one sentence that states the error.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     _say(f"Simulating against {settings.brokers}; Ctrl-C stops it.")
     summary = asyncio.run(_publish(settings, messages, plan))
@@ -149,7 +149,7 @@ def _to_kafka(settings: Settings, messages: Iterator[TimedMessage], plan: _Plan)
 
 
 async def _publish(settings: Settings, messages: Iterator[TimedMessage], plan: _Plan) -> PublishSummary:
-    """Publish until a signal says stop: what was sent is still delivered."""
+    """Publish until a signal; messages sent before it are still delivered."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)

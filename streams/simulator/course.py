@@ -1,4 +1,4 @@
-"""What happens in one session: its prescription, how the blood pressure goes, what goes wrong."""
+"""The course of one session: its prescription, its blood pressure, its complications."""
 
 import random
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from streams.simulator.population import MINUTE
 from streams.simulator.rates import Rates
 from streams.simulator.timetable import Slot
 
-#: During a hypotension ultrafiltration is cut to this share.
+#: A hypotension reduces ultrafiltration to this share.
 REDUCED_UF: Final = 0.3
 #: Regular spacing of blood pressure readings, seconds; in a hypotension every third of it.
 BP_EVERY: Final = 15 * MINUTE
@@ -44,20 +44,20 @@ class Course:
     Attributes:
         modality: HD, HDF or IUF.
         pre_weight_kg: Weight before.
-        uf_goal_ml: What is to be removed.
+        uf_goal_ml: Volume to be removed.
         uf_rate_ml_h: Planned rate.
         sodium_mmol_l: Dialysate sodium.
-        sodium_profile: Steps of (minute, sodium), or none.
+        sodium_profile: Steps of (minute, sodium), or empty.
         potassium_mmol_l: Dialysate potassium.
         temperature_c: Dialysate temperature setting.
         setting_origin: Who set the machine: ordered or user.
         systolic_mmhg: Pressure before.
-        fall_mmhg: How far it falls slowly over the session.
+        fall_mmhg: Its slow fall over the session.
         dip: Start and end of a hypotension, or None.
         nadir_mmhg: Systolic pressure in it.
         alarms: Machine alarms.
         length: Until the session's end.
-        noise: Where in the table of noise its samples begin.
+        noise: The position in the table of noise where its samples begin.
     """
 
     modality: str
@@ -78,7 +78,7 @@ class Course:
     noise: int
 
     def removed_ml(self, elapsed: float) -> float:
-        """Volume removed since the session's start."""
+        """Compute the volume removed since the session's start."""
         full = elapsed
         if self.dip:
             start, end = self.dip
@@ -92,7 +92,7 @@ class Course:
 
 
 def draw_course(slot: Slot, rates: Rates) -> Course:
-    """Draws a session's course from its own key."""
+    """Draw a session's course from its own key."""
     rng = stream(slot.rng_key, "course")
     person, length = slot.person, slot.end - slot.start
     gain_pct = min(max(rng.gauss(rates.gain_mean, rates.gain_sd), 0.8), rates.gain_max)
@@ -131,7 +131,7 @@ def _dialysate_potassium(rng: random.Random, serum: float, rates: Rates) -> floa
 
 
 def _alarms(rng: random.Random, rates: Rates, length: float) -> list[Alarm]:
-    """Up to three alarms, each in a third of the session of its own."""
+    """Draw up to three alarms, each in its own third of the session."""
     weights = [alarm[3] for alarm in _ALARMS]
     found = []
     for third in range(3):

@@ -1,4 +1,4 @@
-"""What a network does to messages: some arrive twice, some late."""
+"""Disturb messages as a network does: some arrive twice, some late."""
 
 import heapq
 from collections.abc import Iterable, Iterator
@@ -16,16 +16,15 @@ _LATE_MIN_S, _LATE_MAX_S = 10.0, 600.0
 
 
 def disturbed(messages: Iterable[TimedMessage], start: datetime, key: str, rates: Rates) -> Iterator[TimedMessage]:
-    """The messages with repeats (same bytes) and late ones, in order of arrival.
+    """Yield the messages with repeats (same bytes) and late ones, in order of arrival.
 
-    When a message arrives, counted from the unit's start, decides what becomes of it, so it does not matter
-    which came before. One with a planted condition is never late: another value that overtakes it could keep
-    the condition from ever being seen.
+    The arrival of a message, counted from the unit's start, decides its disturbance, so earlier messages do not matter.
+    A message with a planted condition is never late: another value that overtakes it could hide the condition for good.
 
     Args:
         messages: In order of arrival.
         start: The unit's start.
-        key: Of the stream; another one disturbs other messages.
+        key: Key of the stream; another one disturbs other messages.
         rates: The scenario's figures.
     """
     salt = crc32(key.encode())

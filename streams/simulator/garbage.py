@@ -10,7 +10,7 @@ from streams.simulator.chance import stream
 from streams.simulator.planned import Planted, Scribe, TimedMessage
 from streams.simulator.population import Population
 
-#: The first of each kind follow each other quickly; then they are rare, so that topics stay mostly usable.
+#: Seconds between messages: the first of each kind come quickly, later ones rarely, so that topics stay mostly usable.
 _FIRST_EVERY: Final = 2.0
 _LATER_EVERY: Final = 30.0
 
@@ -63,8 +63,8 @@ def _naive(body: Fields) -> bytes:
     return _encode(body | {"at": body["at"].removesuffix("Z")})
 
 
-#: What is wrong, the reason a reader should give (None: usable, but `data_quality` or nothing), topic, how it is
-#: made from a good body. A mismatched key is made by `garbage` itself.
+#: The defect, the reason of its dead letter (None: usable, with `data_quality` or without consequence), topic, a good
+#: body, and how the message is made from it. `garbage` itself makes a mismatched key.
 _KINDS: Final[tuple[tuple[str, str | None, str, dict[str, Any], Callable[[Fields], bytes | None]], ...]] = (
     ("not JSON", "invalid_json", MACHINE_EVENTS, _TELEMETRY, _constant(b"\x02TREND;M17;300;36.5\x03")),
     ("cut off", "invalid_json", MACHINE_EVENTS, _TELEMETRY, lambda body: _encode(body)[:-9]),
@@ -96,14 +96,14 @@ _DATA_QUALITY: Final = frozenset({"unknown unit", "implausible value"})
 
 
 def garbage(seed: int, scribe: Scribe, population: Population, patients: int, begin: float) -> Iterator[TimedMessage]:
-    """Broken messages without end, each recorded as planted.
+    """Yield broken messages without end, with their consequences recorded as planted.
 
     Args:
         seed: The unit's seed.
-        scribe: Writes instants.
-        population: Whom they claim to be about.
-        patients: How many those are.
-        begin: When the first arrives, seconds from the unit's start.
+        scribe: Converts offsets to instants.
+        population: The patients that the messages name.
+        patients: Number of these patients.
+        begin: Messages arrive after this, seconds from the unit's start.
     """
     number, at, rng = 0, begin, stream(seed, "garbage")
     while True:

@@ -1,4 +1,4 @@
-"""Laboratory results: panels before and after a session, how they are delayed, and how they change later."""
+"""Laboratory results: panels before and after a session, their delays, and their later changes."""
 
 import random
 from typing import Any, Final
@@ -11,7 +11,7 @@ from streams.simulator.population import DAY, MINUTE, Person
 from streams.simulator.rates import Rates
 from streams.simulator.timetable import Slot
 
-#: Chance that a panel brings the monthly aluminium, of some 13 sessions a month.
+#: Chance that a panel contains the monthly aluminium; a month has about 13 sessions.
 _ALUMINUM: Final = 1 / 13
 _BLOOD_GAS: Final = (Analyte.IONIZED_CALCIUM, Analyte.POTASSIUM)
 
@@ -24,13 +24,13 @@ class Laboratory:
         self._person = person
 
     def value(self, analyte: Analyte, base: float) -> float:
-        """What the laboratory reports for a value in the base unit."""
+        """Convert a value in the base unit to the laboratory's report."""
         measure = self._person.laboratory.measures[analyte]
         value = round(base * measure.factor, measure.decimals)
         return value if measure.decimals else int(value)
 
     def breaks(self, analyte: Analyte, base: float | None) -> str | None:
-        """The rule that should fire on what the laboratory reports for a value in the base unit."""
+        """Return the rule that should fire on the laboratory's report of a value in the base unit."""
         if base is None:
             return None
         unit = self._person.laboratory.measures[analyte].unit
@@ -48,17 +48,17 @@ class Laboratory:
         ends: float | None = None,
         **other: Any,
     ) -> TimedMessage:
-        """One result message.
+        """Build one result message.
 
         Args:
-            analyte: What was measured.
+            analyte: The measured analyte.
             base: The value in the base unit; None for a withdrawn result.
             result_id: Its identity.
             collected: When the specimen was taken, seconds from the unit's start.
             reported: When the result arrives, likewise.
             plant: Whether a value that a rule should find is recorded as planted.
-            ends: When a later message of the caller's ends that.
-            **other: More fields, or others in place of these.
+            ends: When a later message of the caller ends that condition.
+            **other: Further fields, or replacements of these.
         """
         person, laboratory = self._person, self._person.laboratory
         value = None if base is None else self.value(analyte, base)
@@ -91,7 +91,7 @@ class Laboratory:
 
 
 def known_results(scribe: Scribe, person: Person, rng: random.Random, arrival: float) -> list[TimedMessage]:
-    """The last results from before the simulation, as a laboratory sends them to a new receiver."""
+    """Build the last results from before the simulation, as a laboratory sends them to a new receiver."""
     laboratory, collected = Laboratory(scribe, person), arrival - rng.uniform(5, 20) * DAY
     said = []
     for analyte in (Analyte.ALBUMIN, Analyte.MAGNESIUM, Analyte.ALUMINUM):
@@ -110,15 +110,15 @@ def known_results(scribe: Scribe, person: Person, rng: random.Random, arrival: f
 def panel(
     scribe: Scribe, rng: random.Random, rates: Rates, slot: Slot, *, after: bool, collected: float
 ) -> list[TimedMessage]:
-    """A panel with everything that becomes of it: preliminary results, delays, corrections, withdrawals.
+    """Build a panel with all its messages: preliminary results, delays, corrections, withdrawals.
 
     Args:
-        scribe: Writes it down.
-        rng: Draws from here.
+        scribe: Builds the messages.
+        rng: Source of the draws.
         rates: The scenario's figures.
-        slot: The session it belongs to.
-        after: Whether it was drawn after the session.
-        collected: When, seconds from the unit's start.
+        slot: The session to which the panel belongs.
+        after: Whether the blood was drawn after the session.
+        collected: When it was drawn, seconds from the unit's start.
     """
     said: list[TimedMessage] = []
     central = rng.uniform(35, 80) * MINUTE
@@ -130,7 +130,7 @@ def panel(
         delay = rng.uniform(3, 8) * MINUTE if analyte in _BLOOD_GAS else central + rng.uniform(0, 3)
         said += _one(scribe, rng, rates, slot, analyte, base, collected, collected + delay, after)
     if not after and rng.random() < _ALUMINUM:
-        # Aluminium takes days: today's report is of a specimen from an earlier session.
+        # Aluminium takes days: today's report is about a specimen from an earlier session.
         drawn = collected - rng.uniform(3, 8) * DAY
         base = slot.person.levels[Analyte.ALUMINUM]
         said += _one(scribe, rng, rates, slot, Analyte.ALUMINUM, base, drawn, collected + central, after)
@@ -148,7 +148,7 @@ def _one(
     reported: float,
     after: bool,
 ) -> list[TimedMessage]:
-    """One result of a panel and its later versions."""
+    """Build one result of a panel and its other versions."""
     laboratory = Laboratory(scribe, slot.person)
     result_id = f"{slot.session_id}-{'post' if after else 'pre'}-{analyte}"
     haemolysed = analyte is Analyte.POTASSIUM and rng.random() < rates.haemolysed

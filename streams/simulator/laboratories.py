@@ -1,4 +1,4 @@
-"""Three laboratories that name and measure the same things differently, and what their results look like."""
+"""Three laboratories that name and measure the same analytes differently, and the spread of their results."""
 
 import random
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from streams.simulator.rates import Rates
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """How a value before dialysis is spread over patients, in the base unit.
+    """The spread of a value before dialysis over patients, in the base unit.
 
     Attributes:
         low: Lower end where nothing may alert.
@@ -59,7 +59,7 @@ POST_PANEL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A laboratory's unit: how it is spelled, how much of it one base unit is, decimals reported."""
+    """A laboratory's unit: its spelling, the factor from the base unit, the reported decimals."""
 
     unit: str
     factor: float
@@ -90,7 +90,7 @@ _LOINC: Final = {
 
 
 def loinc(laboratory: Laboratory, analyte: Analyte) -> str:
-    """A laboratory's code for an analyte: the mass code, or the molar one where it measures so."""
+    """Return a laboratory's code for an analyte: the molar code for `lab-south`, else the mass code."""
     mass, molar = _LOINC[analyte].split()
     return molar if laboratory is LABORATORIES[1] else mass
 
@@ -129,15 +129,15 @@ LABORATORIES: Final = (
 
 
 def draw_level(rng: random.Random, analyte: Analyte, rates: Rates) -> float:
-    """A patient's usual value before dialysis, in the base unit."""
+    """Draw a patient's usual value before dialysis, in the base unit."""
     spread = RANGES[analyte]
     if analyte in rates.calm:
         return rng.uniform(spread.low, spread.high)
     return min(max(rng.gauss(spread.mean, spread.sd), spread.least), spread.most)
 
 
-#: Below these, by unit, a rule fires on the result; aluminium: from this on. Where the rulings give a unit no bound
-#: of its own, this one is clear of what conversion makes of another unit's.
+#: A rule fires on a result below these bounds, by unit; on aluminium from this value on. Where the rulings give a unit
+#: no bound, the bound here keeps clear of the converted bound of another unit.
 _BOUNDS: Final = {
     (Analyte.MAGNESIUM, "mg/dL"): 1.7,
     (Analyte.MAGNESIUM, "mmol/L"): 0.70,
@@ -159,7 +159,7 @@ _RULES: Final = {
 
 
 def broken_rule(analyte: Analyte, unit: str, value: float) -> str | None:
-    """The rule that a usable result of this value should raise; None where none, or where this table has no bound."""
+    """Return the rule that a usable result of this value should raise; None if none, or if this table has no bound."""
     bound = _BOUNDS.get((analyte, unit))
     if bound is None:
         return None

@@ -1,4 +1,4 @@
-"""Simulated messages as JSON lines, for `replay`."""
+"""Write simulated messages as JSON lines, for `replay`."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,9 +10,9 @@ from streams.simulator.planned import TimedMessage
 
 
 def json_line(message: TimedMessage) -> bytes:
-    """One line for `replay`: the value, with `received_at` where that differs from `at`; broken ones as they are.
+    """Build one line for `replay`: the value, with `received_at` where it differs from `at`, unless it is no object.
 
-    Line ends inside a broken value become spaces; a value that is null or empty is an empty line.
+    Line ends inside a broken value become spaces; a value that is null or empty becomes an empty line.
     """
     line = (message.value or b"").replace(b"\n", b" ").replace(b"\r", b" ")
     if message.received_at != message.at and line.startswith(b"{") and line.endswith(b"}"):
@@ -32,7 +32,7 @@ def write_jsonl(
     Args:
         messages: In order of arrival; may be endless if `until` or `limit` ends them.
         file: Open for bytes.
-        until: Messages from this simulated time on are left out.
+        until: Messages that arrive from this simulated time on are left out.
         limit: Not more than this.
     """
     written = 0

@@ -1,4 +1,4 @@
-"""When a message is due: by its own time, or so many a second."""
+"""Compute when a message is due: by its own time, or at so many a second."""
 
 import math
 import time
@@ -11,18 +11,18 @@ AS_FAST_AS_POSSIBLE: Final = 0.0
 
 
 class Pace:
-    """Says how long to wait before a message. The first call starts the clock."""
+    """Computes the wait before a message. The first call starts the clock."""
 
     def __init__(self, *, rate: float | None, speed: float, live_at: datetime | None, wall_clock: bool) -> None:
         """Choose the pace.
 
         Args:
-            rate: Messages a second, evenly, whatever their times say; None to go by their times.
+            rate: Messages a second, evenly, whatever their times are; None to follow their times.
             speed: Simulated seconds a second where `rate` is None; 0 is as fast as possible.
-            live_at: What arrives before this is due at once (a backfill); None for the first message's time.
-            wall_clock: Whether `live_at` is due when the wall clock shows it. A backfill that takes longer is
-                then caught up with, so that a unit simulated at speed 1 never lags the clock for long. Otherwise
-                `live_at` is due when its first message is reached.
+            live_at: Messages that arrive before this are due at once (a backfill); None for the first message's time.
+            wall_clock: Whether `live_at` is due when the wall clock shows it. The unit then makes up for a backfill
+                that takes longer, so that at speed 1 it never lags the clock for long. Otherwise `live_at` is due when
+                its first message is reached.
         """
         for name, value in (("rate", rate if rate is not None else 1.0), ("speed", speed)):
             if not math.isfinite(value) or value < 0 or (name == "rate" and value == 0):
@@ -35,7 +35,7 @@ class Pace:
         self._count = 0
 
     def wait(self, message: TimedMessage) -> float:
-        """Seconds until the message is due; 0 or less when it is."""
+        """Return the seconds until the message is due; 0 or less when it is."""
         if self._rate is not None:
             if self._origin is None:
                 self._origin = time.monotonic()

@@ -1,7 +1,7 @@
-"""What the virtual unit yields: messages ready to send, and what was meant by them.
+"""The output of the virtual unit: messages ready to send, and the conditions planted in them.
 
-Inside the simulator time is a float: seconds since the unit's start, negative in a backfill. Only `Scribe` turns
-it into instants, so a unit started at another moment says the same, shifted.
+Inside the simulator time is a float: seconds since the unit's start, negative in a backfill. Only `Scribe` converts it
+into instants, so a unit started at another moment yields the same events, shifted.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ _LOCAL: Final = timezone(timedelta(hours=1))
 class Scenario(StrEnum):
     """How much goes wrong in the virtual unit; `streams.simulator.rates` has the figures.
 
-    `quiet`: nothing should alert. `normal`: realistic rates (clinical.md section 2). `dense`: for the demo, `normal`
-    but milder, and from the start on a script plants all it shows, first within a minute.
+    `quiet`: nothing should alert. `normal`: realistic rates (clinical.md section 2). `dense`: for the demo, milder than
+    `normal`, and a script plants conditions from the start on, all its kinds within the first minute.
     `garbage`: `normal` with broken messages of every kind between.
     """
 
@@ -33,15 +33,15 @@ class Scenario(StrEnum):
 class Planted:
     """A condition that a rule should find once the message that completes it has arrived.
 
-    Every planted condition is to be raised; not every alert was planted (one may follow from several values).
+    Every planted condition must be raised; not every alert was planted (one may follow from several values).
 
     Attributes:
         rule: The contract's name of the rule, `garbage` for a message that must become a dead letter.
-        patient_id: Whom it is about; for garbage the message's key.
+        patient_id: The patient; for garbage the message's key.
         at: Onset at the bedside.
-        ends_at: When a later message of the simulator ends or withdraws it; None when none does so for sure.
+        ends_at: When a later message of the simulator ends or withdraws it; None when none surely does.
         ids: Identities of the messages behind it, e.g. a `result_id`.
-        reason: For garbage the reason of the dead letter, else None.
+        reason: For garbage, the reason of the dead letter, else None.
     """
 
     rule: str
@@ -53,7 +53,7 @@ class Planted:
 
 
 class TimedMessage(NamedTuple):
-    """One message and when it happened and arrived; `topic` is the contract's name without prefix."""
+    """One message, with the times when it happened and arrived; `topic` is the contract's name without prefix."""
 
     received_at: datetime
     at: datetime
@@ -64,21 +64,21 @@ class TimedMessage(NamedTuple):
 
 
 class Scribe:
-    """Writes events down: offsets in seconds from the unit's start become instants, fields become JSON."""
+    """Builds messages: offsets in seconds from the unit's start become instants, fields become JSON."""
 
     def __init__(self, start: datetime) -> None:
         if start.tzinfo is None:
             raise ValueError("The start of a simulated unit needs an offset, for example +00:00")
         start = start.astimezone(UTC)
-        #: The unit's start in UTC, to the millisecond, as Kafka's timestamps are.
+        #: The unit's start in UTC, to the millisecond like Kafka's timestamps.
         self.start: Final = start.replace(microsecond=start.microsecond // 1000 * 1000)
 
     def at(self, offset: float) -> datetime:
-        """The instant `offset` seconds after the start, to the millisecond."""
+        """Return the instant `offset` seconds after the start, to the millisecond."""
         return self.start + timedelta(milliseconds=round(offset * 1000))
 
     def local(self, offset: float) -> datetime:
-        """The same instant in the laboratory's own time zone."""
+        """Return the same instant in the laboratories' time zone."""
         return self.at(offset).astimezone(_LOCAL)
 
     def event(
@@ -92,9 +92,9 @@ class Scribe:
         fields: dict[str, Any],
         planted: Planted | None = None,
     ) -> TimedMessage:
-        """An event of type `kind` that happened at `at` and arrives `delay` seconds later.
+        """Build an event of type `kind` that happened at `at` and arrives `delay` seconds later.
 
-        Fields that are None are left out; instants among them are written as they are.
+        Fields that are None are left out; instants among them keep their offset.
         """
         happened = fields.pop("at", None) or self.at(at)
         body = {"type": kind, "patient_id": patient_id, "at": happened}

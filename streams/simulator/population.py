@@ -1,4 +1,4 @@
-"""The patients of the virtual unit: what stays the same about them from session to session."""
+"""The patients of the virtual unit: their attributes that stay the same from session to session."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +24,7 @@ class Person:
         patient_id: P00001 and on.
         sex: As in the profile.
         height_cm: Height.
-        target_weight_kg: Weight that a session should end with.
+        target_weight_kg: Weight at which a session should end.
         vintage_days: Days from the first dialysis to the unit's start.
         conditions: Heart conditions, as in the profile.
         inpatient: Whether in hospital.
@@ -32,7 +32,7 @@ class Person:
         planned_minutes: Length of a session.
         blood_flow_ml_min: Blood pump setting.
         systolic_mmhg: Usual pressure before a session.
-        laboratory: Who measures this patient's blood.
+        laboratory: The laboratory that measures this patient's blood.
         levels: Usual values before a session, in base units.
         drug: A drug that rules watch: baclofen, midodrine, vitamin e, aluminum hydroxide; or None.
     """
@@ -54,7 +54,7 @@ class Person:
 
 
 class Population:
-    """All patients, each drawn when first asked for; nobody's figures depend on how many there are."""
+    """All patients, each drawn at first use; their number does not change anybody's figures."""
 
     def __init__(self, seed: int, rates: Rates) -> None:
         self._seed = seed
@@ -62,7 +62,7 @@ class Population:
         self._persons: dict[int, Person] = {}
 
     def __getitem__(self, index: int) -> Person:
-        """The patient with this number, from 0."""
+        """Return the patient with this number, from 0."""
         person = self._persons.get(index)
         if person is None:
             person = self._persons[index] = self._draw(index)
@@ -97,12 +97,12 @@ _DRUGS: Final = ("baclofen", "midodrine", "vitamin e", "aluminum hydroxide")
 
 
 def known_before(scribe: Scribe, person: Person, arrival: float) -> list[TimedMessage]:
-    """What a unit's record holds when the simulation begins: the profile and the standing orders.
+    """Build the record of a patient at the start of the simulation: the profile and the standing orders.
 
     Args:
-        scribe: Writes it down.
-        person: Whom it is about.
-        arrival: When it is sent, seconds from the unit's start.
+        scribe: Builds the messages.
+        person: The patient.
+        arrival: When they arrive, seconds from the unit's start.
     """
     said = [_profile(scribe, person, arrival)]
     orders: list[tuple[str, str, float | None, float | None, float, float]] = [

@@ -1,4 +1,4 @@
-"""Sends simulated messages to Kafka, paced."""
+"""Send simulated messages to Kafka, paced."""
 
 import asyncio
 import contextlib
@@ -20,22 +20,22 @@ from streams.simulator.target import PublishError, append_time_topics
 
 _START_S: Final = 15.0
 _STOP_S: Final = 10.0
-#: The shortest sleep: messages closer together than this go out together.
+#: The shortest sleep: messages closer together than this are sent together.
 _TICK_S: Final = 0.005
-#: Others may run after so many messages that were due at once.
+#: Other tasks may run after so many messages that were due at once.
 _BURST: Final = 200
 
 
 @dataclass(slots=True)
 class PublishSummary:
-    """What was sent.
+    """The result of `publish`.
 
     Attributes:
-        by_topic: Acknowledged messages by topic of the contract.
+        by_topic: Number of acknowledged messages by topic of the contract.
         seconds: How long it took.
-        last: When the last one arrived, in simulated time.
-        stopped: Whether it was told to stop before the messages ended.
-        append_time: Topics that stamp records on arrival (`LogAppendTime`) and so overrule our timestamps.
+        last: When the last of them arrived, in simulated time.
+        stopped: Whether `stop` was set.
+        append_time: Topics that stamp records on arrival (`LogAppendTime`) and so replace our timestamps.
     """
 
     by_topic: Counter[str] = field(default_factory=Counter)
@@ -46,7 +46,7 @@ class PublishSummary:
 
     @property
     def sent(self) -> int:
-        """All acknowledged messages."""
+        """The number of acknowledged messages."""
         return self.by_topic.total()
 
 
@@ -64,24 +64,24 @@ async def publish(
 ) -> PublishSummary:
     """Send messages to their topics; `Pace` explains `rate`, `speed`, `live_at` and `wall_clock`.
 
-    A record's timestamp is the message's `received_at`. Topics with `LogAppendTime`, as in production, overrule
-    it: there a backfill arrives "now", and a speed other than 1 takes event times away from record times. For a
-    demo with a past make the input topics with `CreateTime`; even then a broker refuses timestamps more than
+    A record's timestamp is the message's `received_at`. Topics with `LogAppendTime`, as in production, replace it:
+    there a backfill arrives "now", and at a speed other than 1 event times drift away from record times. For a demo
+    with a past make the input topics with `CreateTime`; even then a broker refuses timestamps more than
     `message.timestamp.after.max.ms` (an hour) ahead.
 
     Args:
-        settings: Where Kafka is and how topics are called.
+        settings: Where Kafka is, and the names of topics.
         messages: In order of arrival; may be endless.
         rate: Messages a second, or None.
         speed: Simulated seconds a second; 0 is as fast as possible.
         live_at: Where a backfill ends.
         wall_clock: Whether `live_at` is a time of the real clock.
-        until: Messages from this simulated time on are not sent.
+        until: Messages that arrive from this simulated time on are not sent.
         limit: Not more messages than this.
-        stop: Ends it early; what was sent is still delivered.
+        stop: Ends it early; messages sent before are still delivered.
 
     Returns:
-        What the broker has acknowledged.
+        The messages that the broker has acknowledged.
 
     Raises:
         PublishError: Kafka cannot be reached, lacks a topic or refuses a message; a sentence for people.
@@ -122,7 +122,7 @@ async def publish(
 
 
 class _Delivery:
-    """Hands messages to the producer and keeps count of what became of them."""
+    """Hands messages to the producer, counts acknowledgements and keeps a failure."""
 
     def __init__(self, producer: AIOKafkaProducer, settings: Settings, summary: PublishSummary) -> None:
         self._producer = producer
@@ -158,7 +158,7 @@ class _Delivery:
         future.add_done_callback(done)
 
     async def finish(self) -> None:
-        """Wait until the broker has acknowledged everything."""
+        """Wait until the broker has acknowledged all messages."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._producer.flush(), _STOP_S)
         if self._failure:

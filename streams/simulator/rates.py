@@ -1,4 +1,4 @@
-"""How often what happens in each scenario. Probabilities are per dialysis session unless the name says otherwise."""
+"""The rates of each scenario. Probabilities are per dialysis session unless the text states otherwise."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,7 +24,7 @@ class Rates:
         isolated_uf: Chance that the session is ultrafiltration alone.
         high_sodium: Chance that dialysate sodium is set to 140 mmol/L or more.
         cool: Chance of cool dialysate, 35.0 to 35.5 °C.
-        hypertension: Chance that the systolic pressure before is above 160 mmHg.
+        hypertension: Chance per patient that the usual systolic pressure before is above 160 mmHg.
         hypotension: Chance of a systolic pressure below 90 mmHg (10 to 12 % of sessions, clinical.md 2.8).
         cramp: Chance of a cramp.
         minor_symptom: Chance of nausea, dizziness, weakness or shivering.
@@ -93,7 +93,7 @@ _QUIET: Final = Rates(
     haemolysed=0,
     late=0,
 )
-#: What the script of `dense` plants does not happen by chance too, and a screen is not full before it begins.
+#: The conditions that the script of `dense` plants do not also occur by chance, and a screen is not full before it.
 _DENSE: Final = replace(
     _NORMAL,
     calm=frozenset({Analyte.MAGNESIUM, Analyte.ALUMINUM, Analyte.POTASSIUM, Analyte.IONIZED_CALCIUM}),

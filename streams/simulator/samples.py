@@ -1,4 +1,4 @@
-"""Telemetry of one session: what the dialysis machine reports, sample by sample."""
+"""The telemetry of one session: the samples of its dialysis machine."""
 
 from collections.abc import Iterator
 from math import ceil
@@ -13,7 +13,7 @@ from streams.simulator.planned import Planted, Scribe, TimedMessage
 from streams.simulator.population import HOUR, MINUTE
 from streams.simulator.timetable import Slot
 
-#: The first sample follows the session's start after this, seconds.
+#: From the session's start to the first sample, seconds.
 _FIRST: Final = 2.0
 #: From machine to broker, seconds.
 _DELAY: Final = 0.4
@@ -23,15 +23,16 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def samples(scribe: Scribe, slot: Slot, course: Course, sample_seconds: float, begin: float) -> Iterator[TimedMessage]:
-    """The telemetry of a session, in order.
+    """Yield the telemetry of a session, in order.
 
-    Blood pressure comes every 15 min (5 min in a hypotension), settings once a minute, the rest in each sample.
-    A sample depends only on its position, so a unit that begins in mid-session says the same from there on.
+    Blood pressure comes every 15 min (5 min in a hypotension), settings once a minute, body temperature once an hour,
+    the rest in each sample. A sample depends only on its position, so a unit that begins in mid-session yields the same
+    samples from there on.
 
     Args:
-        scribe: Writes it down.
-        slot: Who and where.
-        course: How the session goes.
+        scribe: Converts offsets to instants.
+        slot: Patient and chair.
+        course: The course of the session.
         sample_seconds: Time between samples.
         begin: No sample arrives before this, seconds from the unit's start.
     """
@@ -73,7 +74,7 @@ def _in_dip(course: Course, elapsed: float) -> bool:
 def _measured(
     slot: Slot, course: Course, elapsed: float, index: int, stops: list[tuple[float, float]]
 ) -> dict[str, float]:
-    """What a machine measures all the time; isolated ultrafiltration has no dialysate to measure."""
+    """Compute the values of every sample; isolated ultrafiltration has no dialysate to measure."""
     wobble = noise(course.noise + index)
     flow = slot.person.blood_flow_ml_min * min(1.0, 0.5 + elapsed / _RAMP / 2)
     uf_rate = course.uf_rate_ml_h * (REDUCED_UF if _in_dip(course, elapsed) else 1.0)
@@ -114,7 +115,7 @@ def _settings(course: Course, elapsed: float) -> dict[str, Any]:
 
 
 def _pressure(course: Course, elapsed: float, index: int) -> dict[str, float]:
-    """A reading of the cuff, if one is due in this sample."""
+    """Compute a reading of the cuff, if one is due in this sample."""
     if _in_dip(course, elapsed):
         systolic = course.nadir_mmhg + 2 * (index % 2)
     elif elapsed // _BP_IN_DIP % 3:
@@ -131,7 +132,7 @@ def _pressure(course: Course, elapsed: float, index: int) -> dict[str, float]:
 
 
 def _hypotension(slot: Slot, course: Course, elapsed: float, body: dict[str, Any], at: Any) -> Planted | None:
-    """The first reading of a hypotension."""
+    """Plant a hypotension at its first reading."""
     if course.dip is None or "systolic_mmhg" not in body or not _in_dip(course, elapsed):
         return None
     if elapsed - course.dip[0] >= _BP_IN_DIP:

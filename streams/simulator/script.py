@@ -1,4 +1,4 @@
-"""The script of `dense`: what is planted from the unit's start on, a round a minute."""
+"""The script of `dense`: the conditions planted from the unit's start on, a round a minute."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -12,15 +12,15 @@ from streams.simulator.planned import Planted, Scribe, TimedMessage
 from streams.simulator.population import DAY, MINUTE
 from streams.simulator.timetable import CHAIRS_PER_UNIT, Slot, Timetable
 
-#: A round begins each so many seconds.
+#: A round begins every so many seconds.
 ROUND: Final = 60.0
 #: From a planted condition that does not end by itself to the result that ends it, seconds.
 _REMEDY: Final = 4 * MINUTE
 #: How long before its report a specimen was taken (a bedside analyser), seconds.
 _FRESH: Final = 40.0
-#: The least that a chosen session has run and has still to go, seconds.
+#: The least time that a chosen session has run and has left, seconds.
 _MARGIN: Final = 3 * MINUTE
-#: Patients are chosen among the first chairs only, so that a round of a large unit costs no more.
+#: Patients are chosen from the first chairs only, so that a round of a large unit costs no more.
 _CHAIRS: Final = 4 * CHAIRS_PER_UNIT
 
 _Plant = Callable[[Slot, float, random.Random], list[TimedMessage]]
@@ -30,9 +30,9 @@ class Script:
     """Rounds of planted conditions; a round depends only on seed and number.
 
     The first round, in seconds from the start: 4 low magnesium, 9 severe low magnesium, 14 a jerk and 22 a speech
-    disturbance (aluminium suspicion), 18 a cramp that has ended at 43, 28 an aluminium level, 33 a low magnesium
-    that 52 corrects upwards, 38 a result in an unknown unit. Each later round has a low magnesium, a cramp and one
-    of the others. A low magnesium is followed by a normal one and a suspicion by a low aluminium, 4 min later.
+    disturbance (aluminium suspicion), 18 a cramp that has ended at 43, 28 an aluminium level, 33 a low magnesium that
+    a correction at 52 raises, 38 a result in an unknown unit. Each later round has a low magnesium, a cramp and one of
+    the others. 4 min later a normal magnesium follows a low one, and a low aluminium follows a suspicion.
     """
 
     def __init__(self, seed: int, scribe: Scribe, timetable: Timetable) -> None:
@@ -49,10 +49,10 @@ class Script:
         )
 
     def round(self, number: int) -> Iterator[TimedMessage]:
-        """The messages of a round, in order of arrival."""
+        """Build the messages of a round, in order of arrival."""
         rng, start = stream(self._seed, "script", number), number * ROUND
         kinds = len(self._others)
-        # When, on which third of the chairs, at which of them, what.
+        # Seconds, third of the chairs, position in it, condition.
         plan: list[tuple[float, int, int, _Plant]] = [
             (4.0, 0, 0, self._low_magnesium),
             (9.0, 2, 0, self._severe_magnesium),
@@ -80,10 +80,10 @@ class Script:
         return iter(said)
 
     def _running(self, now: float) -> list[Slot]:
-        """The sessions that are well under way.
+        """Return the sessions that have run and will run for some minutes.
 
         Chairs are used in thirds: one for low magnesium, one for cramps, levels and units, one for the rest. So a
-        patient has its turn again only when the last condition has been remedied, and no two of them mix.
+        patient is chosen again only when the last condition has been remedied, and no two conditions mix.
         """
         found = []
         for chair in range(min(self._timetable.chairs, _CHAIRS)):
@@ -94,7 +94,7 @@ class Script:
 
     def _magnesium(self, slot: Slot, base: float, name: str, at: float, **other: Any) -> TimedMessage:
         result_id = f"{slot.session_id}-{name}"
-        # So fresh that no specimen of the patient's last turn is newer.
+        # So fresh that no specimen from the patient's last round is newer.
         return Laboratory(self._scribe, slot.person).result(
             Analyte.MAGNESIUM, base, result_id, collected=at - _FRESH, reported=at, **other
         )
@@ -116,7 +116,7 @@ class Script:
         name, low = f"mg-low-corrected-{round(at)}", rng.uniform(1.4, 1.55)
         end = at + 19
         first = self._magnesium(slot, low, name, at, ends=end)
-        # The same specimen: collected as before, reported anew.
+        # The same specimen: same time of collection, reported again.
         again = Laboratory(self._scribe, slot.person).result(
             Analyte.MAGNESIUM,
             2.0,

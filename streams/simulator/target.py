@@ -1,4 +1,4 @@
-"""What the simulator asks Kafka before it sends: is it there, are the topics there, who stamps the records."""
+"""Check Kafka before the simulator sends: whether a broker answers, topics exist, and who stamps records."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ class PublishError(Exception):
 
     @classmethod
     def unreachable(cls, settings: Settings) -> Self:
-        """No broker answers."""
+        """Make the error of a broker that does not answer."""
         return cls(
             f"No Kafka broker answers at {settings.brokers}: start one with `dialysis-alerts broker`, "
             "or say where it is with DIALYSIS_BROKERS."
@@ -29,7 +29,7 @@ class PublishError(Exception):
 
 
 async def append_time_topics(settings: Settings) -> frozenset[str]:
-    """The input topics, as the contract names them, that stamp records on arrival.
+    """Return the input topics, by the contract's names, that stamp records on arrival.
 
     Raises:
         PublishError: No broker answers, or an input topic does not exist.
@@ -50,7 +50,7 @@ async def append_time_topics(settings: Settings) -> frozenset[str]:
 
 
 async def _wait_for_topics(settings: Settings, admin: AIOKafkaAdminClient) -> None:
-    """Topics made a moment ago may not be known to every broker yet: ask for a while before complaining."""
+    """Wait a while for the topics, as not every broker may know new ones yet; raise if any stays missing."""
     wanted = {settings.topic(name) for name in PATIENT_TOPICS}
     asked_until = time.monotonic() + _TOPICS_S
     while missing := sorted(wanted - set(await admin.list_topics())):
@@ -64,7 +64,7 @@ async def _wait_for_topics(settings: Settings, admin: AIOKafkaAdminClient) -> No
 
 
 async def _stamped_on_arrival(settings: Settings, admin: AIOKafkaAdminClient) -> frozenset[str]:
-    """Empty where the broker does not tell: only a warning hangs on it."""
+    """Return the topics that stamp on arrival; none where the broker does not show it: only a note depends on it."""
     asked = [
         ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), {"message.timestamp.type": ""})
         for name in PATIENT_TOPICS

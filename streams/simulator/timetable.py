@@ -1,8 +1,8 @@
-"""Who is on which chair when: a pure function of seed, number of patients and time.
+"""The patient on each chair over time: a pure function of seed, number of patients and time.
 
-A chair is free again five hours after its session began, and two patients take turns on it: the calendar of a
-real unit, where a patient comes every other day, is pressed together so that few patients keep all chairs busy.
-Chairs are staggered evenly, so at any time some sessions begin, some end, and four chairs of five are occupied.
+A chair takes its next session five hours after the last began, and two patients take turns on it: the calendar of a
+real unit, where a patient comes every other day, is compressed so that few patients keep all chairs busy. Chairs are
+staggered evenly, so at any time some sessions begin, some end, and four chairs of five are occupied.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _GOLDEN: Final = 0.618033988749895
 class Slot:
     """One session: planned from `start`, in seconds from the unit's start, on a chair.
 
-    `rng_key` seeds what is drawn for it, so a session is the same whether or not earlier ones were generated.
+    `rng_key` seeds its draws, so a session is the same whether or not earlier ones were generated.
     """
 
     chair: int
@@ -40,17 +40,17 @@ class Slot:
 
     @property
     def session_id(self) -> str:
-        """Unique over the unit: chair and running number, in a backfill with a `b`."""
+        """Unique over the unit: chair and number; a negative number, from before the start, has a `b`."""
         return f"S{self.chair + 1:04d}-{'b' if self.number < 0 else ''}{abs(self.number)}"
 
     @property
     def machine_id(self) -> str:
-        """The machine stays at its chair."""
+        """The machine, which stays at its chair."""
         return f"M{self.chair + 1:04d}"
 
     @property
     def unit_id(self) -> str:
-        """U1 and on, 24 chairs each."""
+        """The unit, U1 and on, with 24 chairs each."""
         return f"U{self.chair // CHAIRS_PER_UNIT + 1}"
 
     @property
@@ -60,7 +60,7 @@ class Slot:
 
     @property
     def water_loop_id(self) -> str:
-        """The unit's half that shares a reverse-osmosis loop."""
+        """The reverse-osmosis loop, which half a unit shares."""
         half = self.chair % CHAIRS_PER_UNIT * LOOPS_PER_UNIT // CHAIRS_PER_UNIT
         return f"{self.unit_id}-loop-{'AB'[half]}"
 
@@ -73,8 +73,8 @@ class Timetable:
 
         Args:
             seed: The unit's seed.
-            patients: How many patients there are, at least 1.
-            population: Who they are.
+            patients: Number of patients, at least 1.
+            population: The patients.
             cancelled: Chance that a session is cancelled.
         """
         if patients < 1:
@@ -86,7 +86,7 @@ class Timetable:
         self._cancelled = cancelled
 
     def slot(self, chair: int, number: int) -> Slot:
-        """The session with this number on a chair; 0 is the one that is or was last begun at the unit's start."""
+        """Return a chair's session by number; 0 is the last one due before the unit's start, up to its jitter."""
         key = f"{self._seed}:slot:{chair}:{number}"
         rng = stream(key)
         first = chair * PATIENTS_PER_CHAIR
@@ -103,14 +103,14 @@ class Timetable:
         )
 
     def from_time(self, chair: int, offset: float) -> Iterator[Slot]:
-        """The sessions of a chair, from the first one that may still be running at `offset` on."""
+        """Yield the sessions of a chair, from the first one that may still be running at `offset` on."""
         number = floor((offset - self._phase(chair)) / CYCLE) - 1
         while True:
             yield self.slot(chair, number)
             number += 1
 
     def running(self, chair: int, offset: float) -> Slot | None:
-        """The session that is running on a chair at `offset`, if any."""
+        """Return the session that is running on a chair at `offset`, if any."""
         around = floor((offset - self._phase(chair)) / CYCLE)
         for number in (around, around + 1):
             slot = self.slot(chair, number)

@@ -1,4 +1,4 @@
-"""Everything about one session but its telemetry: schedule, weights, start and end, alarms, symptoms, drugs, labs."""
+"""All messages of a session but telemetry: schedule, weights, start, end, alarms, symptoms, drugs, labs, rhythm."""
 
 import random
 from typing import Any, Final
@@ -12,16 +12,16 @@ from streams.simulator.population import HOUR, MINUTE
 from streams.simulator.rates import Rates
 from streams.simulator.timetable import Slot
 
-#: A session is announced this long before its planned start; nothing about it is said earlier.
+#: A session is announced this long before its start; no message about it is earlier.
 ANNOUNCED: Final = 3 * HOUR
-#: Nothing about a session is said later than this after its end, but for lateness.
+#: No message about a session is later than this after its end, except late ones.
 LAST_WORD: Final = 5 * HOUR
 #: A planned rate above this raises `uf_rate_high`, mL/kg/h (contract, Rulings).
 _PLANNED_UF_LIMIT: Final = 13.0
 
 
 def session(scribe: Scribe, slot: Slot, course: Course, rates: Rates) -> list[TimedMessage]:
-    """The messages of a session without its telemetry, in order of arrival."""
+    """Build the messages of a session without its telemetry, in order of arrival."""
     writer = _Writer(scribe, slot, course, rates)
     if slot.cancelled:
         said = writer.cancelled()
@@ -39,7 +39,7 @@ def session(scribe: Scribe, slot: Slot, course: Course, rates: Rates) -> list[Ti
 
 
 class _Writer:
-    """Writes one session; each part draws from a stream of its own."""
+    """Builds the messages of one session; each part draws from its own stream."""
 
     def __init__(self, scribe: Scribe, slot: Slot, course: Course, rates: Rates) -> None:
         self._scribe = scribe
@@ -71,12 +71,12 @@ class _Writer:
         return self._clinical("schedule", at, 1.0, **fields)
 
     def cancelled(self) -> list[TimedMessage]:
-        """A session that was planned and did not take place."""
+        """Build the messages of a session that was planned and did not take place."""
         start = self._slot.start
         return [self._schedule(start - ANNOUNCED, "planned"), self._schedule(start - HOUR, "cancelled")]
 
     def frame(self) -> list[TimedMessage]:
-        """Schedule, weighings, start and end."""
+        """Build schedule, weighings, start and end."""
         slot, course, rng = self._slot, self._course, self._rng("frame")
         planned_rate = course.uf_goal_ml / slot.person.target_weight_kg / slot.person.planned_minutes * 60
         planted = None
@@ -115,7 +115,7 @@ class _Writer:
         ]
 
     def labs(self) -> list[TimedMessage]:
-        """Panels before and after."""
+        """Build the panels before and after."""
         slot, rates, rng = self._slot, self._rates, self._rng("labs")
         said = []
         if rng.random() < rates.pre_labs:
@@ -127,7 +127,7 @@ class _Writer:
         return said
 
     def drugs(self) -> list[TimedMessage]:
-        """Epoetin at the end of many sessions, midodrine before those who have it."""
+        """Build the drugs: epoetin at the end of many sessions, midodrine before sessions of patients who have it."""
         slot, rng = self._slot, self._rng("drugs")
         said = []
         if rng.random() < 0.4:
@@ -142,7 +142,7 @@ class _Writer:
         return said
 
     def alarms(self) -> list[TimedMessage]:
-        """Machine alarms, each with its start and its end."""
+        """Build the machine alarms, each with its start and its end."""
         return [message for alarm in self._course.alarms for message in self._alarm(alarm)]
 
     def _alarm(self, alarm: Alarm) -> list[TimedMessage]:
@@ -162,7 +162,7 @@ class _Writer:
         ]
 
     def symptoms(self) -> list[TimedMessage]:
-        """A cramp late in the session, lesser complaints, jerks; a few were entered in error."""
+        """Build symptoms: a cramp late in the session, minor ones, jerks; a few are entered in error."""
         slot, rates, rng = self._slot, self._rates, self._rng("symptoms")
         length, said = slot.end - slot.start, []
         if rng.random() < rates.cramp:
@@ -186,12 +186,12 @@ class _Writer:
     def _symptom(
         self, kind: str, at: float, lasts: float, rng: random.Random, rule: str | None = None, **fields: Any
     ) -> list[TimedMessage]:
-        """A symptom and its end under the same id; one in thirty is taken back."""
+        """Build a symptom and its end under the same id; one in thirty is entered in error instead."""
         symptom_id = f"{self._slot.session_id}-{kind}-{round(at - self._slot.start)}"
         fields |= {"symptom_id": symptom_id, "kind": kind}
         noticed, end = rng.uniform(2, 40), at + lasts
         erroneous = rng.random() < 1 / 30
-        # New evidence does not clear a suspicion: only what takes its ground away does.
+        # New evidence does not clear a suspicion: only the removal of its ground does.
         ends = end if erroneous or rule == "intradialytic_cramp" else None
         planted = self._planted(rule, at, ends, symptom_id) if rule else None
         said = [self._event(CLINICAL_EVENTS, "symptom", at, noticed, planted, **fields)]
@@ -201,7 +201,7 @@ class _Writer:
         return [*said, self._clinical("symptom", at, lasts + rng.uniform(1, 20), ended_at=ended_at, **fields)]
 
     def rhythm(self) -> list[TimedMessage]:
-        """An electrocardiogram now and then: mostly a QTc, rarely a finding."""
+        """Build an occasional electrocardiogram: mostly a QTc, rarely a finding."""
         slot, rng = self._slot, self._rng("rhythm")
         if rng.random() >= self._rates.rhythm:
             return []

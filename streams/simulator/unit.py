@@ -22,12 +22,12 @@ from streams.simulator.treatment import ANNOUNCED, LAST_WORD, session
 
 __all__ = ["Planted", "Scenario", "TimedMessage", "unit_events"]
 
-#: Ties at one millisecond are broken by these, so the order never depends on when a stream was opened.
+#: Ranks order messages of the same millisecond, so the order never depends on when a stream was opened.
 Rank = tuple[int, int, int]
 
 
 class _Opening(NamedTuple):
-    """Streams that yield nothing before `at`, in seconds from the unit's start, and so need not be open earlier."""
+    """Streams that yield nothing before `at`, in seconds from the unit's start, and so are opened only then."""
 
     at: float
     rank: Rank
@@ -44,21 +44,21 @@ def unit_events(
     backfill: timedelta = timedelta(0),
     planted: Callable[[Planted], object] | None = None,
 ) -> Iterator[TimedMessage]:
-    """The messages of a virtual unit, without end, in order of `received_at`.
+    """Yield the messages of a virtual unit, without end, in order of `received_at`.
 
-    The same arguments give the same bytes, whatever the hash seed and however far one reads. Another `start`
-    gives the same events, shifted. First come what a unit's record holds (profiles, standing orders, last
-    results) and the sessions that are running. 24 chairs make a unit with two water loops; two patients take
-    turns on a chair: 48 patients keep 24 chairs busy.
+    The same arguments give the same bytes, whatever the hash seed and however many messages are read. Another `start`
+    gives the same events, shifted. First come the unit's record (profiles, standing orders, last results) and the
+    running sessions. 24 chairs make a unit with two water loops; two patients take turns on a chair: 48 patients keep
+    24 chairs busy.
 
     Args:
-        seed: Which unit.
-        start: When it goes live, with an offset; the scripts of `dense` count from here.
-        patients: How many patients, at least 1.
+        seed: Selects the unit.
+        start: When it goes live, with an offset; the script of `dense` counts from here.
+        patients: Number of patients, at least 1.
         scenario: How much goes wrong.
         sample_seconds: Time between two samples of one machine; above 60 it would count as silent.
         backfill: How long before `start` the messages begin.
-        planted: Told each planted condition just before the message that completes it is yielded.
+        planted: Called with each planted condition just before the message that completes it is yielded.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -72,7 +72,7 @@ def unit_events(
 
 
 class _Unit:
-    """Opens the streams of a unit: its sessions, and what the scenario adds."""
+    """Opens the streams of a unit: its record, its sessions, and what the scenario adds."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class _Unit:
         self._begin = begin
 
     def openings(self) -> Iterator[_Opening]:
-        """All streams, in the order in which they open."""
+        """Yield all streams, in the order in which they open."""
         sources = [self._sessions(chair) for chair in range(self._timetable.chairs)]
         sources.append(self._record())
         if self._scenario is Scenario.DENSE:
@@ -129,7 +129,7 @@ class _Unit:
             yield _Opening(opens, (chair, slot.number, 0), partial(self._session, slot))
 
     def _session(self, slot: Slot) -> list[Iterator[TimedMessage]]:
-        """A session's messages and its telemetry; of what lies before the begin, what a running session has had."""
+        """Open a session's messages and telemetry; messages before the begin count only if it still runs."""
         course = draw_course(slot, self._rates)
         over = slot.end < self._begin
         said = self._disturbed(iter(session(self.scribe, slot, course, self._rates)), slot)
@@ -143,7 +143,7 @@ class _Unit:
         return disturbed(messages, self.scribe.start, slot.rng_key, self._rates)
 
     def _begun(self, messages: Iterator[TimedMessage], *, over: bool) -> Iterator[TimedMessage]:
-        """What arrived before the begin arrives at it, or never when its session is over."""
+        """Let messages from before the begin arrive at it, or drop them if their session is over."""
         begin = self.scribe.at(self._begin)
         for message in messages:
             if message.received_at >= begin:
@@ -160,7 +160,7 @@ def _alone(make: Callable[[int], Iterator[TimedMessage]], number: int) -> list[I
 
 
 def _interleaved(scribe: Scribe, openings: Iterator[_Opening]) -> Iterator[TimedMessage]:
-    """All streams as one, in order of arrival; a stream is opened when its time comes."""
+    """Merge all streams in order of arrival; open a stream when its time comes."""
     heap: list[tuple[datetime, Rank, TimedMessage, Iterator[TimedMessage]]] = []
     opening = next(openings)
     opens = scribe.at(opening.at)
