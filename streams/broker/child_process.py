@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, also when the parent is killed with SIGKILL."""
+"""Child processes that end with their parent; on Linux also if SIGKILL ends it."""
 
 import contextlib
 import os
@@ -53,7 +53,7 @@ class Child:
         self._process.send_signal(number)
 
     def suspend(self) -> None:
-        """Freeze it, and return once all of its threads stand still: on a busy machine SIGSTOP takes its time."""
+        """Freeze it, and return once all of its threads stand still: on a busy machine SIGSTOP takes time."""
         self.send(signal.SIGSTOP)
         with contextlib.suppress(ChildProcessError):  # it has ended
             os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -62,7 +62,7 @@ class Child:
         """End it, with SIGKILL if the signal does not do it in time.
 
         Args:
-            number: SIGTERM to ask, SIGKILL to not.
+            number: SIGTERM for an orderly end, SIGKILL for an immediate one.
             patience: Seconds to wait for the signal to work.
         """
         self.send(number)
@@ -82,13 +82,13 @@ def spawn(
 ) -> Child:
     """Start a program.
 
-    It gets a process group of its own, so that Ctrl-C in a terminal reaches only the parent, which then stops
-    it in its own time.
+    It has its own process group, so that Ctrl-C in a terminal reaches only the parent, which then stops the program
+    when it is ready to.
 
     Args:
         command: The program's path and its arguments.
         folder: Its working directory.
-        output: The file that takes its standard output and error.
+        output: The file for its standard output and error.
         cpus: The processors it may use (Linux); all when `None`.
         environment: Its environment variables; ours when `None`.
 

@@ -50,7 +50,7 @@ def run(port: int, data: Path | None) -> int:
 
 
 def _greet(kafka: EmbeddedKafka, data: Path | None) -> None:
-    """Say how to connect; flushed, because a script may wait for the line."""
+    """Print how to connect, and flush it, because a script may wait for the line."""
     place = f"data in {kafka.data}" if data else "data is removed at the end, keep it with --data FOLDER"
     print(f"Kafka is ready: bootstrap.servers={kafka.bootstrap}", flush=True)
     print(f"Ctrl-C stops it; {place}.", flush=True)
@@ -62,7 +62,7 @@ def _complain(sentence: str) -> None:
 
 @contextlib.contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into `KeyboardInterrupt` as SIGINT is, so that all end a start and a wait alike."""
+    """Turn SIGTERM and SIGHUP into `KeyboardInterrupt` like SIGINT, so that all three end a start or a wait."""
     numbers = ending_signals()
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
@@ -73,15 +73,15 @@ def signals_interrupt() -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """Let nothing interrupt the stop: it ends soon, and a second Ctrl-C would leave a broker behind."""
+    """Ignore signals during the stop: it ends soon, and a second Ctrl-C would leave a broker running."""
     for number in ending_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:
-    """The signals that ask a command to end; SIGHUP only where it was not ignored at the start (`nohup`)."""
+    """Return the signals that end a command; SIGHUP only if it was not ignored at the start (`nohup`)."""
     return (signal.SIGINT, signal.SIGTERM, *(() if _NOHUP else (signal.SIGHUP,)))
 
 
-#: Looked at once: while a command ends, it ignores the signals itself.
+#: Read once, at import: while a command ends, it ignores the signals itself.
 _NOHUP: Final = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

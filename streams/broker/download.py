@@ -24,7 +24,7 @@ _ATTEMPTS = 3
 
 
 class _StoppedError(Exception):
-    """Another download failed or the user gave up."""
+    """Another download failed or the user interrupted it."""
 
 
 def cache_folder() -> Path:
@@ -35,28 +35,28 @@ def cache_folder() -> Path:
     """
     if own := os.environ.get("DIALYSIS_CACHE"):
         return Path(own).absolute()
-    # The XDG rule: a relative path there is to be ignored.
+    # The XDG rule: ignore a relative path there.
     xdg = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(xdg) if Path(xdg).is_absolute() else Path.home() / ".cache"
     return base / "dialysis-alerts"
 
 
 def fetch(jars: Sequence[Jar] | None = None, cache: Path | None = None, resolve: Resolve | None = None) -> list[Path]:
-    """Make sure that all jars are in the cache, whole.
+    """Make sure that all jars are in the cache, complete.
 
-    A file gets its name in the cache only when its sum is right. Everything before that happens in a folder
-    that is removed at the end, or by the next download if this one is killed.
+    A file gets its name in the cache only when its sum is right. Until then it is in a folder that is removed at the
+    end, or by the next download if this one is killed.
 
     Args:
-        jars: What is needed; the pinned list when `None`.
+        jars: The required jars; the pinned list when `None`.
         cache: The cache; `cache_folder()` when `None`.
-        resolve: Where jars come from; Maven Central through jgo when `None`.
+        resolve: The source of jars; Maven Central through jgo when `None`.
 
     Returns:
         Their paths, in the order of `jars`.
 
     Raises:
-        BrokerError: If one cannot be had, or the cache cannot be written.
+        BrokerError: If a jar cannot be obtained, or the cache cannot be written.
     """
     from filelock import FileLock  # noqa: PLC0415 - an optional dependency
 
@@ -112,7 +112,7 @@ def _fetch_missing(jars: Sequence[Jar], folder: Path, resolve: Resolve) -> None:
 
 @contextmanager
 def _staging(folder: Path) -> "Iterator[Path]":
-    """Give a folder for unfinished files; its caller holds the lock, so any older one has no owner."""
+    """Provide a folder for unfinished files; the caller holds the lock, so any older folder has no owner."""
     for old in folder.glob("unfinished-*"):
         shutil.rmtree(old, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=folder, ignore_cleanup_errors=True) as staging:
@@ -120,7 +120,7 @@ def _staging(folder: Path) -> "Iterator[Path]":
 
 
 def _fetch_one(jar: Jar, folder: Path, staging: Path, resolve: Resolve, told: Advance) -> None:
-    """Bring one jar into the cache."""
+    """Download one jar into the cache."""
     got = 0
 
     def count(size: int) -> None:
@@ -130,15 +130,15 @@ def _fetch_one(jar: Jar, folder: Path, staging: Path, resolve: Resolve, told: Ad
 
     def attempt(fresh: bool) -> None:
         nonlocal got
-        # What an earlier attempt has counted is taken back, so that the bar never passes its end.
+        # Subtract the count of an earlier attempt, so that the bar never passes its end.
         told(-got)
         got = 0
-        # A folder for each attempt: jgo takes the remains of a broken download for the file itself.
+        # A folder for each attempt: jgo mistakes the remains of a broken download for the file.
         path = resolve(jar, Path(tempfile.mkdtemp(dir=staging)), fresh, count)
         if not jar.matches(path):
             raise UnavailableError("its SHA-256 is wrong, so the file is not what was published")
         if not path.is_relative_to(staging):
-            # A copy that others own, such as Maven's own repository, stays where it is.
+            # A copy that others own, such as one in Maven's own repository, stays in its place.
             path = Path(shutil.copy(path, tempfile.mkdtemp(dir=staging)))
         path.replace(folder / jar.filename)
         told(jar.size - got)

@@ -1,4 +1,4 @@
-"""The one error of this package, and the sentence a dead broker leaves behind."""
+"""The error of this package, and the reason why a broker ended, in words."""
 
 import re
 from pathlib import Path
@@ -14,13 +14,13 @@ _SENTENCES = (
         "there is not enough memory",
     ),
 )
-# A log4j line that complains; what follows up to the next date is its exception.
+# A log4j line of an error; the lines up to the next date are its exception.
 _COMPLAINT = re.compile(r"^[\d-]+ [\d:,]+ (?:ERROR|FATAL) [\w.$]+: (.*(?:\n(?!\d{4}-).*)*)", re.MULTILINE)
 _EXCEPTION = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)+([\w$]*(?:Exception|Error)\b.*)", re.MULTILINE)
 
 
 class BrokerError(Exception):
-    """The embedded Kafka cannot do what was asked; the message is one sentence for the person who asked."""
+    """The embedded Kafka cannot do what is needed; the message is one sentence for the person who ran it."""
 
 
 def why_it_died(log: Path, output: Path) -> str:
@@ -31,14 +31,14 @@ def why_it_died(log: Path, output: Path) -> str:
         output: What the JVM itself printed.
 
     Returns:
-        A known cause as half a sentence, else the log's last complaint, else the output's first line.
+        A known cause as half a sentence, else the log's last error, else the output's last exception or first line.
     """
     logged, printed = _tail(log), _tail(output)
     for pattern, sentence in _SENTENCES:
         if pattern.search(logged) or pattern.search(printed):
             return sentence
     complaints = _COMPLAINT.findall(logged)
-    # What wraps an exception says less than its innermost cause, the last one printed.
+    # A wrapping exception is less informative than its innermost cause, which is printed last.
     causes = _EXCEPTION.findall(complaints[-1]) if complaints else _EXCEPTION.findall(printed)
     lines = [*causes[-1:], *(text.splitlines()[0] for text in complaints[-1:]), *printed.splitlines()]
     said = next((line.strip() for line in lines if line.strip()), "it left no message")
@@ -46,7 +46,7 @@ def why_it_died(log: Path, output: Path) -> str:
 
 
 def _tail(file: Path) -> str:
-    """Read the end of a file; a broker that died did so in its last lines."""
+    """Read the end of a file: its last lines hold the cause of a broker's end."""
     try:
         with file.open("rb") as opened:
             size = opened.seek(0, 2)

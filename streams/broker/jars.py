@@ -1,4 +1,4 @@
-"""The jars that make a Kafka: which they are, and what finds one."""
+"""The jars of Kafka: the pinned list, and the type of a function that finds one."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,11 +21,11 @@ class Jar:
 
     @property
     def filename(self) -> str:
-        """The name in the cache; the group keeps artifacts of the same name apart."""
+        """The name in the cache; the group separates artifacts of the same name."""
         return f"{self.group}.{self.artifact}-{self.version}.jar"
 
     def matches(self, path: Path) -> bool:
-        """Tell whether a file is this artifact, byte for byte."""
+        """Whether a file is this artifact, byte for byte."""
         try:
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
@@ -42,7 +42,7 @@ the function is told of bytes as they come and raises to stop. What goes wrong i
 
 
 class UnavailableError(Exception):
-    """A jar could not be had this time; the message is half a sentence that says why."""
+    """A jar could not be obtained this time; the message is half a sentence with the reason."""
 
 
 def pinned() -> list[Jar]:

@@ -1,4 +1,4 @@
-"""The command that runs a class of Kafka, with the Java runtime that comes as a Python package."""
+"""The command that runs a class of Kafka, with the Java runtime of a Python package."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _OPTIONS = (
     "-Xms512m",
     "-Xmx1g",
     "-XX:+UseSerialGC",
-    # The quick compiler alone saves half a second at the start; produced batches are copied as fast.
+    # Using only the quick compiler saves half a second at the start; produced batches are copied as fast.
     "-XX:TieredStopAtLevel=1",
     "-XX:ErrorFile=jvm-crash-%p.log",
     "-Djava.net.preferIPv4Stack=true",
@@ -19,7 +19,7 @@ _OPTIONS = (
 
 
 def java() -> Path:
-    """Find the Java runtime; one on the machine is not used.
+    """Find the Java runtime of the package; never use another one on the machine.
 
     Returns:
         The program `java`.
@@ -41,7 +41,7 @@ def command(program: Path, jars: Sequence[Path], log4j: str, more: Sequence[str]
         program: The program `java`.
         jars: The class path.
         log4j: The file with the logging settings.
-        more: More options, after ours: the last of two that disagree counts.
+        more: More options, after ours: the last of two conflicting ones counts.
 
     Returns:
         Program and options.

@@ -34,10 +34,10 @@ _STARTED = b"Kafka Server started"
 class EmbeddedKafka:
     """One Kafka node on the loopback interface.
 
-    From the first start until `close` it keeps its data folder and its port, whether it runs or not, so a
-    client sees the same address after `stop` or `kill` and `start`. All methods block; from asyncio call them
-    with `asyncio.to_thread`. Use it as a context manager, or call `close`; it also ends with this process,
-    however that ends.
+    From the first start until `close` it keeps its data folder and its port, whether it runs or not, so a client sees
+    the same address after `stop` or `kill` and `start`. All methods block; call them from asyncio with
+    `asyncio.to_thread`. Use it as a context manager, or call `close`; it also ends with this process, however that
+    ends.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class EmbeddedKafka:
         """Describe the broker; nothing happens before `start`.
 
         Args:
-            data: The folder for its data; `None` for a temporary one that goes with `close`.
+            data: The folder for its data; `None` for a temporary one that `close` removes.
             port: The port for clients; 0 lets the kernel pick one.
             cpus: The processors it may use (Linux); all when `None`.
-            jvm: More options for the JVM, after ours: the last of two that disagree counts. For long
-                measurements `-XX:TieredStopAtLevel=4` gives back the compiler that costs time at the start.
+            jvm: More options for the JVM, after ours: the last of two conflicting ones counts. For long measurements
+                `-XX:TieredStopAtLevel=4` restores the compiler that costs time at the start.
         """
         self._jvm = tuple(jvm)
         self._data = data
@@ -103,7 +103,7 @@ class EmbeddedKafka:
             Itself.
 
         Raises:
-            BrokerError: If it cannot start; the message says why in one sentence.
+            BrokerError: If it cannot start; the message gives the reason in one sentence.
         """
         with self._lock:
             if self.running:
@@ -137,7 +137,7 @@ class EmbeddedKafka:
             self._child.suspend()
 
     def resume(self) -> None:
-        """Let a suspended broker go on."""
+        """Let a suspended broker continue."""
         if self._child is not None:
             self._child.send(signal.SIGCONT)
 
@@ -153,7 +153,7 @@ class EmbeddedKafka:
         return self._child is None or self._child.wait(timeout)
 
     def why_it_ended(self) -> str:
-        """Look in the logs for the reason of an end that nobody asked for.
+        """Find the reason of an unrequested end in the exit status or the logs.
 
         Returns:
             Half a sentence.
@@ -164,9 +164,9 @@ class EmbeddedKafka:
         return why_it_died(self.data / LOG_FILE, self.data / OUTPUT_FILE)
 
     def close(self) -> None:
-        """End it and give address and data folder free; a temporary folder is removed."""
+        """End it, release address and data folder, and remove a temporary folder."""
         with self._lock:
-            # Data that is thrown away needs no orderly end.
+            # Temporary data needs no orderly end.
             if self._folder is not None and self._folder.temporary:
                 self.kill()
             else:
@@ -188,11 +188,11 @@ class EmbeddedKafka:
         try:
             self._start()
         except OSError as error:
-            # Such as a full disk, or a folder in the data folder that belongs to somebody else.
+            # For example a full disk, or a folder in the data folder that belongs to another user.
             raise BrokerError(f"Kafka could not be started: {error}.") from None
 
     def _start(self) -> None:
-        # Java first: its sentence about what is not installed goes for all of it.
+        # Java first: its sentence about a missing installation covers all optional dependencies.
         java = runtime.java()
         command = runtime.command(java, fetch(), LOG4J_PROPERTIES, self._jvm)
         if self._port is None:
@@ -200,7 +200,7 @@ class EmbeddedKafka:
         if self._folder is None:
             self._folder = DataFolder(self._data)
             atexit.register(self.close)
-        # Only the broker itself talks to the controller, so its port may be another one each time.
+        # Only the broker itself connects to the controller, so its port may change at each start.
         controller = ReservedPort()
         try:
             self._folder.write_settings(self._port.number, controller.number)
@@ -226,7 +226,7 @@ class EmbeddedKafka:
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + _START_S
-        # The log line proves that it is this broker that answers, not another one on the same port.
+        # The log line proves that this broker answers, not another one on the same port.
         while not (self._says_started() and answers(self.port)):
             if not self.running:
                 raise BrokerError(f"Kafka ended while it started: {self.why_it_ended()}.")

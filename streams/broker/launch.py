@@ -1,7 +1,7 @@
-"""Becomes the JVM, but first ties its life to the parent's: run as a script, never imported.
+"""Tie this process's life to the parent's, then become the JVM: run as a script, never imported.
 
-A `preexec_fn` would do the same between fork and exec, where Python code may deadlock when the parent has
-threads; a small program of its own cannot. The pid stays the same through `execv`.
+A `preexec_fn` would do the same between fork and exec, where Python code may deadlock when the parent has threads; a
+small separate program cannot. The pid stays the same through `execv`.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ def main() -> None:
     parent, cpus, *command = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The parent may have died before the line above; then nobody would ever send the signal.
+        # The parent may have died before the line above; then no signal would ever come.
         if os.getppid() != int(parent):
             sys.exit(1)
         if cpus:

@@ -16,23 +16,23 @@ def resolve_with_jgo(jar: Jar, folder: Path, fresh: bool, advance: Advance) -> P
     """Find a jar in the machine's Maven repository, else download it.
 
     Args:
-        jar: What is wanted.
+        jar: The wanted jar.
         folder: An empty folder for the download.
-        fresh: Whether to pass over the machine's Maven repository, because its copy is broken.
-        advance: Told of bytes as they come.
+        fresh: Whether to skip the machine's Maven repository, because its copy is broken.
+        advance: Called with the number of bytes as they come.
 
     Returns:
-        Where the jar is.
+        The path of the jar.
 
     Raises:
-        UnavailableError: If there is no network, or Maven Central does not give it.
+        UnavailableError: If there is no network, or Maven Central does not deliver it.
     """
 
     @contextmanager
     def progress(_filename: str, _size: int) -> Iterator[Callable[[int], None]]:
         yield advance
 
-    # Only `folder` is written: jgo would leave half a file in the repository that Maven itself uses.
+    # Write only to `folder`: jgo would leave half a file in the repository that Maven itself uses.
     local = [] if fresh else [MavenContext().repo_cache]
     context = MavenContext(
         PythonResolver(progress_callback=progress), repo_cache=folder, local_repos=local, timeout=_TIMEOUT_S
@@ -40,7 +40,7 @@ def resolve_with_jgo(jar: Jar, folder: Path, fresh: bool, advance: Advance) -> P
     try:
         return context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
     except requests.exceptions.SSLError:
-        # Typical of a network whose proxy opens TLS with a certificate authority of its own.
+        # Typical of a network whose proxy opens TLS with its own certificate authority.
         raise UnavailableError(
             "the certificate of Maven Central is not trusted here, "
             "set REQUESTS_CA_BUNDLE to the authority of your network"

@@ -11,10 +11,10 @@ from streams.broker.jars import Advance
 
 @contextmanager
 def progress_bar(files: int, size: int) -> Iterator[Advance]:
-    """Show how far a download is: a bar on a terminal, else one line.
+    """Show the progress of a download: a bar on a terminal, else one line.
 
     Args:
-        files: How many files are to come.
+        files: Number of files to download.
         size: Their size in bytes.
 
     Yields:
@@ -35,4 +35,4 @@ def progress_bar(files: int, size: int) -> Iterator[Advance]:
 
 
 def _ignore(_: int) -> None:
-    """Take the bytes of a download that nobody watches."""
+    """Ignore the bytes of a download without a bar."""

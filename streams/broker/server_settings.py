@@ -1,13 +1,13 @@
-"""What the broker is told: `server.properties` and where its log goes.
+"""The broker's settings: `server.properties` and its logging.
 
-All paths are relative to the data folder, which is the JVM's working directory: a name with a comma, a space
-or a letter outside Latin-1 would not survive a Java properties file.
+All paths are relative to the data folder, which is the JVM's working directory: a Java properties file would spoil a
+name with a comma, a space or a letter outside Latin-1.
 """
 
 from streams.broker.tcp_ports import HOST
 
 NODE_ID = 1
-# Fixed, so that a folder formatted by another Kafka is told apart from ours.
+# Fixed, so that a folder formatted by another Kafka is recognised.
 CLUSTER_ID = "ZGlhbHlzaXMtYWxlcnRzMQ"
 
 _SERVER = """\
@@ -78,7 +78,7 @@ def server_properties(port: int, controller: int, log_dir: str) -> str:
 
     Args:
         port: The port for clients.
-        controller: The port of the controller, which only the broker itself talks to.
+        controller: The port of the controller, to which only the broker itself connects.
         log_dir: The folder for Kafka's data.
 
     Returns:

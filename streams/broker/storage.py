@@ -1,4 +1,4 @@
-"""The data folder: whether it can be used, who uses it, and what lies where in it."""
+"""The data folder: whether it can be used, who uses it, and its contents."""
 
 import contextlib
 import shutil
@@ -23,7 +23,7 @@ OUTPUT_FILE = "output.log"
 PREVIOUS_LOG_FILE = "kafka.previous.log"
 _LOCK_FILE = ".lock"
 _PREFIX = "dialysis-kafka-"
-# Between making a temporary folder and locking it there is a moment; a folder this old is past it.
+# A temporary folder is made a moment before it is locked; a folder of this age is past that moment.
 _ORPHAN_S = 60.0
 _META_KEYS = {"version", "cluster.id", "node.id", "directory.id"}
 
@@ -55,7 +55,7 @@ class DataFolder:
 
     @property
     def temporary(self) -> bool:
-        """Whether the data goes when the broker is closed."""
+        """Whether `close` removes the data."""
         return self._temporary is not None
 
     @property
@@ -73,21 +73,21 @@ class DataFolder:
         for name, log_dir in ((SERVER_PROPERTIES, LOG_DIR), (FORMAT_PROPERTIES, FORMATTING_DIR)):
             (self.path / name).write_text(server_properties(port, controller, log_dir))
         (self.path / LOG4J_PROPERTIES).write_text(log4j_properties(LOG_FILE))
-        # The log of one start is read for signs of life and death, so it must not hold those of another.
+        # The log of a start is read for its success or failure, so it must not hold that of another start.
         with contextlib.suppress(FileNotFoundError):
             (self.path / LOG_FILE).replace(self.path / PREVIOUS_LOG_FILE)
         (self.path / OUTPUT_FILE).write_bytes(b"")
 
     def clear_formatting(self) -> None:
-        """Remove what an interrupted format has left."""
+        """Remove the remains of an interrupted format."""
         shutil.rmtree(self.path / FORMATTING_DIR, ignore_errors=True)
 
     def finish_formatting(self) -> None:
-        """Put the formatted storage in its place, whole or not at all."""
+        """Move the formatted storage to its place, whole or not at all."""
         (self.path / FORMATTING_DIR).rename(self.path / LOG_DIR)
 
     def close(self) -> None:
-        """Give the folder free and remove it if it is temporary."""
+        """Release the folder and remove it if it is temporary."""
         self._lock.release()
         if self._temporary is not None:
             with contextlib.suppress(OSError):
@@ -112,7 +112,7 @@ class DataFolder:
             raise BrokerError(f"The data folder {self.path} cannot be used ({error.strerror}).") from None
 
     def _strangers(self) -> list[str]:
-        """Name what does not come from an earlier start that was cut short."""
+        """List the entries that do not come from an earlier, interrupted start."""
         ours = {
             _LOCK_FILE,
             FORMATTING_DIR,
@@ -126,7 +126,7 @@ class DataFolder:
         return sorted(entry.name for entry in self.path.iterdir() if entry.name not in ours)
 
     def _check_meta(self) -> None:
-        """See that the storage was formatted by this program and can be read."""
+        """Check that this program formatted the storage and that it can be read."""
         meta_file = self.path / LOG_DIR / "meta.properties"
         try:
             text = meta_file.read_text("latin-1")
@@ -149,7 +149,7 @@ def _lock_of(folder: Path) -> "FileLock":
 
 
 def _remove_orphans() -> None:
-    """Remove temporary folders whose process was killed before it could: nobody holds their lock."""
+    """Remove temporary folders whose process was killed before it removed them: nobody holds their lock."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > _ORPHAN_S:

@@ -1,4 +1,4 @@
-"""Ports that stay ours while the broker is down, and a look whether a broker answers."""
+"""Ports that stay ours while the broker is down, and a check whether a broker answers."""
 
 import contextlib
 import socket
@@ -15,9 +15,9 @@ class ReservedPort:
     """A port on the loopback interface.
 
     The socket is bound and never listens. On Linux the JVM can still bind and listen beside it (both set
-    `SO_REUSEADDR`), and no outgoing connection is given the port: otherwise a client that keeps trying while
-    the broker is down could be handed the very port it calls and connect to itself, and the broker could
-    not come back. Elsewhere the two binds would collide, so there the socket is closed at once.
+    `SO_REUSEADDR`), and no outgoing connection gets the port: otherwise a client that keeps trying while the broker is
+    down could get the very port to which it connects, connect to itself, and keep the broker from coming back.
+    Elsewhere the two binds would collide, so the socket is closed at once there.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -27,7 +27,7 @@ class ReservedPort:
             port: The port; 0 lets the kernel pick one.
 
         Raises:
-            BrokerError: If somebody listens there.
+            BrokerError: If the port cannot be bound, for example because a program listens there.
         """
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,7 +41,7 @@ class ReservedPort:
             self._socket.close()
 
     def release(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._socket.close()
 
 
