@@ -166,7 +166,6 @@ class Metrics:
         self.records_ahead = Counter(
             "dialysis_records_ahead", "Records with a timestamp ahead of the wall clock", ["table"], registry=registry
         )
-        # Count: answers that fit no alert.
         self.unmatched_responses = Counter(
             "dialysis_unmatched_responses", "Answers that fit no alert of their patient or loop", registry=registry
         )
