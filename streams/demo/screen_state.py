@@ -62,7 +62,7 @@ class Picture:
         self._told: dict[str, int] = {}
         self._words: dict[int, WorkerWord] = {}
 
-    # -- what is read
+    # -- records
 
     def alert(self, alert_id: str, value: bytes | None) -> None:
         """Take a record of `alerts.active`."""
@@ -120,7 +120,7 @@ class Picture:
             self.strange += 1
             return None
 
-    # -- what is asked
+    # -- queries
 
     def silence(self, now: datetime) -> timedelta | None:
         """Return the time since the newest status of any partition's owner; None if none ever came."""
@@ -147,7 +147,7 @@ class Picture:
         return sorted(shown, key=_urgency)
 
     def chairs(self) -> dict[str, Seat]:
-        """Who sits on which chair; where an old session has not ended yet, the newer one."""
+        """Return the session on each chair; if an old one has not ended yet, the newer one."""
         found: dict[str, Seat] = {}
         for seat in sorted(self.seats.values(), key=lambda seat: seat.since):
             if seat.chair is not None:
@@ -155,7 +155,7 @@ class Picture:
         return found
 
     def worst_by_patient(self) -> dict[str, Alert]:
-        """The most urgent open alert of each patient."""
+        """Return the most urgent open alert of each patient."""
         found: dict[str, Alert] = {}
         for alert in self.ranked():
             if alert.patient_id is not None:

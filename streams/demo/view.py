@@ -1,4 +1,4 @@
-"""The live view: header, chairs, open alerts, last transitions, what to open next. Made line by line to fit."""
+"""The live view: header, chairs, open alerts, last transitions, hints. Built line by line, so that it fits."""
 
 from datetime import datetime
 from typing import Final

@@ -49,7 +49,7 @@ class Outcome:
 def wanted_topics(settings: Settings) -> list[WantedTopic]:
     """List every topic with its full name and number of partitions.
 
-    Inputs, changelogs and the topics of running alerts and sessions (`alerts.active`, `sessions.active`) have the
+    Inputs, changelogs and the topics of open alerts and running sessions (`alerts.active`, `sessions.active`) have the
     patient topics' number: partition n of all belongs to one task. The alert families have it because readers may join
     them by patient, `dead-letters` and `ingest` because, when a gateway fails, they carry as much as the inputs.
     """

@@ -17,7 +17,7 @@ _TOPICS_S: Final = 3.0
 
 
 class PublishError(Exception):
-    """Messages cannot be sent; the message is one sentence for the person who asked."""
+    """Messages cannot be sent; the error's text is one sentence for the person who ran the command."""
 
     @classmethod
     def unreachable(cls, settings: Settings) -> Self:

@@ -104,10 +104,10 @@ class App(faust.App):
         """The bytes of one input partition that may wait: all of this worker's partitions share `waiting_bytes`."""
         return self.settings.waiting_bytes // max(1, len(self.batch_consumer.ledgers))
 
-    # -- what is known
+    # -- observations
 
     def end_confirmed_at(self, tp: TP) -> float | None:
-        """When a fetch last confirmed (`time.monotonic()`) that all records up to the log's end were delivered.
+        """Return when a fetch last confirmed (`time.monotonic()`) that all records up to the log's end were delivered.
 
         None while known records wait for an agent, or before the first answer. While no records come and the broker
         answers, it is never older than a fraction of a second.
@@ -115,14 +115,14 @@ class App(faust.App):
         return self.batch_consumer.end_confirmed_at(tp)
 
     def lag(self, tp: TP) -> int | None:
-        """How many offsets the broker has beyond those that an agent has taken; None while unknown.
+        """Return how many offsets the broker has beyond those that an agent has taken; None while unknown.
 
         As of the last answer: a paused partition with fetched records gets no more answers.
         """
         return self.batch_consumer.lag(tp)
 
     def end_offset(self, tp: TP) -> int | None:
-        """The log's end as of the last answer; None while unknown."""
+        """Return the log's end as of the last answer; None while unknown."""
         answer = self.batch_consumer.thread.answers.get(tp)
         return None if answer is None else answer.highwater
 

@@ -186,7 +186,7 @@ class Consumer(driver.Consumer):
                 ledgers[tp].committed(offset)
             return True
 
-    # -- what is known
+    # -- observations
 
     def lag(self, tp: TP) -> int | None:
         """See `App.lag`."""

@@ -1,4 +1,4 @@
-"""Read fetched records whatever the names of their headers, and bound what a compressed batch unpacks to."""
+"""Read fetched records whatever the names of their headers, and bound the unpacked size of a compressed batch."""
 
 # ruff: noqa: SLF001 - looks inside aiokafka; tests/unit/test_record_reader.py holds it to what is used here.
 

@@ -201,7 +201,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         found._partition_records._records.limit = settings.max_batch_bytes
         found.getall = MethodType(lambda result, max_records: _getall(result, max_records, most), found)
 
-    # -- what is known, for the main thread
+    # -- observations, for the main thread
 
     @property
     def generation(self) -> int:

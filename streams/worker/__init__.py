@@ -1,1 +1,1 @@
-"""The worker: the tasks of this process's partitions, what they read, store and publish, and their health."""
+"""The worker: the tasks of this process's partitions, with their input, storage, output and health."""

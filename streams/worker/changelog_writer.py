@@ -183,10 +183,9 @@ class ChangelogWriter:
     async def _send(
         self, producer: Any, partition: int, claim: Claim, batches: list[Any]
     ) -> tuple[list[Any], list[Any], list[range], BaseException | None]:
-        """Sends batches; returns those that failed, those that are too large, offsets unknown to us, the first error.
+        """Send batches; return those that failed, those that are too large, offsets unknown to us, the first error.
 
-        Their order does not matter, a key is in one of them only. Each waits until the one before it has
-        left.
+        Their order does not matter: a key is in one of them only. Each waits until the one before it has left.
         """
         sent: list[asyncio.Future[Any]] = []
         refused: BaseException | None = None

@@ -172,7 +172,7 @@ class TaskClock:
         self._recovered = self._subjects.now
 
     def go_back_to(self, record: Record) -> None:
-        """Set the clock back to the first record after a recovery, which is delivered again.
+        """Set the clock back to the first record after a recovery: repeated records find their former clock.
 
         The stored state of some subjects may be ahead of the records delivered again for others; at that later clock,
         a silence that ended long ago would seem to last. No subject goes back behind its own last evaluation.

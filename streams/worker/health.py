@@ -88,7 +88,7 @@ class Health:
         self._broker_at = now
 
     def topics(self, wrong: str) -> None:
-        """Note a check of the topics; `wrong` states what is not as it must be, and is empty if all is right."""
+        """Note a check of the topics; `wrong` states their defects, and is empty if there are none."""
         self._topics = wrong
 
     def usable(self, topic: str, n: int = 1) -> None:

@@ -29,7 +29,7 @@ class Valve(Protocol):
         """Resume delivery of partitions."""
 
     def end_confirmed_at(self, tp: TP) -> float | None:
-        """When a fetch last confirmed that all of a partition was handed over."""
+        """Return when a fetch last confirmed that all records of a partition were delivered."""
 
     @property
     def waiting_share(self) -> int:

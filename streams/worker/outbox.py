@@ -84,7 +84,7 @@ class Counts:
     def add(
         self, event: object, unknown_fields: int, change: Change, left_out: tuple[LeftOut, ...] = (), *, late: bool
     ) -> None:
-        """Count one usable event and what filing it did."""
+        """Count one usable event and the effects of filing it."""
         kind = type(event)
         self._types[kind] = self._types.get(kind, 0) + 1
         self.unknown += unknown_fields
@@ -151,7 +151,7 @@ class Mail:
     # -- input side
 
     def counts(self, topic: str) -> Counts:
-        """The counts of a topic, by its full name."""
+        """Return the counts of a topic, by its full name."""
         if topic not in self._counts:
             self._counts[topic] = Counts(topic, self._metrics, self._health)
         return self._counts[topic]

@@ -74,14 +74,14 @@ class Port(Protocol):
         """Resume delivery of partitions."""
 
     def end_confirmed_at(self, tp: TP) -> float | None:
-        """When a fetch last confirmed that all of a partition was handed over."""
+        """Return when a fetch last confirmed that all records of a partition were delivered."""
 
     @property
     def waiting_share(self) -> int:
         """The bytes of one input partition that may wait."""
 
     def end_offset(self, tp: TP) -> int | None:
-        """The end of a partition's log, as of the broker's last answer."""
+        """Return the end of a partition's log, as of the broker's last answer."""
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ class PartitionTask(Generic[StateT]):
         return answers.put_off
 
     def lag(self) -> timedelta:
-        """How far the task is behind the world: zero once all input is handled, else by its clock.
+        """Return how far the task is behind the world: zero once all input is handled, else by its clock.
 
         A clock that stood through an outage stays behind until the next record; that is no lag.
         """
