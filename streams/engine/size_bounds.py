@@ -308,7 +308,7 @@ def begin_anew(state: SubjectState) -> None:
     """Drop everything of a subject but how far its input was applied, and into which record it was merged."""
     if isinstance(state, PatientState):
         state.profile, state.unit_id, state.unit_id_at = None, None, None
-    for name in (*_ORDER, *_BESIDE, "alerts", "looks", "failing"):
+    for name in (*_ORDER, *_BESIDE, "alerts", "looks", "failing", "conditions"):
         held = getattr(state, name, None)
         if isinstance(held, dict):
             held.clear()

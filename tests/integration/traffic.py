@@ -45,14 +45,16 @@ def busy_unit(bootstrap: str, **more: Any) -> UnitUnderTest:
 
 
 def busy_days(unit: UnitUnderTest, count: int, *, seed: int = 1, patients: int = 60) -> list[Message]:
-    """About `count` messages in the order of their stamps, which end a day ago: mostly telemetry.
+    """About `count` messages in the order of their stamps, which end two days ago: mostly telemetry.
+
+    A rule may wait for a day for what is missing: the last sample, after which nothing is due, must lie in the past.
 
     In between results low and normal, corrected and cancelled, cramps ended and forgotten, jerks, aluminium,
     people's answers, and garbage. Nothing comes due within `QUIET` after the last one.
     """
     chance = random.Random(seed)
     names = unit.subjects(patients)
-    end = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+    end = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
     begin = end - timedelta(days=2)
     moments = sorted(begin + (end - begin) * chance.random() for _ in range(count))
     course = _Course(chance)
@@ -72,6 +74,7 @@ def _closing(unit: UnitUnderTest, messages: Sequence[Message], end: datetime) ->
         if all(deadline is None or deadline > moment + QUIET for deadline in due):
             break
         moment += timedelta(minutes=7)
+    assert moment < datetime.now(UTC), "something is always due until now: let the messages end earlier"
     return [telemetry(name, f"closing-{name}", moment) for name in unit.subjects(unit.partitions, "closing")]
 
 

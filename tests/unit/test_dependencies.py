@@ -76,3 +76,13 @@ def test_a_patient_who_left_holds_nothing_and_who_comes_back_does() -> None:
     unit.send("patient_profile", "10:00", status="active")
     unit.lab("potassium", 3.1, "mmol/L", at="11:00")
     assert low_potassium(unit).startswith(MAGNESIUM_FIRST)
+
+
+def test_a_record_that_begins_anew_holds_nothing() -> None:
+    unit = Unit(watch="low_potassium")
+    unit.lab("magnesium", 1.5, at="08:00")
+    partition = unit.replay._patients
+    state = partition.states["p1"]
+    assert state.conditions
+    partition.begin_anew(state)
+    assert state.conditions == {}
