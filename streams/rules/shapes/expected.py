@@ -103,8 +103,11 @@ def expected_results(
 
     def missing(view: PatientView) -> Iterator[_Missing]:
         chosen = view.limits(limits)
-        for one in since(view):
-            absent = tuple(analyte for analyte in wants if not _is_there(view, analyte, one.at - before))
+        happened = list(since(view))
+        newest = {analyte: _newest_at(view, analyte) for analyte in wants} if happened else {}
+        for one in happened:
+            earliest = one.at - before
+            absent = tuple(analyte for analyte, at in newest.items() if at is None or at < earliest)
             if not absent:
                 continue
             over = one.at + timedelta(hours=getattr(chosen, forgotten.name))
@@ -136,10 +139,10 @@ def expected_results(
     return Rule[PatientState](name=name, version=1, inputs=(lab(*wants), *also), limits=limits, find=find, **described)
 
 
-def _is_there(view: PatientView, analyte: Analyte, earliest: datetime) -> bool:
-    """Whether a usable result was collected since a moment."""
+def _newest_at(view: PatientView, analyte: Analyte) -> datetime | None:
+    """Collection of the newest usable result of an analyte."""
     newest = next(labs.newest_first(view, analyte), None)
-    return newest is not None and newest.at >= earliest
+    return None if newest is None else newest.at
 
 
 def _finding(
