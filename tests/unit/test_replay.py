@@ -277,3 +277,12 @@ def test_compare_stands_beside_it_and_reports_each_broken_line_once(
         ["site.toml", "0", "0", "0", "0", "0", "0", "0"],
     ]
     assert (done.status, len(done.err.splitlines())) == (1, 1)
+
+
+def test_the_readme_shows_what_replay_prints(file: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").splitlines()
+    file.write_text("".join(f"{line}\n" for line in readme if line.startswith('{"type"')), encoding="utf-8")
+    names = ("at", "transition", "reason", "priority", "summary")
+    printed = ["  ".join(alert[name] for name in names) for alert in Run(capfdbinary, str(file)).alerts]
+    shown = [line for line in readme if line.startswith("2026-11-23T")]
+    assert printed == shown
