@@ -6,13 +6,14 @@ from typing import Final, Generic
 
 import msgspec
 
+from models.state.history import History, as_json
 from models.state.migrations import NEVER, migrate
 from models.state.subject import StateT
 
 #: Version of the stored form. An older one is migrated (models.state.migrations), a newer one refuses to start.
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(enc_hook=as_json)
 
 
 class NewerSchemaError(Exception):
@@ -34,6 +35,8 @@ class StateCodec(Generic[StateT]):
     def __init__(self, kind: type[StateT]) -> None:
         self.kind = kind
         self._decoder = msgspec.json.Decoder(kind)
+        #: The fields that make up a history of their own in this kind of state.
+        self._apart = frozenset(History.__struct_fields__) if "past" in kind.__struct_fields__ else frozenset[str]()
 
     def new(self, subject: str) -> StateT:
         """Make the state of a subject of which nothing is known yet."""
@@ -54,10 +57,10 @@ class StateCodec(Generic[StateT]):
             state = self._decoder.decode(raw)
         except msgspec.ValidationError:
             self._check_version(_version.decode(raw).schema_version)
-            state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
+            state = self._decoder.decode(migrate(raw, SCHEMA_VERSION, self._apart))
         self._check_version(state.schema_version)
         if state.schema_version < SCHEMA_VERSION:
-            state = self._decoder.decode(migrate(raw, SCHEMA_VERSION))
+            state = self._decoder.decode(migrate(raw, SCHEMA_VERSION, self._apart))
         return state
 
     def _check_version(self, version: int) -> None:

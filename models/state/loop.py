@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.records import UnitAlertResponse, UnitSignal
-from models.state.subject import SubjectState
+from models.state.subject import AlertState, SubjectState
 
 
 class LoopState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
@@ -11,3 +11,5 @@ class LoopState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
 
     signals: dict[str, UnitSignal] = {}
     responses: dict[str, UnitAlertResponse] = {}
+    #: Alerts whose tombstone was sent; a late signal may raise one of them again.
+    buried: dict[str, AlertState] = {}

@@ -1,8 +1,12 @@
-"""All that is kept of one patient. Windows hold the events themselves, by identity."""
+"""All that is kept of one patient. Windows hold the events themselves, by identity.
+
+What a sample may change is at hand. The rest is the patient's history, which is decoded when somebody asks for it.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,8 +23,9 @@ from models.records import (
     UnitSignal,
     Weight,
 )
+from models.state.history import NO_HISTORY, Held, History, pack, unpack
 from models.state.session import Reading, Session
-from models.state.subject import SubjectState
+from models.state.subject import AlertState, SubjectState
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):
@@ -40,21 +45,9 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     unit_id: str | None = None
     unit_id_at: datetime | None = None
     profile: PatientProfile | None = None
-    #: The versions of results that stand, and those that were replaced (see `streams.engine.results`).
-    labs: dict[str, LabResult] = {}
-    versions: dict[str, LabResult] = {}
-    symptoms: dict[str, Symptom] = {}
     sessions: dict[str, Session] = {}
-    rhythms: dict[str, Rhythm] = {}
-    weights: dict[str, Weight] = {}
-    medications: dict[str, Medication] = {}
-    schedules: dict[str, Schedule] = {}
-    machine_alarms: dict[str, MachineAlarm] = {}
-    responses: dict[str, AlertResponse] = {}
     #: Sources whose newest message states a time in the future.
     problems: dict[str, Problem] = {}
-    #: When each input (`kind:id`), and each value of a result, first arrived: it could not be known before.
-    arrivals: dict[str, datetime] = {}
     #: The newest arrival of a message of each source whose time is believable.
     heard: dict[str, datetime] = {}
     #: Late messages of each source, the last of each of three stretches: arrival, and by how many seconds.
@@ -69,3 +62,75 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     merged_at: datetime | None = None
     #: Records with which this one was merged in contradiction (itself, or a circle), and when that became known.
     contradictions: dict[str, datetime] = {}
+    #: Decoded by `history` when it is needed.
+    if TYPE_CHECKING:
+        past: Held = NO_HISTORY
+    else:
+        past: msgspec.Raw = NO_HISTORY
+
+    @property
+    def history(self) -> History:
+        """Return the patient's history, decoded."""
+        past = self.past
+        if type(past) is not History:
+            self.past = past = unpack(past)
+        return past
+
+    def pack(self) -> None:
+        """Keep the history in its smallest form until somebody asks for it."""
+        self.past = pack(self.past)
+
+    @property
+    def labs(self) -> dict[str, LabResult]:
+        """See `History`."""
+        return self.history.labs
+
+    @property
+    def versions(self) -> dict[str, LabResult]:
+        """See `History`."""
+        return self.history.versions
+
+    @property
+    def symptoms(self) -> dict[str, Symptom]:
+        """See `History`."""
+        return self.history.symptoms
+
+    @property
+    def rhythms(self) -> dict[str, Rhythm]:
+        """See `History`."""
+        return self.history.rhythms
+
+    @property
+    def weights(self) -> dict[str, Weight]:
+        """See `History`."""
+        return self.history.weights
+
+    @property
+    def medications(self) -> dict[str, Medication]:
+        """See `History`."""
+        return self.history.medications
+
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        """See `History`."""
+        return self.history.schedules
+
+    @property
+    def machine_alarms(self) -> dict[str, MachineAlarm]:
+        """See `History`."""
+        return self.history.machine_alarms
+
+    @property
+    def responses(self) -> dict[str, AlertResponse]:
+        """See `History`."""
+        return self.history.responses
+
+    @property
+    def arrivals(self) -> dict[str, datetime]:
+        """See `History`."""
+        return self.history.arrivals
+
+    @property
+    def buried(self) -> dict[str, AlertState]:
+        """See `History`."""
+        return self.history.buried

@@ -55,7 +55,6 @@ class AlertState(msgspec.Struct, omit_defaults=True, gc=False):
     #: First moment of the clock at which somebody could have seen the alert; response times count from it.
     seen_at: datetime | None = None
     over_at: datetime | None = None
-    tombstoned: bool = False
 
 
 class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -66,13 +65,18 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     schema_version: int
     #: Newest arrival of a message about it.
     heard_at: datetime
+    #: Names this stored form, to which the samples stored after it belong (models.state.sampled); 0 before the first.
+    stored_as: int = 0
     #: Hash of the rule settings of the last evaluation.
     rules: str = ""
     #: The clock at the last evaluation; no later evaluation goes back behind it.
     now: datetime | None = None
     #: Applied offset of each input topic (contract name); what is at or below it is skipped.
     offsets: dict[str, int] = {}
+    #: Alerts that are open, or over and still on `alerts.active`.
     alerts: dict[str, AlertState] = {}
+    #: When the newest of the buried alerts was over.
+    buried_until: datetime | None = None
     #: The conditions that hold, of rules whose conditions are inputs of others, with priorities by key. An answer to an
     #: alert changes none of them.
     conditions: dict[str, dict[str, Priority]] = {}

@@ -49,21 +49,23 @@ def file_response(
 
 def _fits(state: PatientState | LoopState, name: str) -> bool:
     """Return whether an answer names an alert that the subject has or had."""
-    return name in state.alerts or any(
-        name == alert_id(alert.rule, state.id, anchor) for alert in state.alerts.values() for anchor in alert.anchors
+    known = state.alerts | state.buried
+    return name in known or any(
+        name == alert_id(alert.rule, state.id, anchor) for alert in known.values() for anchor in alert.anchors
     )
 
 
 def _newest_words(state: PatientState | LoopState) -> set[str]:
     """Return the keys of the newest answer of each kind to every open alert, and the newest `resolve` of ended ones."""
+    known = state.alerts | state.buried
     ids = {
         name: alert.alert_id
-        for alert in state.alerts.values()
+        for alert in known.values()
         for name in (alert.alert_id, *(alert_id(alert.rule, state.id, ref) for ref in alert.anchors))
     }
     newest: dict[tuple[str, str], tuple[datetime, str]] = {}
     for key, response in state.responses.items():
-        alert = state.alerts.get(ids.get(response.alert_id, ""))
+        alert = known.get(ids.get(response.alert_id, ""))
         if alert and (alert.over_at is None or response.action is ResponseAction.RESOLVE):
             about = (ids[response.alert_id], response.action)
             newest[about] = max(newest.get(about, (response.at, key)), (response.at, key))

@@ -113,8 +113,7 @@ def next_deadline(state: State, rules: Rules, limits: ResponseLimits, retention:
     moments = []
     for alert in state.alerts.values():
         if alert.over_at is not None:
-            if not alert.tombstoned:
-                moments.append(alert.over_at + retention)
+            moments.append(alert.over_at + retention)
             continue
         if (rule := rules.get(alert.rule)) is None:
             continue
@@ -148,9 +147,9 @@ def _raise(state: State, rule: Rule[Any], finding: Finding, now: datetime) -> St
     if settled is not None and settled >= finding.known_at:
         return None
     ids = _free_ids(state, rule.name, finding)
-    alert = next((state.alerts[name] for name in ids if name in state.alerts), None)
+    alert = next((known for name in ids if (known := _ended(state, name)) is not None), None)
     if alert is None:
-        alert = state.alerts[ids[0]] = AlertState(
+        alert = AlertState(
             alert_id=ids[0],
             rule=rule.name,
             key=finding.key,
@@ -166,11 +165,17 @@ def _raise(state: State, rule: Rule[Any], finding: Finding, now: datetime) -> St
             known_at=finding.known_at,
             level_known_at=finding.level_known_at,
         )
-    alert.key, alert.over_at, alert.tombstoned = finding.key, None, False
+    state.alerts[alert.alert_id] = alert
+    alert.key, alert.over_at = finding.key, None
     _adopt(alert, finding)
     _call_again(alert)
     alert.status = Status.ACTIVE
     return _step(alert, Transition.RAISED, finding.reason, now, finding)
+
+
+def _ended(state: State, name: str) -> AlertState | None:
+    """Return an alert of this id, which is over, out of the buried ones if it is there."""
+    return state.alerts.get(name) or state.buried.pop(name, None)
 
 
 def _free_ids(state: State, rule: str, finding: Finding) -> list[str]:

@@ -102,7 +102,7 @@ def _meanings(view: PatientView, horizon: datetime) -> Iterator[_Meaning]:
 
 def _meaning(state: PatientState, rule: str, anchor: str, moments: list[datetime], known_at: datetime) -> _Meaning:
     """Build a signal's content under the id of the rule's newest alert, or the id that its first one would have."""
-    alerts = [alert for alert in state.alerts.values() if alert.rule == rule]
+    alerts = [alert for alert in (*state.alerts.values(), *state.buried.values()) if alert.rule == rule]
     newest = max(alerts, key=lambda alert: (alert.at, alert.alert_id), default=None)
     name = newest.alert_id if newest else alert_id(rule, state.id, anchor)
     return _Meaning(name, newest.revision if newest else 1, rule, min(moments), max(moments), known_at)

@@ -180,7 +180,8 @@ def _take_one(state: PatientState) -> list[tuple[Any, datetime]] | None:
             if isinstance(item, Session):
                 return list(_of_session(state, item))
             return [(item, _arrival(state, item))]
-    state.arrivals, state.responses, state.problems, state.heard, state.behind = {}, {}, {}, {}, {}
+    for rest in (state.arrivals, state.responses, state.problems, state.heard, state.behind):
+        rest.clear()
     return None
 
 

@@ -17,26 +17,26 @@ def bury(state: PatientState | LoopState, now: datetime, retention: timedelta) -
     would begin again at revision 1.
     """
     for alert in _overdue(state, now, retention):
-        alert.tombstoned = True
+        del state.alerts[alert.alert_id]
         # Nothing sends it again, and raised again it is worded anew; what it showed is most of its size.
         alert.value, alert.grounds = NO_VALUE, []
+        state.buried[alert.alert_id] = alert
+        state.buried_until = max(state.buried_until or alert.at, alert.over_at or now)
         state.outbox.append(tombstone(alert.alert_id))
-    over = {name: alert for name, alert in state.alerts.items() if alert.tombstoned}
-    before, horizon = len(over), now - LONGEST_WINDOW
+    if state.buried_until is None:
+        return
     prune(
-        over,
+        state.buried,
         MAX_OVER_ALERTS,
-        horizon,
+        now - LONGEST_WINDOW,
         lambda alert: alert.over_at or now,
-        lambda: {name for name, alert in over.items() if _is_anchored(state, alert)},
+        lambda: {name for name, alert in state.buried.items() if _is_anchored(state, alert)},
     )
-    if len(over) != before:
-        state.alerts = {name: a for name, a in state.alerts.items() if not a.tombstoned or name in over}
 
 
 def _overdue(state: PatientState | LoopState, now: datetime, retention: timedelta) -> list[AlertState]:
     """Alerts whose time on `alerts.active` is up; the oldest leave early where more are over than are kept."""
-    standing = [(alert.over_at, alert) for alert in state.alerts.values() if alert.over_at and not alert.tombstoned]
+    standing = [(alert.over_at, alert) for alert in state.alerts.values() if alert.over_at]
     standing.sort(key=lambda over: (over[0], over[1].alert_id))
     surplus = max(len(standing) - MAX_OVER_ALERTS, surplus_over(standing))
     return [a for number, (at, a) in enumerate(standing) if number < surplus or at + retention <= now]

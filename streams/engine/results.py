@@ -222,4 +222,4 @@ def sweep_arrivals(state: PatientState) -> None:
         refs = {f"lab_result:{record.result_id}" for record in held} | {value_ref(record) for record in held}
         refs |= {f"symptom:{name}" for name in state.symptoms} | {rhythm_ref(found) for found in state.rhythms.values()}
         refs |= {f"symptom:{symptom.symptom_id}" for symptom in state.symptoms.values()}
-        state.arrivals = {ref: at for ref, at in state.arrivals.items() if ref in refs}
+        state.history.arrivals = {ref: at for ref, at in state.arrivals.items() if ref in refs}

@@ -104,7 +104,12 @@ class Budget:
 def size_of(state: SubjectState) -> int:
     """Return the bytes of all inputs kept of a subject, and of its alerts with a tombstone."""
     parts = [getattr(state, name, None) for name in (*_ORDER, *_BESIDE)]
-    return len(_encode(parts)) + sum(_remains(alert) for alert in state.alerts.values() if alert.tombstoned)
+    return len(_encode(parts)) + sum(_remains(alert) for alert in _buried(state).values())
+
+
+def _buried(state: SubjectState) -> dict[str, AlertState]:
+    buried: dict[str, AlertState] = getattr(state, "buried", {})
+    return buried
 
 
 def _remains(alert: AlertState) -> int:
@@ -180,9 +185,8 @@ def _candidates(state: SubjectState) -> Iterator[_Candidate]:
             rank = place + len(_ORDER) * (key in newest)
             yield _Candidate(rank, _moment(item), name, key, len(_encode(item)) + len(_encode(key)) + 2)
     # Last, because an alert that begins again after it was dropped repeats revisions that readers know.
-    for alert in state.alerts.values():
-        if alert.tombstoned:
-            yield _Candidate(2 * len(_ORDER), alert.over_at or alert.at, "alerts", alert.alert_id, _remains(alert))
+    for alert in _buried(state).values():
+        yield _Candidate(2 * len(_ORDER), alert.over_at or alert.at, "buried", alert.alert_id, _remains(alert))
 
 
 def anchors_of(alert: AlertState) -> list[str]:
@@ -299,16 +303,14 @@ def _newest_evidence(evidence: tuple[EvidenceRecord, ...]) -> tuple[EvidenceReco
 def reduce(state: SubjectState, now: datetime) -> None:
     """Reduce the state of a record that the broker refused to what its open alerts need."""
     trim(state, LEAST_INPUT_BYTES, now)
-    for name, alert in list(state.alerts.items()):
-        if alert.tombstoned:
-            del state.alerts[name]
+    _buried(state).clear()
 
 
 def begin_anew(state: SubjectState) -> None:
     """Drop everything of a subject but how far its input was applied, and into which record it was merged."""
     if isinstance(state, PatientState):
         state.profile, state.unit_id, state.unit_id_at = None, None, None
-    for name in (*_ORDER, *_BESIDE, "alerts", "looks", "failing", "conditions"):
+    for name in (*_ORDER, *_BESIDE, "alerts", "buried", "looks", "failing", "conditions"):
         held = getattr(state, name, None)
         if isinstance(held, dict):
             held.clear()

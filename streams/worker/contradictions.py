@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final, Generic
 
 from models.alerts import AlertRecord
-from models.state import AlertState
+from models.state import AlertState, LoopState, PatientState, SubjectState
 from streams.engine.partition import Partition
 from streams.rules.api import StateT
 from streams.worker.answer_backoff import Repeats
@@ -55,11 +55,12 @@ class Corrector(Generic[StateT]):
                 again = self._mail.open_again(alert_id, self._by_key.values()) if lag < CURRENT else None
                 answers.messages += [again] if again else []
             elif (state := self._owner_of(alert_id, shown)) is not None:
-                self._judge(state, state.alerts[alert_id], shown, lag, answers)
+                self._judge(state, alert_id, shown, lag, answers)
         return answers
 
-    def _judge(self, state: StateT, alert: AlertState, shown: Shown, lag: timedelta, answers: Answers[StateT]) -> None:
-        ours = None if alert.tombstoned else bytes(alert.value)
+    def _judge(self, state: StateT, alert_id: str, shown: Shown, lag: timedelta, answers: Answers[StateT]) -> None:
+        alert = _known(state)[alert_id]
+        ours = bytes(alert.value) if alert_id in state.alerts else None
         if shown.revision == alert.revision and ours is not None and shown.value in (None, ours):
             return
         if ours is not None and shown.revision >= alert.revision:
@@ -77,8 +78,14 @@ class Corrector(Generic[StateT]):
         """Find the alert's subject: the one named or, if that is wrong or missing, the one that has it open."""
         name = shown.patient_id if self._kind.subject == "patient_id" else shown.water_loop_id
         state = self._by_key.get(name.encode(errors="replace")) if name is not None else None
-        if state is not None and alert_id in state.alerts:
+        if state is not None and alert_id in _known(state):
             return state
         if not self._mail.is_open(alert_id):
             return None
         return next((state for state in self._by_key.values() if alert_id in state.alerts), None)
+
+
+def _known(state: SubjectState) -> Mapping[str, AlertState]:
+    """Return the alerts of a subject, the buried ones among them."""
+    assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
+    return state.alerts | state.buried

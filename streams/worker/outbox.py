@@ -18,7 +18,7 @@ from models.alerts import AlertRecord, Priority
 from models.parsing import FaultReason, RejectReason
 from models.repair import LeftOut
 from models.settings import Settings
-from models.state import NO_VALUE, Entry, PatientState, SubjectState
+from models.state import NO_VALUE, Entry, LoopState, PatientState, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, PATIENT_TOPICS, SESSIONS_ACTIVE
 from streams.engine.active_sessions import over_since, tell_session
 from streams.engine.change import Change
@@ -266,11 +266,16 @@ class Mail:
 
     def adopt(self, state: SubjectState, now: datetime) -> None:
         """Take over the alerts of a recovered subject."""
+        assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
         for alert in state.alerts.values():
             if alert.over_at is None:
                 self._follow(alert.alert_id, alert.rule, alert.priority, is_open=True, value=bytes(alert.value))
             elif now - alert.over_at <= LAST_WORD:
-                self._over[alert.alert_id] = b"" if alert.tombstoned else bytes(alert.value)
+                self._over[alert.alert_id] = bytes(alert.value)
+        if state.buried_until is not None and now - state.buried_until <= LAST_WORD:
+            for alert in state.buried.values():
+                if alert.over_at is not None and now - alert.over_at <= LAST_WORD:
+                    self._over[alert.alert_id] = b""
         if isinstance(state, PatientState):
             self._over_sessions += over_since(state, now, LAST_WORD)
 

@@ -209,8 +209,9 @@ def test_what_is_over_is_said_again_for_a_day(post: Post) -> None:
     ended = EPOCH - timedelta(hours=23)
     state = PatientState(id="p", schema_version=SCHEMA_VERSION, heard_at=NEVER)
     state.alerts["over"] = kept("over", status=Status.RESOLVED, over_at=ended)
-    state.alerts["buried"] = kept("buried", status=Status.RESOLVED, over_at=ended, tombstoned=True, value=NO_VALUE)
-    state.alerts["old"] = kept("old", over_at=EPOCH - timedelta(hours=25), tombstoned=True, value=NO_VALUE)
+    state.buried["buried"] = kept("buried", status=Status.RESOLVED, over_at=ended, value=NO_VALUE)
+    state.buried["old"] = kept("old", over_at=EPOCH - timedelta(hours=25), value=NO_VALUE)
+    state.buried_until = ended
     post.mail.adopt(state, EPOCH)
     found = {message.key: (message.value, message.partition) for message in post.mail.last_words()}
     assert found == {b"over": (msgspec.json.encode(alert()), 2), b"buried": (None, 2)}

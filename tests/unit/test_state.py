@@ -45,7 +45,8 @@ def busy() -> Unit:
 def test_what_is_written_can_be_read() -> None:
     replay = busy().replay
     for patient in replay._patients.states.values():
-        assert PATIENTS.decode(PATIENTS.encode(patient)) == patient
+        found = PATIENTS.decode(PATIENTS.encode(patient))
+        assert (found.history, found) == (patient.history, patient)
     for loop in replay._loops.states.values():
         assert LOOPS.decode(LOOPS.encode(loop)) == loop
     assert set(replay._loops.states) == {"loop-a"}

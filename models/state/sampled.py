@@ -1,0 +1,94 @@
+"""What samples changed of a patient since the whole record was stored: a record of its own, of a few hundred bytes.
+
+    key        ... | 1 whole | ... | 2 samples of 1 | ... | 3 samples of 1 | ... | 4 whole |
+    recovered      |    1    |     |      1 + 2     |     |      1 + 3     |     |    4    |
+
+The two lie under different keys, so compaction may leave samples that an older form of the whole preceded: samples
+count only with the very form that they name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from models.state.patient import PatientState
+from models.state.session import Session
+
+#: Begins the changelog key of such a record. No subject's key begins so: keys are UTF-8.
+PREFIX: Final = b"\xfe"
+#: The entry of `looks` that publishing a running session moves.
+SESSIONS_LOOK: Final = "sessions"
+
+#: The session and the machine of a sample.
+Source = tuple[str, str]
+
+
+class Sampled(msgspec.Struct, omit_defaults=True, gc=False):
+    """The parts of a patient's state that samples change.
+
+    Attributes:
+        of: the stored form of the whole record that these complete (`SubjectState.stored_as`).
+        sessions: the sessions with samples since then.
+        heard: the newest arrival of each machine with samples since then.
+    """
+
+    of: int
+    heard_at: datetime
+    offsets: dict[str, int]
+    sessions: dict[str, Session] = {}
+    heard: dict[str, datetime] = {}
+    unit_id: str | None = None
+    unit_id_at: datetime | None = None
+    look: datetime | None = None
+
+
+encode: Final = msgspec.json.Encoder().encode
+decode: Final = msgspec.json.Decoder(Sampled).decode
+
+
+def key_of(subject: bytes) -> bytes:
+    """Return the changelog key of a subject's samples."""
+    return PREFIX + subject
+
+
+def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
+    """Return what the samples of these sources changed."""
+    found = Sampled(
+        of=state.stored_as,
+        heard_at=state.heard_at,
+        offsets=state.offsets,
+        unit_id=state.unit_id,
+        unit_id_at=state.unit_id_at,
+        look=state.looks.get(SESSIONS_LOOK),
+    )
+    for session_id, machine_id in sources:
+        if (session := state.sessions.get(session_id)) is not None:
+            found.sessions[session_id] = session
+        if (heard := state.heard.get(machine_id)) is not None:
+            found.heard[machine_id] = heard
+    return found
+
+
+def complete(state: PatientState, sampled: Sampled) -> bool:
+    """Put samples into the whole record that they belong to; False if they belong to another form of it."""
+    if sampled.of != state.stored_as or not sampled.of:
+        return False
+    state.heard_at, state.offsets = sampled.heard_at, sampled.offsets
+    state.sessions |= sampled.sessions
+    state.heard |= sampled.heard
+    state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at
+    if sampled.look is None:
+        state.looks.pop(SESSIONS_LOOK, None)
+    else:
+        state.looks[SESSIONS_LOOK] = sampled.look
+    return True
+
+
+def sources_of(sampled: Sampled) -> set[Source]:
+    """Return sources that name all that samples changed, to store it again."""
+    sessions = {(name, session.machine_id) for name, session in sampled.sessions.items()}
+    return sessions | {("", machine) for machine in sampled.heard}
