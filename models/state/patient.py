@@ -76,6 +76,10 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
             self.past = past = unpack(past)
         return past
 
+    def check(self) -> None:
+        """Raise msgspec.ValidationError if the history cannot be decoded."""
+        unpack(self.past)
+
     def pack(self) -> None:
         """Keep the history in its smallest form until somebody asks for it."""
         self.past = pack(self.past)

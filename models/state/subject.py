@@ -90,5 +90,11 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     #: Whether the last evaluation found the record closed: its patient left, or it was given up in a merge.
     closed: bool = False
 
+    def check(self) -> None:
+        """Raise msgspec.ValidationError if a part that was not decoded yet cannot be."""
+
+    def pack(self) -> None:
+        """Keep what is rarely needed in its smallest form; most kinds have nothing of the sort."""
+
 
 StateT = TypeVar("StateT", bound=SubjectState)

@@ -37,7 +37,10 @@ class Change:
     unread: bool = False
 
 
-UNCHANGED: Final = Change()
+#: A sample changed no more than its session, and when its machine was heard (models.state.sampled).
+SAMPLED: Final = Change()
+#: A sample, or another event, was too old to change more than when the subject was heard.
+TOO_OLD: Final = Change(filed=False)
 NOT_FILED: Final = Change(filed=False)
 
 

@@ -50,7 +50,7 @@ from models.state import (
 )
 from streams.engine import merge
 from streams.engine.answers import file_response
-from streams.engine.change import NOT_FILED, UNCHANGED, Change, canonical, identity, wins
+from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, canonical, identity, wins
 from streams.engine.results import file_result, forget_arrivals
 from streams.engine.sender_clocks import AHEAD, arrived, check_clock, is_in_time, source_of, tamed
 from streams.engine.windows import prune
@@ -83,7 +83,7 @@ def apply(
         return _telemetry(state, event, received_at, now)
     horizon = now - LONGEST_WINDOW
     if event.at < horizon and not isinstance(event, _TIMELESS) and _latest(event) < horizon:
-        return NOT_FILED
+        return TOO_OLD
     change = _FILERS[type(event)](state, event, received_at, horizon)
     # The clock prunes symptoms, not the next symptom: what rules see must not depend on which events came.
     prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, lambda: _used_symptoms(state))
@@ -128,11 +128,11 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
     ahead = sample.at - received_at
     at = sample.at if ahead <= AHEAD else received_at
     session = state.sessions.get(sample.session_id)
-    change = UNCHANGED
+    change = SAMPLED
     if session is None or at < session.first_at:
         horizon = now - LONGEST_WINDOW
         if at < horizon or received_at - at > LONGEST_SESSION:
-            return NOT_FILED  # too old, or a clock that went back: starts no session, moves no start
+            return TOO_OLD  # or a clock that went back: starts no session, moves no start
         session = _session(state, sample.session_id, sample.machine_id, at, horizon)
         change = _SESSION_CHANGED
     if (blood_flow := sample.blood_flow_ml_min) is not None and blood_flow > 0:
@@ -152,7 +152,7 @@ def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, no
     if is_in_time(state, sample.machine_id, ahead, received_at):
         return change
     clock = check_clock(state, sample.machine_id, sample, received_at, now)
-    return replace(change, facets=change.facets | clock) if clock else change
+    return replace(change, facets=change.facets | clock)  # not `SAMPLED`: what is known of clocks may have changed
 
 
 def _flow(state: PatientState, session: Session, at: datetime) -> Change | None:

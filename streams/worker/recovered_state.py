@@ -18,7 +18,9 @@ from typing import Any, Final, Generic, Protocol
 import msgspec
 
 from models.settings import Settings
-from models.state import StateCodec
+from models.state import PatientState, StateCodec
+from models.state.sampled import PREFIX, Sampled, Source, complete, key_of, sources_of
+from models.state.sampled import decode as decode_sampled
 from models.topics import DEAD_LETTERS, changelog
 from streams.kafka.dead_letter import dead_letter
 from streams.rules.api import StateT
@@ -75,6 +77,8 @@ class BadRecord:
 class Stored(Generic[StateT]):
     """Reads the changelog of one partition.
 
+    What samples changed of a subject is added to its record where it belongs to that very form of it; else it is older.
+
     Args:
         table: name of the table.
         partition: its number.
@@ -93,6 +97,9 @@ class Stored(Generic[StateT]):
         self.bad: list[BadRecord] = []
         #: Keys of the task's own records that are no longer used.
         self.outdated: list[bytes] = []
+        #: What samples changed of each subject, by its key; and the sources of those that count.
+        self._sampled = {key.removeprefix(PREFIX): recovered.pop(key) for key in list(recovered) if key[:1] == PREFIX}
+        self.sources: dict[bytes, set[Source]] = {}
         self.clock = self._own(recovered)
 
     def _own(self, recovered: Recovered) -> Clock | None:
@@ -128,6 +135,8 @@ class Stored(Generic[StateT]):
         while some := list(islice(left, ADOPT_AT_ONCE)):
             yield self.states(some)
             await asyncio.sleep(0)
+        for key, raw in self._sampled.items():  # of records that are gone, or broken
+            self._read_sampled(key, raw)
 
     def states(self, items: Iterable[tuple[bytes, bytes]]) -> list[StateT]:
         """Decode the subjects of some records; add unreadable ones to `bad`.
@@ -139,16 +148,32 @@ class Stored(Generic[StateT]):
         for key, raw in items:
             try:
                 state = self._codec.decode(raw)
+                state.check()
                 belongs = state.id.encode() == key
                 is_past = state.now is None or state.now.year < _LAST_YEAR
             except _UNREADABLE as error:
                 self._is_bad(key, raw, f"it is no state ({type(error).__name__})")
                 continue
+            self._complete(key, state)
             if belongs and is_past and state.heard_at.year < _LAST_YEAR:
                 states.append(state)
             else:
                 self._is_bad(key, raw, "it holds another id than its key" if not belongs else "its time cannot be")
         return states
+
+    def _complete(self, key: bytes, state: StateT) -> None:
+        """Add to a subject what samples have changed since its record was stored whole."""
+        raw = self._sampled.pop(key, None)
+        found = None if raw is None else self._read_sampled(key, raw)
+        if found is not None and isinstance(state, PatientState) and complete(state, found):
+            self.sources[key] = sources_of(found)
+
+    def _read_sampled(self, key: bytes, raw: bytes) -> Sampled | None:
+        try:
+            return decode_sampled(raw)
+        except _UNREADABLE as error:
+            self._is_bad(key_of(key), raw, f"it is no record of samples ({type(error).__name__})")
+            return None
 
     def _is_bad(self, key: bytes, raw: bytes, why: str) -> None:
         bad = BadRecord(self._topic, self._partition, self._offsets.get(key, -1), key, raw, why)
@@ -161,10 +186,11 @@ class Stored(Generic[StateT]):
         self.bad.append(bad)
 
     async def set_aside(self, port: Writer) -> None:
-        """Publish unreadable records as dead letters, then write tombstones over them and over outdated keys."""
+        """Publish unreadable records as dead letters, then delete them, outdated keys, and samples alone."""
         if self.bad:
             await port.send_all([self._letter(bad) for bad in self.bad])
-        if gone := [*(bad.key for bad in self.bad), *self.outdated]:
+        alone = [key_of(key) for key in self._sampled]
+        if gone := [*(bad.key for bad in self.bad), *self.outdated, *alone]:
             await port.write(self._partition, dict.fromkeys(gone))
 
     def _letter(self, bad: BadRecord) -> Outgoing:

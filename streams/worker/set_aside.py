@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import random
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Generic
 
 from models.parsing import FaultReason
-from models.state import StateCodec
+from models.state import PatientState, StateCodec
 from models.state.bounds import DROPS_FORGOTTEN
+from models.state.sampled import PREFIX, Source, key_of, sampled_of
+from models.state.sampled import encode as encode_sampled
 from streams.engine.partition import Partition
 from streams.kafka.dead_letter import as_read
 from streams.rules.api import StateT
@@ -50,10 +53,28 @@ class SetAside(Generic[StateT]):
         self._until: dict[bytes, datetime] = {}
 
     def encode(self, states: Mapping[bytes, StateT | None]) -> dict[bytes, bytes | None]:
-        """Encode the changelog values; a subject that cannot be encoded begins anew."""
-        return {key: None if state is None else self._encode(key, state) for key, state in states.items()}
+        """Encode subjects whole; one that cannot be encoded begins anew. None deletes a subject and its samples."""
+        entries: dict[bytes, bytes | None] = {}
+        for key, state in states.items():
+            if state is None:
+                entries |= {key: None, key_of(key): None}
+            else:
+                entries[key] = self._encode(key, state)
+        return entries
+
+    @staticmethod
+    def encode_sampled(state: StateT, sources: Collection[Source]) -> bytes | None:
+        """Encode what samples changed of a subject; None where it must be stored whole."""
+        if not isinstance(state, PatientState) or not state.stored_as:
+            return None
+        try:
+            return encode_sampled(sampled_of(state, sources))
+        except Exception:
+            log.exception("samples of a subject cannot be encoded apart from its record")
+            return None
 
     def _encode(self, key: bytes, state: StateT) -> bytes:
+        state.stored_as = random.getrandbits(_FORM_BITS)
         try:
             return self._codec.encode(state)
         except Exception:
@@ -105,9 +126,13 @@ class SetAside(Generic[StateT]):
         how: str,
     ) -> dict[bytes, bytes | None]:
         smaller: dict[bytes, bytes | None] = {}
-        for key in sorted(refused):
-            state, raw = states.get(key), entries[key] or b""
+        for refused_key in sorted(refused):
+            # Where its samples are refused, the whole record would be.
+            key, raw = refused_key.removeprefix(PREFIX), entries[refused_key] or b""
+            state = states.get(key)
             if state is None or (key in self._until and how == ANEW and len(raw) < _SMALLEST):
+                if state is not None:
+                    state.stored_as = 0  # no form of it is stored that samples could complete
                 log.error("%s[%d]: the changelog refuses every record of key %s", *self._place, shown(key))
                 continue
             log.error(
@@ -142,6 +167,8 @@ class SetAside(Generic[StateT]):
             self._metrics.subjects_set_aside.labels(*map(str, self._place)).set(len(self._until))
 
 
+#: A stored form is named by a random number of so many bits: two owners of a partition never give one name.
+_FORM_BITS: Final = 53
 #: A record that began anew is smaller than this.
 _SMALLEST: Final = 4096
 

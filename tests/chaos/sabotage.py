@@ -18,13 +18,19 @@ import msgspec
 from streams.cli import main
 from streams.engine.partition import Partition
 from streams.worker.assignment import KafkaPort
+from streams.worker.checkpoint import Checkpoint
 from streams.worker.clock import TaskClock
+from streams.worker.intake import Intake
 from streams.worker.outbox import Mail
+from streams.worker.publisher import Publisher
 from streams.worker.sender import Outgoing
 from streams.worker.task import PartitionTask
 
 # What is changed here is private to its module: a bug does not ask.
 _Task: Any = PartitionTask
+_Intake: Any = Intake
+_Publisher: Any = Publisher
+_Checkpoint: Any = Checkpoint
 _Mail: Any = Mail
 _Port: Any = KafkaPort
 _Partition: Any = Partition
@@ -42,8 +48,9 @@ def _after(seconds: float, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _acknowledge_all(task: Any) -> None:
-    done, task._done = task._done, []
-    for acknowledge in done:
+    checkpoint = task._checkpoint
+    handled, checkpoint._handled = checkpoint._handled, []
+    for acknowledge in handled:
         acknowledge()
 
 
@@ -53,15 +60,15 @@ def nothing() -> None:
 
 def commit_before_send() -> None:
     """Input is acknowledged as soon as it is handled, before what it brought about is stored and sent."""
-    take_slice = _Task._take_slice
+    take_slice = _Intake._take_slice
 
     def take_and_acknowledge(self: Any) -> bool:
         busy: bool = take_slice(self)
         _acknowledge_all(self)
         return busy
 
-    _Task._take_slice = take_and_acknowledge
-    _Task._speak = _after(2.0, _Task._speak)
+    _Intake._take_slice = take_and_acknowledge
+    _Publisher._publish = _after(2.0, _Publisher._publish)
 
 
 def outbox_forgotten() -> None:
@@ -99,17 +106,16 @@ def drop_on_revoke() -> None:
 
     def stop_and_drop(self: Any) -> None:
         stop(self)
-        if self._speaking is not None:
-            self._speaking.cancel()
-            self._speaking = None
-        self._talking = {}
+        publisher = self._publisher
+        publisher.cancel()
+        publisher._running, publisher._pending = None, {}
         _acknowledge_all(self)
 
     async def release_nothing(_self: Any) -> bool:
         return False
 
     _Task.stop, _Task.release = stop_and_drop, release_nothing
-    _Task._speak = _after(1.0, _Task._speak)
+    _Publisher._publish = _after(1.0, _Publisher._publish)
 
 
 def revision_reused() -> None:
@@ -164,7 +170,7 @@ def repeat_differs() -> None:
 
     _Mail.adopt = adopt_and_add
     # Sent at once, but the input stays unacknowledged: a crash then sends again.
-    _Task._checkpoint = _after(1.0, _Task._checkpoint)
+    _Checkpoint.store = _after(1.0, _Checkpoint.store)
 
 
 BUGS: Final[dict[str, Callable[[], None]]] = {

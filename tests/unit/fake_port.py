@@ -343,13 +343,12 @@ class Host:
 
     async def turn(self) -> bool:
         """One turn of the task; True if there may be more to do. A quick broker has it all when this returns."""
-        async with self.task._lock:
-            busy = await self.task._turn()
-            if not self.kafka.slowness:
-                await self.task._say_everything()
-            elif not busy:
-                await asyncio.sleep(0)
-        return busy or self.task._speaking is not None
+        busy = await self.task.step()
+        if not self.kafka.slowness:
+            await self.task.publish()
+        elif not busy:
+            await asyncio.sleep(0)
+        return busy or self.task.is_publishing
 
     async def settle(self, topics: Sequence[str] | None = None, size: int | None = None) -> Host:
         """Deliver everything and turn until all of it is handled, stored, sent and acknowledged."""
@@ -359,7 +358,7 @@ class Host:
             came = [await self.deliver(topic, size) for topic in topics or self.kind.topics]
             busy = await self.turn()
             self.kafka.clock.elapsed += 1e-6
-            if not any(came) and not busy and not self.task._dirty and not self.task._done:
+            if not any(came) and not busy and self.task.is_stored:
                 return self
         raise AssertionError("the task does not come to rest")
 
@@ -376,7 +375,8 @@ class Host:
 
 
 def install(clock: Clock, monkeypatch: Any) -> None:
-    """Let `streams.worker.task` live and its clock live by a `Clock`."""
-    for module in ("task", "clock"):
+    """Let a task and its parts live by a `Clock`."""
+    for module in ("task", "clock", "intake", "checkpoint"):
         monkeypatch.setattr(f"streams.worker.{module}.time", clock)
+    for module in ("task", "clock"):
         monkeypatch.setattr(f"streams.worker.{module}.datetime", clock)

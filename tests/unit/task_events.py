@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from models.alerts import alert_id
 from models.state import PatientState, StateCodec
+from models.state.sampled import PREFIX as PREFIX_OF_SAMPLES
+from models.state.sampled import complete, decode, key_of
+from streams.worker.ports import CLOCK_KEY
 from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host, stamp, subjects
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -49,7 +53,19 @@ def story(kafka: FakeKafka, **fields: Any) -> list[tuple[str, str, str]]:
 
 def stored(kafka: FakeKafka, patient: str) -> PatientState:
     """A patient as the changelog has him."""
-    return StateCodec(PatientState).decode(kafka.changelog[patient.encode()])
+    return stored_patients(kafka.changelog)[patient.encode()]
+
+
+def stored_patients(values: Mapping[bytes, bytes]) -> dict[bytes, PatientState]:
+    """Patients of a changelog with their samples, histories decoded; the names of stored forms are left out."""
+    codec = StateCodec(PatientState)
+    found = {key: codec.decode(raw) for key, raw in values.items() if key[:1] not in (CLOCK_KEY[:1], PREFIX_OF_SAMPLES)}
+    for key, state in found.items():
+        if (raw := values.get(key_of(key))) is not None:
+            complete(state, decode(raw))
+        state.stored_as = 0
+        assert state.history is not None
+    return found
 
 
 def clock(host: Host) -> float:

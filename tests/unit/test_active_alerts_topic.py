@@ -96,7 +96,7 @@ async def test_what_is_still_to_be_said_is_said_first(kafka: FakeKafka) -> None:
     host = await Host(kafka, rules=SILENT).settle()
     kafka.lab(P1, 10, 2.1)
     await host.deliver("lab-results")
-    host.task._take_slices()
+    host.task.handle()
     before = len(pictured(kafka))
     await host.task.correct([(ALERT, Shown(1, P1))])
     said = [json.loads(message.value or b"")["revision"] for message in pictured(kafka)[before:]]

@@ -120,11 +120,11 @@ async def test_a_crash_while_more_is_handled_than_said_changes_nothing_either(ka
             for _ in range(1000):
                 came = [await host.deliver(topic, 2) for topic in host.kind.topics]
                 before = host.task.handled
-                speaking = host.task._speaking is not None
+                speaking = host.task.is_publishing
                 busy = await host.turn()
-                overlapped |= speaking and host.task._speaking is not None and host.task.handled > before
+                overlapped |= speaking and host.task.is_publishing and host.task.handled > before
                 broken.clock.elapsed += 0.05
-                if not any(came) and not busy and not host.task._dirty and not host.task._done:
+                if not any(came) and not busy and host.task.is_stored:
                     break
             else:
                 raise AssertionError("the task does not come to rest")

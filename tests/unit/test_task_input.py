@@ -11,9 +11,9 @@ import pytest
 from models.state import PatientState, StateCodec
 from streams.rules.catalogue import parse_settings
 from streams.transport.api import TP
+from streams.worker.intake import TURN_S
 from streams.worker.outbox import MOVED_FROM
 from streams.worker.ports import CLOCK_KEY
-from streams.worker.task import TURN_S
 from tests.unit.fake_port import PREFIX, FakeKafka, Host, loops, place, stamp, subjects
 from tests.unit.task_events import ELSEWHERE, P1, P2, telemetry
 
@@ -190,7 +190,7 @@ async def test_the_outbox_of_one_patient_stays_small_enough_to_be_stored(kafka: 
         await write(partition, entries)
         return ()
 
-    host.task._port.write = measured  # type: ignore[method-assign]
+    kafka.write = measured  # type: ignore[method-assign]
     await host.settle(size=1000)
     assert len(kafka.told()) == 1500 - 1
     assert largest < 1_200_000

@@ -16,7 +16,7 @@ from streams.transport.ownership import Attached, Claim
 from streams.worker.assignment import Desk, KafkaPort
 from streams.worker.ports import CLOCK_KEY
 from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host
-from tests.unit.task_events import HOUR, MINUTE, P1, P2, at, cramp, session, telemetry
+from tests.unit.task_events import HOUR, MINUTE, P1, P2, at, cramp, session, stored, telemetry
 
 SILENT: dict[str, Any] = {"responses": {"high": [], "medium": [], "accept_risk": "a test that answers nothing"}}
 
@@ -98,7 +98,7 @@ async def test_what_was_half_handled_is_not_gone_on_with(kafka: FakeKafka) -> No
         kafka.lab(P1, number, 1.5 if number % 2 else 2.0, result_id=f"n{number}")
     host = await Host(kafka, batch_max=1000, max_message_bytes=2**20).start()
     await host.deliver("lab-results")
-    host.task._take_slices()
+    host.task.handle()
     assert await host.task.release()
     told = len(kafka.transitions())
     assert 0 < told < 299
@@ -230,8 +230,14 @@ async def test_the_time_of_a_rebalance_is_no_silence(kafka: FakeKafka) -> None:
 
 async def test_a_task_that_failed_is_not_kept(kafka: FakeKafka) -> None:
     host = await Host(kafka).start()
-    host.task._failed = True
+    kafka.lab(P1, 0, 1.5)
+    await host.deliver("lab-results")
+    kafka.fail_writes = RuntimeError("the changelog refuses")
+    with pytest.raises(RuntimeError, match="refuses"):
+        await host.task.run()
+    kafka.fail_writes = None
     assert not await host.task.release()
+    assert not kafka.committed
 
 
 # -- a zombie's last word ----------------------------------------------------------------------------------------------
@@ -240,11 +246,11 @@ async def test_a_task_that_failed_is_not_kept(kafka: FakeKafka) -> None:
 async def test_what_a_zombie_wrote_after_us_is_written_again(kafka: FakeKafka) -> None:
     kafka.lab(P1, 0, 1.5)
     host = await Host(kafka).settle()
-    ours = kafka.changelog[P1.encode()]
+    ours = stored(kafka, P1)
     kafka.changelog |= {P1.encode(): b"zombie", P2.encode(): b"zombie", CLOCK_KEY: b"zombie"}
     kafka.foreign = {P1.encode(), P2.encode(), CLOCK_KEY}
     await host.idle(15)
-    assert kafka.changelog[P1.encode()] == ours
+    assert stored(kafka, P1) == ours
     assert P2.encode() not in kafka.changelog, "nobody knows of that patient"
     await host.idle(15)
     assert stored_clock(kafka) > 15
@@ -255,7 +261,8 @@ async def test_what_recovery_found_shadowed_is_written_again_at_once(kafka: Fake
     await Host(kafka).settle()
     recovered = Recovered(kafka.changelog)
     recovered.shadowed = frozenset({P1.encode(), P2.encode()})
-    ours, kafka.changelog[P1.encode()], kafka.changelog[P2.encode()] = kafka.changelog[P1.encode()], b"z", b"z"
+    ours = stored(kafka, P1)
+    kafka.changelog |= {P1.encode(): b"z", P2.encode(): b"z"}
     await Host(kafka).task.adopt(recovered)
-    assert kafka.changelog[P1.encode()] == ours
+    assert stored(kafka, P1) == ours
     assert P2.encode() not in kafka.changelog

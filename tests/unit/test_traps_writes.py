@@ -140,7 +140,7 @@ async def test_a_release_waits_for_the_checkpoint_that_is_being_written(
     running = asyncio.ensure_future(host.task.run())
     await spin()
     kafka.clock.elapsed += 1  # the checkpoint is due
-    host.task._wake.set()
+    host.task.wake()
     await storing.reached.wait()
     releasing = asyncio.ensure_future(host.task.release())
     await spin()

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from models.state import PatientState, StateCodec
+from models.state import PatientState
 from streams.transport.api import Batch, StaleGenerationError
 from streams.transport.changelog import Replica, Stamp
-from streams.worker.ports import CLOCK_KEY
 from streams.worker.sender import Outgoing
 from tests.unit.fake_port import FakeKafka, Host
+from tests.unit.task_events import stored_patients
 from tests.unit.whole_day import busy_day, check_against, pictures, undisturbed
 
 
@@ -108,8 +108,7 @@ class Owner(FakeKafka):
 
 def subjects(values: Mapping[bytes, bytes]) -> dict[bytes, PatientState]:
     """Patients of a changelog, without what may differ: what screens were told, and when somebody could see it."""
-    codec = StateCodec(PatientState)
-    found = {key: codec.decode(value) for key, value in values.items() if key != CLOCK_KEY}
+    found = stored_patients(values)
     for state in found.values():
         for session in state.sessions.values():
             session.told_at = None

@@ -1,0 +1,205 @@
+"""Handle the input of a task in the order of record timestamps: file each record and collect what follows from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, Final, Generic
+
+from models.parsing import Rejected, RejectReason
+from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD
+from streams.rules.api import StateT
+from streams.rules.facts.late_clocks import LATE
+from streams.transport.api import TP, Batch, Oversized
+from streams.worker.checkpoint import Checkpoint
+from streams.worker.clock import END_CONFIRMED_S, Mark
+from streams.worker.input_queue import Inbox
+from streams.worker.owned import Owned
+from streams.worker.ports import Port
+from streams.worker.publisher import Publisher
+from streams.worker.recovered_state import was_made_anew
+
+#: How long, in seconds, a task handles records before it gives way to others; one record may take longer.
+TURN_S: Final = 0.025
+
+
+class Intake(Generic[StateT]):
+    """The input side of one task.
+
+    Guarantees: input of several topics is handled in the order of record timestamps; a topic that lags holds the others
+    back. No turn holds the event loop much longer than `TURN_S`, however expensive the records of one subject are.
+    """
+
+    def __init__(
+        self, owned: Owned[StateT], port: Port, publisher: Publisher[StateT], checkpoint: Checkpoint[StateT]
+    ) -> None:
+        self._owned, self._port = owned, port
+        self._publisher, self._checkpoint = publisher, checkpoint
+        self._short = {owned.settings.topic(name): name for name in owned.kind.topics}
+        self._inbox = self._empty_inbox(port)
+        #: The rest of an interrupted slice.
+        self._rest: tuple[Batch, Sequence[Any], bool] | None = None
+        self._checked: set[str] = set()
+        self._turn_ends = 0.0
+        #: Records handled so far; its growth is a sign of life.
+        self.handled = 0
+
+    def _empty_inbox(self, port: Port) -> Inbox:
+        tps = [TP(topic, self._owned.partition) for topic in self._short]
+        return Inbox(tps, self._owned.settings.batch_max, port)
+
+    def rejoin(self, port: Port) -> None:
+        """Begin anew in a new generation: unhandled batches are delivered again."""
+        self._port = port
+        self._inbox = self._empty_inbox(port)
+        self._rest = None
+        self._checked.clear()
+
+    def put(self, batch: Batch) -> None:
+        """Queue a batch; the inbox pauses its partition when it holds enough."""
+        self._check_topic(batch)
+        self._inbox.put(batch)
+        self._owned.metrics.batch_size.observe(len(batch))
+
+    def is_drained(self, confirmed_since: float) -> bool:
+        """Whether all is handled and every topic's end was confirmed since a moment (`time.monotonic()`)."""
+        return self._rest is None and self._inbox.is_drained(confirmed_since)
+
+    def _check_topic(self, batch: Batch) -> None:
+        """Drop the applied offsets of a topic that was made anew: they mean nothing any more."""
+        if batch.topic in self._checked:
+            return
+        self._checked.add(batch.topic)
+        by_key, clock, name = self._owned.by_key, self._owned.clock, self._short[batch.topic]
+        applied = max((state.offsets.get(name, -1) for state in by_key.values()), default=-1)
+        if was_made_anew(batch, self._port.end_offset(batch.tp), applied, clock.marks.get(name)):
+            clock.marks.pop(name, None)
+            for key, state in by_key.items():
+                if state.offsets.pop(name, None) is not None:
+                    self._checkpoint.touch(key, state)
+
+    # -- handling -----------------------------------------------------------------------------------------------------
+
+    def take_slices(self) -> bool:
+        """Handle as many slices as one turn may; False if there is nothing.
+
+        Slices are short where several topics interleave: one store and one send serve all of them.
+        """
+        goal = self.handled + self._owned.settings.batch_max
+        self._turn_ends = time.monotonic() + TURN_S
+        busy = self._take_slice()
+        while busy and not self._is_turn_over() and self.handled < goal and self._take_slice():
+            pass
+        return busy
+
+    def _is_turn_over(self) -> bool:
+        return self._rest is not None or self._owned.mail.much_waits or time.monotonic() > self._turn_ends
+
+    def _take_slice(self) -> bool:
+        """Handle the oldest records that may be handled now; False if there are none."""
+        found = self._rest or self._inbox.next_slice(time.monotonic() - END_CONFIRMED_S)
+        if found is None:
+            return False
+        batch, records, finished = found
+        clock = self._owned.clock
+        if self.handled == 0:
+            clock.go_back_to(records[0])
+        count = self._handle(batch.topic, records)
+        self.handled += count
+        if clock.ahead:
+            self._owned.metrics.records_ahead.labels(self._owned.kind.table).inc(clock.take_ahead())
+        self._rest = (batch, records[count:], finished) if count < len(records) else None
+        if finished and self._rest is None:
+            self._checkpoint.acknowledge_later(batch.ack)
+        return True
+
+    def _handle(self, topic: str, records: Sequence[Any]) -> int:  # noqa: C901, PLR0912, PLR0915 (a call costs more)
+        """File records and collect the transitions. The hot path: no await, no work twice.
+
+        Returns:
+            How many it handled, at least one: fewer than all when an outbox is so large that it must be stored first,
+            or when the turn has lasted long enough.
+        """
+        owned, checkpoint, turn_ends = self._owned, self._checkpoint, self._turn_ends
+        name, subject_of, parse = self._short[topic], attrgetter(owned.kind.subject), owned.kind.parse
+        subjects, by_key, clock = owned.subjects, owned.by_key, owned.clock
+        changed, sampled, sources = checkpoint.changed, checkpoint.sampled, checkpoint.sources
+        counts = owned.mail.counts(topic)
+        count, instant, instant_ms = len(records), subjects.now, None
+        was_dear = False
+        for number, record in enumerate(records):
+            if was_dear and time.monotonic() > turn_ends:
+                count = number
+                break
+            was_dear = True  # all but a sample that changed nothing else may have been expensive
+            key = record.key
+            state = by_key.get(key)
+            if state is not None and state.offsets.get(name, -1) >= record.offset:
+                counts.duplicates += 1
+                clock.reach(record)
+                continue
+            parsed = parse(record.value)
+            if isinstance(parsed, Rejected):
+                self._refuse(record, parsed)
+                continue
+            event = parsed.record
+            subject = subject_of(event)
+            if subject != state.id if state is not None else not self._belongs(record, subject):
+                why = f"the key should be the {owned.kind.subject}"
+                self._refuse(record, Rejected(RejectReason.KEY_MISMATCH, why))
+                continue
+            if record.timestamp != instant_ms:
+                instant_ms = record.timestamp
+                instant = clock.instant(record)
+                if instant > subjects.read_to:
+                    subjects.read_to = instant
+                    clock.advance(instant)
+            way = parsed.merged_from
+            # An event that a merge moved here arrived when it came to the record that was given up.
+            arrived = min(parsed.received_at or instant, instant) if way else instant
+            try:
+                state, change, told = subjects.take(subject, event, arrived, way)
+            except Exception:  # noqa: BLE001 (logged there; a fault of ours costs this event, not the partition)
+                owned.mail.not_filed(record, event)
+                state, change, told = subjects.state_of(subject), NOT_FILED, []  # keeps what it changed until then
+            by_key[key] = state
+            state.offsets[name] = record.offset
+            counts.add(event, parsed.unknown_fields, change, parsed.left_out, late=arrived - event.at > LATE)
+            if change is SAMPLED:
+                was_dear = False
+                sampled[key] = state
+                if key in sources:
+                    sources[key].add((event.session_id, event.machine_id))
+                else:
+                    sources[key] = {(event.session_id, event.machine_id)}
+            elif change is TOO_OLD:
+                sampled[key] = state
+            else:
+                changed[key] = state
+            if state.outbox:
+                owned.mail.all_told(told, instant)
+                self._publisher.add(key, state)
+                if (told or state.closed) and self._publisher.is_full(state):
+                    count = number + 1
+                    break
+        newest = records[count - 1]
+        clock.marks[name] = Mark(newest.offset, newest.timestamp)
+        clock.handled()
+        checkpoint.has_handled()
+        counts.flush(count)
+        return count
+
+    def _belongs(self, record: Any, subject: str) -> bool:
+        """Whether a record of a new subject lies on the partition of its key, and its key names the subject."""
+        return record.key == subject.encode() and self._owned.mail.is_placed_here(record)
+
+    def _refuse(self, record: Any, why: Rejected) -> None:
+        """Send an unusable record on to the partition of its key, or make it a dead letter."""
+        mail = self._owned.mail
+        if isinstance(record.value, Oversized):
+            mail.dead_letter(record, RejectReason.TOO_LARGE, record.value.detail)
+        elif mail.is_placed_here(record):
+            mail.dead_letter(record, why.reason, why.detail)
+        else:
+            mail.send_on(record)
