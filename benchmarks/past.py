@@ -1,22 +1,22 @@
 """What an event costs the engine, and a patient in memory: patients with a past beside those without. No Kafka.
 
-A past is 50 results, 12 sessions with their ends, and 10 alerts that are over. Figures are processor time, best of
+For the past see `benchmarks.history`. Figures are processor time, best of
 several rounds; bytes are those of the record that a checkpoint writes.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import psutil
 
+from benchmarks.history import PANEL, event, history
 from models.alerts import Priority
 from models.analytes import Analyte, units_of
 from models.parsing import Parsed, parse_patient_event
@@ -27,10 +27,6 @@ from streams.rules.api import PatientRule
 from streams.rules.catalogue import PATIENT_RULES, RuleSettings, default_settings
 from streams.rules.shapes.bands import Band, lab_bands
 
-#: What a past is made of.
-RESULTS: Final = 50
-SESSIONS: Final = 12
-OVER_ALERTS: Final = 10
 #: How many band rules are switched on beside the catalogue.
 MORE_RULES: Final = 45
 _SAMPLE: Final = "a sample"
@@ -41,9 +37,6 @@ _RETENTION: Final = timedelta(minutes=15)
 _PATIENTS: Final = 150
 _ROUNDS: Final = 5
 _IN_MEMORY: Final = {False: 40_000, True: 2000}
-#: Results of these are normal; a patient has been through low magnesium and cramps before.
-_PANEL: Final = (("magnesium", 2.0, "mg/dL"), ("potassium", 4.5, "mmol/L"), ("sodium", 140.0, "mmol/L"),
-                 ("ionized_calcium", 1.2, "mmol/L"), ("aluminum", 5.0, "ug/L"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +57,7 @@ def measure() -> tuple[list[Cost], dict[str, float]]:
     costs += [_cost(f"{name}, {MORE_RULES} more", _KINDS[name], *more) for name in (_SAMPLE, _POTASSIUM)]
     kept: dict[str, float] = {}
     for name, past in (("without a past", False), ("with a past", True)):
-        kept |= {f"{name}, {what}": value for what, value in _kept(past).items()}
+        kept |= {f"{name}, {what}": value for what, value in _kept(past=past).items()}
     return costs, kept
 
 
@@ -81,16 +74,16 @@ def show(costs: list[Cost], kept: dict[str, float]) -> None:
 
 
 def _event(type_: str, at: datetime, **fields: Any) -> bytes:
-    return json.dumps({"type": type_, "patient_id": "p", "at": at.isoformat(), **fields}).encode()
+    return event(type_, "p", at, **fields)
 
 
 def _result(number: int, at: datetime) -> bytes:
-    analyte, value, unit = _PANEL[0]
+    analyte, value, unit = PANEL[0]
     return _event("lab_result", at, result_id=f"new-{number}", analyte=analyte, value=value, unit=unit)
 
 
 def _potassium(number: int, at: datetime) -> bytes:
-    analyte, value, unit = _PANEL[1]
+    analyte, value, unit = PANEL[1]
     return _event("lab_result", at, result_id=f"new-{number}", analyte=analyte, value=value, unit=unit)
 
 
@@ -121,30 +114,6 @@ _KINDS: Final[dict[str, Callable[[int, datetime], bytes]]] = {
     "a symptom": _symptom,
     "a session start": _start,
 }
-
-
-def _history() -> Iterator[tuple[datetime, bytes]]:
-    """The past of a patient in order; the alerts that are over are those of low magnesium and of cramps."""
-    for number in range(SESSIONS):
-        day = _NOW - (SESSIONS - number) * 2 * _DAY
-        session = {"session_id": f"s{number}"}
-        yield day, _event("session_started", day, **session, machine_id="m1", water_loop_id="loop-1")
-        if number < OVER_ALERTS // 2:
-            cramp = {"symptom_id": f"c{number}", "kind": "cramp", "ended_at": (day + timedelta(minutes=70)).isoformat()}
-            at = day + timedelta(hours=1)
-            yield at, _event("symptom", at, **cramp)
-            at = day + timedelta(hours=5)
-            low = {"result_id": f"low{number}", "analyte": "magnesium", "value": 1.5, "unit": "mg/dL"}
-            yield at, _event("lab_result", at, **low)
-        end = day + timedelta(hours=4)
-        yield end, _event("session_ended", end, **session)
-        for place in range(RESULTS // SESSIONS + (number % 6 == 0)):
-            analyte, value, unit = _PANEL[(place + number) % len(_PANEL)]
-            at = day + timedelta(hours=6, minutes=place)
-            fields = {"analyte": analyte, "value": value, "unit": unit, "reported_at": at.isoformat()}
-            yield at, _event("lab_result", at, result_id=f"r{number}-{place}", **fields)
-        at = day + timedelta(hours=7)  # what closes a low magnesium
-        yield at, _event("lab_result", at, result_id=f"ok{number}", analyte="magnesium", value=2.0, unit="mg/dL")
 
 
 def _with_more_rules() -> tuple[RuleSettings, tuple[PatientRule, ...]]:
@@ -180,10 +149,10 @@ def _partition(
     """Patients who started today's session an hour ago, all alike."""
     partition = _made(settings, rules)
     codec = StateCodec(PatientState)
-    history = sorted(_history(), key=lambda item: item[0]) if past else []
+    events = sorted((at, raw) for at, _, raw in history("p", _NOW)) if past else []
     start = _NOW - timedelta(hours=1)
-    history.append((start, _event("session_started", start, session_id="today", machine_id="m1")))
-    for at, raw in history:
+    events.append((start, _event("session_started", start, session_id="today", machine_id="m1")))
+    for at, raw in events:
         for _ in partition.advance(at):
             pass
         state, _, _ = partition.take("p", _parsed(raw), at)
@@ -240,8 +209,8 @@ def _seconds(make: Callable[[int, datetime], bytes], partition: Partition[Patien
     return best, encoding, size / len(states)
 
 
-def _kept(past: bool) -> dict[str, float]:
-    """Kilobytes that a patient takes in memory, and microseconds to read one back."""
+def _kept(*, past: bool) -> dict[str, float]:
+    """What a quiet patient takes in memory, in kB, and the times to recover one and to wake their history, in us."""
     partition = _partition(1, default_settings(), PATIENT_RULES, past=past)
     codec = StateCodec(PatientState)
     (state,) = partition.states.values()
@@ -249,12 +218,28 @@ def _kept(past: bool) -> dict[str, float]:
     process, count = psutil.Process(), _IN_MEMORY[past]
     gc.collect()
     before = process.memory_info().rss
-    began = time.process_time()
-    held = [codec.decode(stored) for _ in range(count)]
-    seconds = time.process_time() - began
+    recovering = time.process_time()
+    held = []
+    for _ in range(count):
+        one = codec.decode(bytes(bytearray(stored)))  # a buffer of its own, as a record of the changelog has
+        one.check()
+        held.append(one)
+    recovered = time.process_time()
+    for one in held:
+        one.pack()
+    packed = time.process_time()
+    gc.collect()
     taken = process.memory_info().rss - before
-    del held
-    return {"kB in memory": taken / count / 1000, "us to decode": seconds / count * 1e6}
+    waking = time.process_time()
+    for one in held[: count // 2]:
+        assert one.history is not None
+    woken = time.process_time()
+    return {
+        "kB in memory, quiet": taken / count / 1000,
+        "us to recover": (recovered - recovering) / count * 1e6,
+        "us to pack": (packed - recovered) / count * 1e6,
+        "us to wake": (woken - waking) / (count // 2) * 1e6,
+    }
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ from streams.engine.answers import file_response
 from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, canonical, identity, wins
 from streams.engine.results import file_result, forget_arrivals
 from streams.engine.sender_clocks import AHEAD, arrived, check_clock, is_in_time, source_of, tamed
-from streams.engine.windows import prune
+from streams.engine.windows import AT, prune
 from streams.rules.facts.bedside import as_one, rhythm_ref
 from streams.rules.facts.treatments import GOES_ON, is_sure_to_run
 from streams.rules.inputs import ALL_SYMPTOMS, MERGE, RHYTHM, SESSION, symptom_facets
@@ -86,7 +86,7 @@ def apply(
         return TOO_OLD
     change = _FILERS[type(event)](state, event, received_at, horizon)
     # The clock prunes symptoms, not the next symptom: what rules see must not depend on which events came.
-    prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, lambda: _used_symptoms(state))
+    prune(state.symptoms, MAX_SYMPTOMS, horizon, AT, lambda: _used_symptoms(state))
     _unit(state, event)
     if change is _SESSION_CHANGED:
         change = _session_change(state)
@@ -258,7 +258,7 @@ def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon
     sooner = arrived(state, f"symptom:{key}", received_at, anew=False)
     if known is None:
         state.symptoms[key] = event
-        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, lambda s: s.at, lambda: _used_symptoms(state) | {key})
+        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, AT, lambda: _used_symptoms(state) | {key})
         forget_arrivals(state)
         facets = ALL_SYMPTOMS if dropped else _symptom_facets(state, event)
         if event.status == "present":
@@ -318,7 +318,7 @@ def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, da
         if window.get(key) == event:
             return NOT_FILED
         window[key] = event
-        prune(window, MAX_OTHERS, horizon, lambda item: item.at, lambda: {key})
+        prune(window, MAX_OTHERS, horizon, AT, lambda: {key})
         return Change(frozenset({type(event).__struct_config__.tag}))
 
     return filer
@@ -343,7 +343,7 @@ def _medication(state: PatientState, event: Medication, received_at: datetime, h
     if state.medications.get(key) == event:
         return NOT_FILED
     state.medications[key] = event
-    dropped = prune(state.medications, MAX_OTHERS, horizon, lambda step: step.at, lambda: _standing_orders(state))
+    dropped = prune(state.medications, MAX_OTHERS, horizon, AT, lambda: _standing_orders(state))
     if key not in state.medications:
         return NOT_FILED
     return Change(frozenset({"medication"}), dropped=dropped)

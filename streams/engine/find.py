@@ -43,6 +43,8 @@ class Finder(Generic[StateT]):
         self._asks = {name: set(held_rules(rule.reads)) for name, rule in self.by_name.items()}
         self._asked = set[str]().union(*self._asks.values()) & set(self.by_name)
         self._readers: dict[Facets, tuple[Rule[StateT], ...]] = {}
+        #: The rules whose look is due at the evaluation that runs.
+        self._due: set[str] = set()
 
     @property
     def facets(self) -> Facets:
@@ -60,7 +62,7 @@ class Finder(Generic[StateT]):
         failing = set(state.failing)
         found = self._ask_in_order(rules, view) if not self._asked.isdisjoint(rules) else self._ask_all(rules, view)
         if set(state.failing) != failing:
-            found += self._ask_all({rule.name: rule for rule in self._reading(FAILING.facets)}, view)
+            found += self._ask_all({rule.name: rule for rule in self._reading(FAILING.facets)}, view.of_any_change())
         return found
 
     def forget_conditions(self, state: StateT) -> None:
@@ -70,9 +72,11 @@ class Finder(Generic[StateT]):
     def _to_ask(self, state: StateT, facets: Facets, now: datetime) -> dict[str, Rule[StateT]]:
         """The rules that could answer differently now: all of them when the subject is open again."""
         rules = {rule.name: rule for rule in self._reading(facets)}
+        self._due.clear()
         for name, moment in list(state.looks.items()):
             if moment <= now:
                 del state.looks[name]
+                self._due.add(name)
                 if name in self.by_name:
                     rules[name] = self.by_name[name]
         if state.closed:
@@ -109,7 +113,7 @@ class Finder(Generic[StateT]):
         # Out of the state while it is asked: `data_quality` must not see a failure of its own that is just ending.
         since = state.failing.pop(rule.name, view.now)
         try:
-            outcomes = list(rule.find(view))
+            outcomes = list(rule.find(view)) if self._is_whole(rule, view, state) else _of_parts(rule, view)
         except Exception:  # a faulty rule must not blind the others
             log.exception("rule %s failed; its alerts stay as they are", rule.name)
             self.on_rule_error(rule.name)
@@ -122,6 +126,18 @@ class Finder(Generic[StateT]):
         if rule.name in self._asked:
             _keep_conditions(state, rule.name, outcomes)
         return Found(rule, outcomes)
+
+    def _is_whole(self, rule: Rule[StateT], view: View[StateT], state: StateT) -> bool:
+        """Return whether a rule must be asked for all of its conditions: it has no parts, or one of them may hold."""
+        if not rule.parts or view.changed is None or rule.name in self._due or rule.name in state.looks:
+            return True
+        return any(alert.rule == rule.name for alert in state.alerts.values())
+
+
+def _of_parts(rule: Rule[StateT], view: View[StateT]) -> list[Outcome]:
+    """What the conditions find whose inputs changed; all others held neither before nor now."""
+    changed = view.changed or frozenset()
+    return [outcome for part in rule.parts if not part.reads.isdisjoint(changed) for outcome in part.find(view)]
 
 
 def _keep_conditions(state: SubjectState, rule: str, outcomes: list[Outcome]) -> None:

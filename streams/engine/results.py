@@ -14,7 +14,7 @@ what stands is a function of the versions, so no order of arrival changes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -29,7 +29,7 @@ from models.state import MAX_LABS, MAX_VERSIONS, MAX_VERSIONS_OF_RESULT, Patient
 from models.state.migrations import NEVER
 from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.sender_clocks import AHEAD
-from streams.engine.windows import prune
+from streams.engine.windows import AT, prune
 from streams.rules.facts import labs
 from streams.rules.facts.bedside import rhythm_ref
 from streams.rules.facts.replaced_results import connected, held_results, links_of, replaced_by_another
@@ -61,21 +61,38 @@ def file_result(
     known = key in state.labs or key in state.versions
     if known and not sooner and not moved:
         return NOT_FILED
-    before = {name for name in state.labs if name.startswith(group)}
-    if not known:
-        state.versions[key] = event
-    _settle(state, event)
-    dropped = _prune(state, horizon, lambda: used() | {event.result_id}, key)
+    before = _of_group(state.labs, group)
+    if known or before or _of_group(state.versions, group) or _is_linked(state, event):
+        if not known:
+            state.versions[key] = event
+        _settle(state, event)
+        dropped = _bound_versions(state, group)
+    else:  # the first message of a result, as nearly all are: it stands
+        state.labs[key] = event
+        dropped = 0
+    dropped += _prune(state, horizon, lambda: used() | {event.result_id}, key)
     # A result that the cap dropped may be of any analyte.
     facets = ALL_RESULTS if dropped else result_facets(analyte_of(event))
     if known:
         return Change(facets, filed=False, dropped=dropped)
     if event.replaces:
         return Change(facets, f"lab_result:{event.replaces}", Reason.RESULT_REPLACED, dropped)
-    after = {name for name in state.labs if name.startswith(group)}
+    after = _of_group(state.labs, group)
     if before - after:
         return Change(facets, ref, _REASONS.get(event.status, Reason.RESULT_CORRECTED), dropped)
     return Change(facets, dropped=dropped) if moved or after - before else Change(dropped=dropped)
+
+
+def _of_group(window: Iterable[str], group: str) -> set[str]:
+    """Return the keys of one result's versions among those of a window."""
+    return {key for key in window if key.startswith(group)}
+
+
+def _is_linked(state: PatientState, event: LabResult) -> bool:
+    """Return whether a result replaces another, or a kept one replaces it."""
+    if event.replaces:
+        return True
+    return any(record.replaces == event.result_id for record in held_results(state))
 
 
 def _arrived(state: PatientState, event: LabResult, ref: str, received_at: datetime) -> tuple[bool, bool]:
@@ -168,24 +185,29 @@ def _standing(state: PatientState, held: dict[str, LabResult]) -> set[str]:
 
 def _prune(state: PatientState, horizon: datetime, used: Callable[[], set[str]], newest: str) -> int:
     """Keep the windows of results and of replaced versions within their bounds."""
-    group = newest[: newest.rindex("|") + 1]
-    # A sender that gives all its results one id must not fill the window with results that an open alert keeps there.
-    dropped = _keep_newest(state.labs, group, lambda key: state.labs[key].at)
-    dropped += _keep_newest(state.versions, group, lambda key: _age(state, key))
 
     def kept() -> set[str]:
         ids = used()
         return {key for key, record in state.labs.items() if record.result_id in ids} | _newest(state) | {newest}
 
-    dropped += prune(state.labs, MAX_LABS, horizon, lambda record: record.at, kept)
-    dropped += prune(state.versions, MAX_VERSIONS, horizon, lambda record: record.at, frozenset)
+    dropped = prune(state.labs, MAX_LABS, horizon, AT, kept)
+    dropped += prune(state.versions, MAX_VERSIONS, horizon, AT, frozenset)
     forget_arrivals(state)
     return dropped
 
 
+def _bound_versions(state: PatientState, group: str) -> int:
+    """Keep the versions of one result within their bound; return how many were dropped.
+
+    A sender that gives all its results one id must not fill the window with results that an open alert keeps there.
+    """
+    dropped = _keep_newest(state.labs, group, lambda key: state.labs[key].at)
+    return dropped + _keep_newest(state.versions, group, lambda key: _age(state, key))
+
+
 def _keep_newest(window: dict[str, LabResult], group: str, age: Callable[[str], datetime]) -> int:
     """Drop the oldest of one result's versions above `MAX_VERSIONS_OF_RESULT`; return how many."""
-    held = [key for key in window if key.startswith(group)]
+    held = _of_group(window, group)
     surplus = len(held) - MAX_VERSIONS_OF_RESULT
     if surplus <= 0:
         return 0

@@ -69,9 +69,9 @@ def check_clock(
 
 
 def is_in_time(state: PatientState, source: str, ahead: timedelta, received_at: datetime) -> bool:
-    """Record a message in time of a subject without clock problems; return False where `check_clock` must decide."""
+    """Record a message in time of a source without clock problems; return False where `check_clock` must decide."""
     heard = state.heard.get(source)
-    if heard is None or state.behind or state.problems or not _BEHIND <= ahead <= BELIEVABLE:
+    if heard is None or source in state.behind or source in state.problems or not _BEHIND <= ahead <= BELIEVABLE:
         return False
     if received_at > heard:
         state.heard[source] = received_at

@@ -163,6 +163,10 @@ class View(Generic[StateT]):
         """Return the same moment as a rule sees it; facts are shared."""
         return View(self._state, self.now, self.settings, rule, self.changed, self._facts)
 
+    def of_any_change(self) -> View[StateT]:
+        """Return the same moment, of which anything may have changed; facts are shared."""
+        return View(self._state, self.now, self.settings, None, None, self._facts)
+
     def under(self, rule: Rule[StateT], settings: SettingsView) -> View[StateT]:
         """Return what a rule would see under other settings; facts are not shared."""
         return View(self._state, self.now, settings, rule)
@@ -210,6 +214,22 @@ class View(Generic[StateT]):
 
 
 @dataclass(frozen=True)
+class Part(Generic[StateT]):
+    """Conditions of a rule that depend on a few of its inputs alone.
+
+    One of them may begin only by a change of these inputs, or at a look that was asked for.
+    """
+
+    inputs: tuple[Input, ...]
+    find: Callable[[View[StateT]], Iterable[Outcome]]
+
+    @cached_property
+    def reads(self) -> Facets:
+        """Return the facets of its inputs."""
+        return frozenset().union(*(each.facets for each in self.inputs))
+
+
+@dataclass(frozen=True)
 class Rule(Generic[StateT]):
     """One rule: its name in the contract, its inputs and its decision."""
 
@@ -230,6 +250,9 @@ class Rule(Generic[StateT]):
     #: Returns why the newest result of an analyte that it reads (`labs.Result`) cannot be placed, or contradicts its
     #: flags, as `data_quality` reports it; None if nothing is wrong. Called for results with a comparator or flags.
     doubts: Callable[[View[StateT], Any], str | None] | None = None
+    #: The conditions of a rule with many inputs, by what they depend on: while none of them holds, only those whose
+    #: inputs changed are evaluated. `find` evaluates all of them.
+    parts: tuple[Part[StateT], ...] = ()
     #: Inputs that the clinical base asks for and no event carries.
     without: tuple[str, ...] = field(default=())
 
@@ -240,6 +263,7 @@ class Rule(Generic[StateT]):
 
 
 PatientRule = Rule[PatientState]
+PatientPart = Part[PatientState]
 LoopRule = Rule[LoopState]
 PatientView = View[PatientState]
 LoopView = View[LoopState]

@@ -15,6 +15,7 @@ from streams.rules.api import (
     Finding,
     Limits,
     Outcome,
+    PatientPart,
     PatientRule,
     PatientView,
     Rule,
@@ -49,29 +50,23 @@ def find(view: PatientView) -> Iterator[Outcome]:
     Also what would be high with the shipped thresholds where this site accepts that it is not (`accept_risk`).
     Only the newest result of an analyte counts: a usable one after it closes the alert.
     """
-    yield from _results(view)
-    yield from _circles(view)
-    yield from _contradictory(view)
-    yield from _clocks(view)
-    yield from _behind(view)
-    yield from _rules(view)
-    yield from _risks(view)
-    yield from dropped(view)
-    yield from _merges(view)
+    for part in _PARTS:
+        yield from part.find(view)
 
 
 def _results(view: PatientView) -> Iterator[Finding]:
+    view.read(ANY_LAB)
     newest: dict[str, LabResult] = {}
-    for record in reversed(view.read(ANY_LAB).labs.values()):  # mostly the newest first, so the others are skipped soon
-        name = _name(record)
-        known = newest.get(name)
-        if known is not None and record.at < known.at and name != _UNKNOWN:
-            continue
-        if not labs.is_live(record) or not labs.is_of_patient(record):
-            continue
-        # Of unknown codes the first stays: a feed full of them is one condition, not many.
-        if known is None or _is_later(view, record, known) != (name == _UNKNOWN):
-            newest[name] = record
+    for analyte, records in labs.by_analyte(view).items():
+        name, known = analyte or _UNKNOWN, None
+        for record in reversed(records):  # mostly the newest first, so the others are skipped soon
+            if known is not None and record.at < known.at and analyte is not None:
+                continue
+            if not labs.is_live(record) or not labs.is_of_patient(record):
+                continue
+            # Of unknown codes the first stays: a feed full of them is one condition, not many.
+            if known is None or _is_later(view, record, known) != (analyte is None):
+                newest[name] = known = record
     for name, record in sorted(newest.items()):
         problem = labs.trouble(record) or _doubt(view, record)
         if problem:
@@ -150,8 +145,8 @@ def _clocks(view: PatientView) -> Iterator[Finding]:
         )
 
 
-def _contradictory(view: PatientView) -> Iterator[Finding]:
-    """Report treatments and symptoms whose messages contradict each other; the safest reading holds meanwhile."""
+def _contradictory_sessions(view: PatientView) -> Iterator[Finding]:
+    """Report treatments whose messages contradict each other; the safest reading holds meanwhile."""
     doubtful = any(may_contradict(session) for session in view.read(SESSION).sessions.values())
     for treatment in bedside.sessions(view) if doubtful else ():
         # Blood that stood for a while may flow on: one contradiction is reported once.
@@ -175,6 +170,10 @@ def _contradictory(view: PatientView) -> Iterator[Finding]:
             ),
             advice="Check the session's start and end on the machine and in the record.",
         )
+
+
+def _contradictory_symptoms(view: PatientView) -> Iterator[Finding]:
+    """Report symptoms that end before they begin."""
     for symptom in bedside.symptoms(view):
         if symptom.ended_at is None or bedside.end_of(symptom) is not None or symptom.status != "present":
             continue
@@ -323,6 +322,19 @@ def _finding(
     )
 
 
+_PARTS: Final = (
+    PatientPart((ANY_LAB,), _results),
+    PatientPart((ANY_LAB,), _circles),
+    PatientPart((SESSION,), _contradictory_sessions),
+    PatientPart((SESSION, ANY_SYMPTOM), _contradictory_symptoms),
+    PatientPart((CLOCK,), _clocks),
+    PatientPart((CLOCK,), _behind),
+    PatientPart((FAILING,), _rules),
+    PatientPart((ANY_LAB, ANY_SYMPTOM, SESSION, CLOCK, DROPPED, FAILING, MERGE), _risks),
+    PatientPart((DROPPED,), dropped),
+    PatientPart((MERGE,), _merges),
+)
+
 RULE: Final = PatientRule(
     name="data_quality",
     version=1,
@@ -332,6 +344,7 @@ RULE: Final = PatientRule(
     inputs=(ANY_LAB, ANY_SYMPTOM, SESSION, CLOCK, DROPPED, FAILING, MERGE),
     limits=DataQualityLimits,
     find=find,
+    parts=_PARTS,
     named_by=_named_by,
     sources=("clinical.md 3.2, 3.3, E07",),
     without=("a patient not bound to a machine: the contract's events always name one",),

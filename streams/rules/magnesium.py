@@ -63,8 +63,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     Raised medium; high when severe, with signs of irritability in the last 24 h, or with a long QTc.
     """
     limits = view.limits(LowMagnesiumLimits)
-    usable = [result for result in labs.results(view, Analyte.MAGNESIUM) if _counts(result, limits)]
-    run = _trailing(usable, limits.low)
+    run = _low_in_a_row(view, limits)
     if not run:
         return
     newest, since = run[-1], view.now - _CONTEXT
@@ -74,7 +73,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
         view.look_at(moment + _CONTEXT)
 
     first_known = min(result.known_at for result in run)
-    high_since = [result.known_at for result in _trailing(usable, limits.severe)]
+    high_since = [result.known_at for result in _trailing(run, limits.severe)]
     signs_known = [bedside.known_at(view, sign) for sign in symptoms] + (
         [bedside.qtc_known_at(view, qtc)] if qtc else []
     )
@@ -119,6 +118,18 @@ def _counts(result: labs.Result, limits: LowMagnesiumLimits) -> bool:
     if result.is_preliminary:
         return result.below(limits.severe) is True
     return not is_undecided(result, limits)
+
+
+def _low_in_a_row(view: PatientView, limits: LowMagnesiumLimits) -> list[labs.Result]:
+    """Return the newest results in a row that count and are low, the oldest first."""
+    run: list[labs.Result] = []
+    for result in labs.newest_first(view, Analyte.MAGNESIUM):
+        if not _counts(result, limits):
+            continue
+        if not result.below(limits.low):
+            break
+        run.append(result)
+    return run[::-1]
 
 
 def _trailing(usable: list[labs.Result], bound: labs.PerUnit) -> list[labs.Result]:

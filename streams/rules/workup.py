@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from models.alerts import Priority
@@ -20,7 +21,8 @@ _SIGNS: Final = (K.JERK, K.SPASM, K.CRAMP, K.TWITCH, K.MYOCLONUS)
 
 def _signs(view: PatientView) -> Iterator[Since]:
     for sign in bedside.present(view, _SIGNS):
-        yield Since(bedside.symptom_ref(sign), sign.at, bedside.known_at(view, sign), bedside.symptom_evidence(sign))
+        known, evidence = partial(bedside.known_at, view, sign), partial(bedside.symptom_evidence, sign)
+        yield Since(bedside.symptom_ref(sign), sign.at, known, evidence)
 
 
 RULE: Final = expected_results(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiokafka.admin import NewPartitions
 
+from models.state.sampled import key_of
 from models.topics import ALERTS_ACTIVE, LAB_RESULTS, changelog
 from streams.kafka.topic_setup import ensure_topics
 from tests.hostile.stage import Case, Stage
@@ -27,6 +28,7 @@ _BAD: Final[tuple[tuple[bytes, bytes, list[Any]], ...]] = (
     (b"version-in-words", b'{"id":"version-in-words","schema_version":"2",' + _HEARD + b"}", _STAMP),
     (b"list", b"[1]", _STAMP),
     (b"\xfe\xff", b"hello", _STAMP),
+    (key_of(b"truncated"), b'{"of":1,"heard_', _STAMP),
 )
 #: The same for the record of the clock, one on each partition: they have one key.
 _BAD_CLOCKS: Final[tuple[tuple[bytes, list[Any]], ...]] = (

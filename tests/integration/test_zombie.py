@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from models.state import PatientState, StateCodec
+from models.state.sampled import PREFIX
 from models.topics import changelog
 from streams.transport.changelog import Stamp
 from streams.worker.ports import CLOCK_KEY
@@ -33,6 +34,7 @@ from tests.integration.traffic import (
 )
 from tests.integration.unit_under_test import UnitUnderTest, ago, lab
 from tests.integration.worker_process import WorkerProcess, until
+from tests.stored_subjects import as_fields, subjects_of
 
 MOMENTS = ("fenced", "storing", "stored", "sending", "committing")
 FREEZING = (sys.executable, "-m", "tests.integration.freezing_worker")
@@ -118,7 +120,9 @@ async def stale_stores(unit: UnitUnderTest) -> set[str]:
         if record.key == CLOCK_KEY:
             continue
         records.setdefault(record.key, []).append(Stamp.of(record.headers))
-    return {key.decode() for key, stamps in records.items() if any(a > b for a, b in pairwise(stamps))}
+    return {
+        key.removeprefix(PREFIX).decode() for key, stamps in records.items() if any(a > b for a, b in pairwise(stamps))
+    }
 
 
 async def stale_alerts(unit: UnitUnderTest) -> set[str]:
@@ -136,15 +140,14 @@ async def is_kept_right(unit: UnitUnderTest, expected: Expected) -> None:
     """What recovery finds is what the events say; and so it is where compaction has left the last records only."""
     codec = StateCodec(PatientState)
     states = {
-        state.id.encode(): kept(json.loads(codec.encode(state)))
+        state.id.encode(): kept(as_fields(state, codec))
         for partition in expected.partitions.values()
         for state in partition.states.values()
     }
     assert {key: kept(state) for key, state in (await unit.stored()).items()} == states
     last = await unit.compacted(changelog(unit.settings.group, "patients"))
-    assert {
-        k: kept(json.loads(record.value)) for k, record in last.items() if k != CLOCK_KEY and record.value
-    } == states
+    compacted = subjects_of({key: record.value for key, record in last.items() if record.value}, codec)
+    assert {key: kept(as_fields(state, codec)) for key, state in compacted.items()} == states
     shown = {key: json.loads(r.value) for key, r in (await unit.compacted("alerts.active")).items() if r.value}
     newest = {alert.alert_id: alert.revision for _, alert in expected.open}
     assert {alert["alert_id"]: alert["revision"] for alert in shown.values() if alert["status"] == "active"} == newest

@@ -34,12 +34,13 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.partitioner import DefaultPartitioner
 
 from models.settings import Settings
+from models.state import LoopState, PatientState, StateCodec
 from models.topics import FAMILIES, PATIENT_TOPICS, UNIT_SIGNALS, changelog
 from streams.kafka.topic_setup import ensure_topics, wanted_topics
 from streams.transport.changelog import read_changelogs
 from streams.transport.record_reader import install as read_any_header_name
-from streams.worker.ports import CLOCK_KEY
 from tests.integration.worker_process import COMMAND, Pulse, WorkerProcess, until
+from tests.stored_subjects import as_fields, subjects_of
 
 _Admin: Any = AIOKafkaAdminClient
 _Consumer: Any = AIOKafkaConsumer
@@ -426,8 +427,9 @@ class UnitUnderTest:
         """The states that the changelog holds, by key."""
         name = changelog(self.settings.group, table)
         found = await read_changelogs(self.settings, {name: range(self.partitions)})
-        values = [entry for replica in found[name].values() for entry in replica.values.items()]
-        return {key: json.loads(value) for key, value in values if key != CLOCK_KEY}
+        values = dict(entry for replica in found[name].values() for entry in replica.values.items())
+        codec: StateCodec[Any] = StateCodec(PatientState if table == "patients" else LoopState)
+        return {key: as_fields(state, codec) for key, state in subjects_of(values, codec).items()}
 
     async def compacted(self, name: str) -> dict[bytes, Any]:
         """What a reader of a compacted topic ends with: the newest record of each key."""

@@ -7,9 +7,7 @@ from typing import Any
 
 from models.alerts import alert_id
 from models.state import PatientState, StateCodec
-from models.state.sampled import PREFIX as PREFIX_OF_SAMPLES
-from models.state.sampled import complete, decode, key_of
-from streams.worker.ports import CLOCK_KEY
+from tests.stored_subjects import subjects_of
 from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host, stamp, subjects
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -57,15 +55,8 @@ def stored(kafka: FakeKafka, patient: str) -> PatientState:
 
 
 def stored_patients(values: Mapping[bytes, bytes]) -> dict[bytes, PatientState]:
-    """Patients of a changelog with their samples, histories decoded; the names of stored forms are left out."""
-    codec = StateCodec(PatientState)
-    found = {key: codec.decode(raw) for key, raw in values.items() if key[:1] not in (CLOCK_KEY[:1], PREFIX_OF_SAMPLES)}
-    for key, state in found.items():
-        if (raw := values.get(key_of(key))) is not None:
-            complete(state, decode(raw))
-        state.stored_as = 0
-        assert state.history is not None
-    return found
+    """The patients of a changelog, with the samples that belong to them."""
+    return subjects_of(values, StateCodec(PatientState))
 
 
 def clock(host: Host) -> float:

@@ -6,7 +6,7 @@ a normal value (clinical.md, section 0). Nothing is compared after conversion.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -204,13 +204,13 @@ def read(state: PatientState, record: LabResult) -> Result | None:
 def results(view: PatientView, analyte: Analyte) -> list[Result]:
     """Return usable results of an analyte in the order of collection; do not change the list, others share it."""
     state = view.read(lab(analyte))
-    return view.fact((Result, analyte), lambda: _results(state, analyte))
+    return view.fact((Result, analyte), lambda: _results(state, _in_order(view, state, analyte)))
 
 
 def newest_first(view: PatientView, analyte: Analyte) -> Iterator[Result]:
     """Return usable results of an analyte from the newest on, for callers that need only some of them."""
     state = view.read(lab(analyte))
-    return iter(view.fact((_Newest, analyte), lambda: _Newest(state, analyte)))
+    return iter(view.fact((_Newest, analyte), lambda: _Newest(state, _in_order(view, state, analyte))))
 
 
 class _Newest:
@@ -218,9 +218,9 @@ class _Newest:
 
     __slots__ = ("_left", "_read", "_state")
 
-    def __init__(self, state: PatientState, analyte: Analyte) -> None:
+    def __init__(self, state: PatientState, records: list[LabResult]) -> None:
         self._state = state
-        self._left = _records(state, analyte)
+        self._left = records
         self._read: list[Result] = []
 
     def __iter__(self) -> Iterator[Result]:
@@ -238,16 +238,34 @@ class _Newest:
         return False
 
 
-def _results(state: PatientState, analyte: Analyte) -> list[Result]:
-    found = (read(state, record) for record in _records(state, analyte))
+def _results(state: PatientState, records: Iterable[LabResult]) -> list[Result]:
+    found = (read(state, record) for record in records)
     return [result for result in found if result is not None]
 
 
-def _records(state: PatientState, analyte: Analyte) -> list[LabResult]:
-    """Return results of an analyte in the order of collection, usable or not."""
-    # Most records name it and need no call, in the innermost loop of every rule on results.
-    found = [record for record in state.labs.values() if (record.analyte or analyte_of(record)) is analyte]
-    found.sort(key=_COLLECTED)
+def by_analyte(view: PatientView) -> dict[Analyte | None, list[LabResult]]:
+    """Return every result by its analyte, None for an unknown one, usable or not; do not change it.
+
+    Of an analyte that a rule does not declare it may read nothing.
+    """
+    return view.fact(by_analyte, lambda: _by_analyte(view.read().labs.values()))
+
+
+def _by_analyte(records: Iterable[LabResult]) -> dict[Analyte | None, list[LabResult]]:
+    found: dict[Analyte | None, list[LabResult]] = {}
+    for record in records:
+        # Most records name it and need no call: this is the innermost loop of every rule on results.
+        analyte = record.analyte or analyte_of(record)
+        if analyte in found:
+            found[analyte].append(record)
+        else:
+            found[analyte] = [record]
+    return found
+
+
+def _in_order(view: PatientView, state: PatientState, analyte: Analyte) -> list[LabResult]:
+    """Return results of an analyte in the order of collection, usable or not, as a list of the caller's own."""
+    found = sorted(by_analyte(view).get(analyte, ()), key=_COLLECTED)
     if any(one.at == other.at for one, other in pairwise(found)):
         found.sort(key=lambda record: order_of(state, record))
     return found
@@ -263,12 +281,8 @@ def order_of(state: PatientState, record: LabResult) -> tuple[datetime, datetime
 
 def of_analyte(view: PatientView, analyte: Analyte) -> Iterator[LabResult]:
     """Return live results of an analyte from the patient's blood, usable or not."""
-    state = view.read(lab(analyte))
-    return (
-        record
-        for record in state.labs.values()
-        if analyte_of(record) is analyte and is_live(record) and is_of_patient(record)
-    )
+    view.read(lab(analyte))
+    return (record for record in by_analyte(view).get(analyte, ()) if is_live(record) and is_of_patient(record))
 
 
 def every_ref(state: PatientState, _key: str = "") -> list[str]:

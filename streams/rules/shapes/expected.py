@@ -27,14 +27,14 @@ class Since:
     Attributes:
         anchor: the input (`kind:id`) after which the alert may be named.
         at: when it happened.
-        known_at: when it could be known.
-        evidence: what the alert shows of it.
+        known: returns when it could be known; asked only where results are missing.
+        evidence: returns what the alert shows of it.
     """
 
     anchor: str
     at: datetime
-    known_at: datetime
-    evidence: EvidenceRecord
+    known: Callable[[], datetime]
+    evidence: Callable[[], EvidenceRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,9 @@ def expected_results(
             over = one.at + timedelta(hours=getattr(chosen, forgotten.name))
             view.look_at(over)
             passed = None if view.now < over else forgotten
-            due = over
+            due, known = over, one.known() if passed is None else over
             for step in steps if passed is None else ():
-                moment = max(one.at + timedelta(hours=getattr(chosen, step.name)), one.known_at)
+                moment = max(one.at + timedelta(hours=getattr(chosen, step.name)), known)
                 view.look_at(moment)
                 if view.now >= moment:
                     passed, due = step, moment
@@ -161,6 +161,6 @@ def _finding(
         level_known_at=min(one.due for one in waiting if one.priority is highest),
         summary=f"{what} incomplete: no {listed}",
         guidance=advice,
-        evidence=tuple(one.since.evidence for one in waiting),
+        evidence=tuple(one.since.evidence() for one in waiting),
         reason=Reason.DEADLINE_PASSED,
     )

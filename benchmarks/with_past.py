@@ -1,0 +1,98 @@
+"""Catch-up of telemetry over Kafka for patients with a past: folded, and with nothing to fold.
+
+A first worker handles the past and stops; what is measured is how a second one, which recovers it, works off a log of
+samples. Folded, a patient's samples between two checkpoints are stored as one; with nothing to fold, a checkpoint is
+due whenever each patient has changed once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from benchmarks.catch_up import CatchUp, Offsets, catch_up, fresh
+from benchmarks.feed import Feed
+from benchmarks.history import history
+from benchmarks.peers import OTHERS_CPU, Peer, pin
+from benchmarks.workload import Generator, Load, Message
+from models.settings import Settings
+from streams.broker.kafka import EmbeddedKafka
+
+PATIENTS: Final = 1000
+SAMPLES: Final = 200
+_ROUNDS: Final = 3
+FOLDED: Final = "with a past"
+UNFOLDED: Final = "with a past, nothing to fold"
+
+
+async def measure(
+    brokers: str, folder: Path, say: Callable[[str], None], rounds: int = _ROUNDS
+) -> dict[str, list[CatchUp]]:
+    """Run both; about a minute a round."""
+    found: dict[str, list[CatchUp]] = {FOLDED: [], UNFOLDED: []}
+    for number in range(1, rounds + 1):
+        for name, runs in found.items():
+            runs.append(await _round(brokers, folder, fold=name == FOLDED))
+            say(f"round {number}, {name}: {runs[-1].rate:,.0f} events/s")
+    return found
+
+
+async def _round(brokers: str, folder: Path, *, fold: bool) -> CatchUp:
+    now = datetime.now(UTC) - timedelta(seconds=SAMPLES + 120)
+    async with fresh(brokers, recorded=True) as settings:
+        await catch_up(settings, Peer, sorted(_pasts(now), key=lambda message: message.sent_ms), folder)
+        start = int(now.timestamp() * 1000) + 10_000
+        samples = Generator(Load(PATIENTS, SAMPLES, start)).messages()
+        return await _catch_up(settings if fold else _unfolded(settings), samples, folder)
+
+
+def _unfolded(settings: Settings) -> Settings:
+    return settings.model_copy(update={"checkpoint_patients": PATIENTS // settings.partitions})
+
+
+async def _catch_up(settings: Settings, messages: Iterator[Message], folder: Path) -> CatchUp:
+    async with Feed(settings) as feed:
+        feed.pack(messages, timed=False)
+        sent = await feed.send()
+    async with Offsets(settings) as offsets, Peer(settings, folder) as peer:
+        first = await peer.first()
+        await offsets.until_done(peer)
+        last = peer.usage()
+    return CatchUp(peer.name, sent.records, last.at - first.at, last.cpu - first.cpu, first.rss, last.rss, [])
+
+
+def _pasts(now: datetime) -> Iterator[Message]:
+    for number in range(PATIENTS):
+        name = f"p{number:05d}"
+        for at, topic, value in history(name, now):
+            yield Message(int(at.timestamp() * 1000) + number, topic, name.encode(), value)
+
+
+def show(found: dict[str, list[CatchUp]]) -> None:
+    """Print rates and CPU, the median of the rounds."""
+    for name, runs in found.items():
+        rates = [run.rate for run in runs]
+        print(
+            f"{name:34} {median(rates):11,.0f} [{min(rates):,.0f}-{max(rates):,.0f}] events/s, "
+            f"{median(run.cpu_us for run in runs):.1f} us of CPU an event"
+        )
+
+
+async def _alone(rounds: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="dialysis-bench-") as name:
+        pin({OTHERS_CPU})
+        with EmbeddedKafka(cpus={OTHERS_CPU}) as kafka:
+            began = time.monotonic()
+            show(await measure(kafka.bootstrap, Path(name), lambda line: print(line, file=sys.stderr), rounds))
+            print(f"{time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    asyncio.run(_alone(int(sys.argv[1]) if len(sys.argv) > 1 else _ROUNDS))
