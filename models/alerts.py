@@ -91,6 +91,8 @@ class Reason(StrEnum):
     PATIENT_MERGED = "patient_merged"
     UNACKNOWLEDGED_BY_PERSON = "unacknowledged_by_person"
     CONTRADICTED = "contradicted"
+    INHIBITED = "inhibited"
+    INHIBITION_ENDED = "inhibition_ended"
 
 
 class Guidance(BaseModel):
@@ -116,7 +118,10 @@ class Evidence(BaseModel):
 
 
 class Alert(BaseModel):
-    """One transition. Every key is present; an unknown value is null. No wall-clock time: that is `ce_time`."""
+    """One transition. Every key but those of inhibition is present; an unknown value is null.
+
+    It holds no wall-clock time: that is `ce_time`.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -140,6 +145,9 @@ class Alert(BaseModel):
     summary: str
     guidance: list[Guidance]
     evidence: list[Evidence]
+    #: The greater alerts that lower this one, and the lesser ones that it lowers; absent where there is none.
+    inhibited_by: list[str] = []
+    inhibits: list[str] = []
 
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from models.state.bounds import (
     MAX_VERSIONS_OF_RESULT,
     RETIRE_AFTER,
 )
+from models.state.channel import Bound, Channel
 from models.state.codec import SCHEMA_VERSION, NewerSchemaError, StateCodec
 from models.state.loop import LoopState
 from models.state.patient import PatientState, Problem
@@ -49,6 +50,8 @@ __all__ = [
     "RETIRE_AFTER",
     "SCHEMA_VERSION",
     "AlertState",
+    "Bound",
+    "Channel",
     "Entry",
     "Flow",
     "LoopState",

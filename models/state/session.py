@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from models.records import SessionEnded, SessionStarted
+from models.state.channel import Channel
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -38,5 +39,9 @@ class Session(msgspec.Struct, omit_defaults=True, gc=False):
     flows: list[Flow] = []
     systolic: Reading | None = None
     uf_rate: Reading | None = None
+    #: The newest sample whose blood flow is 0.
+    still_at: datetime | None = None
+    #: The channels that rules watch, by the field of a sample.
+    channels: dict[str, Channel] = {}
     #: When it was last published on `sessions.active`; None if it is not shown there.
     told_at: datetime | None = None

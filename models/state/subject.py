@@ -55,6 +55,11 @@ class AlertState(msgspec.Struct, omit_defaults=True, gc=False):
     #: First moment of the clock at which somebody could have seen the alert; response times count from it.
     seen_at: datetime | None = None
     over_at: datetime | None = None
+    #: The greater alerts that lower it, and the lesser ones that it lowers, as its newest message shows them.
+    inhibited_by: list[str] = []
+    inhibits: list[str] = []
+    #: When the last of the greater alerts ended: an answer before that did not know the alert as it is now.
+    freed_at: datetime | None = None
 
 
 class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -80,6 +85,8 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     #: The conditions that hold, of rules whose conditions are inputs of others, with priorities by key. An answer to an
     #: alert changes none of them.
     conditions: dict[str, dict[str, Priority]] = {}
+    #: The conditions that count, of rules that keep them for a while: None while they are found, else since when not.
+    held: dict[str, dict[str, datetime | None]] = {}
     #: The look of each rule and of the life cycle: when to evaluate without a new event.
     looks: dict[str, datetime] = {}
     #: Rules that raised an exception at their last evaluation, and since when.

@@ -10,9 +10,9 @@ import msgspec
 from models.alerts import alert_id
 from models.events import ResponseAction
 from models.records import AlertResponse, UnitAlertResponse
-from models.state import MAX_RESPONSES, MAX_TEXT, LoopState, PatientState
+from models.state import MAX_TEXT, LoopState, PatientState
 from streams.engine.change import NOT_FILED, Change, identity, wins
-from streams.engine.windows import prune
+from streams.engine.windows import RESPONSES
 
 
 def file_response(
@@ -43,7 +43,7 @@ def file_response(
         elif not wins(as_known, known):
             return NOT_FILED
     window[key] = event
-    dropped = prune(window, MAX_RESPONSES, horizon, lambda response: response.at, lambda: _newest_words(state) | {key})
+    dropped = RESPONSES.prune(state, horizon, lambda: _newest_words(state) | {key})
     return Change(frozenset({"alert_response"}), dropped=dropped, unmatched=not _fits(state, event.alert_id))
 
 

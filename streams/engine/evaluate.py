@@ -1,17 +1,18 @@
-"""Evaluation of a subject in stages: find what holds, match it with the alerts, publish what changed."""
+"""Evaluation of a subject in stages: find what holds, hold, inhibit, match with the alerts, publish what changed."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Generic
 
 from models.alerts import AlertRecord, Reason, Status
-from models.state import LoopState, PatientState
+from models.state import LoopState, PatientState, SubjectState
 from streams.engine import lifecycle
-from streams.engine.find import Finder
+from streams.engine.find import Finder, Found
+from streams.engine.inhibit import inhibit, lesser_of, open_alerts
 from streams.engine.lifecycle import ORDINARY, Cause, Step
 from streams.engine.messages import tell
 from streams.engine.over_alerts import bury
@@ -48,6 +49,7 @@ class Evaluator(Generic[StateT]):
     def __post_init__(self) -> None:
         self._finder = Finder(self.settings.rules(self.catalogue), self.on_rule_error)
         self._names = {rule.name: rule for rule in self.catalogue}
+        self._inhibitors = frozenset(each.by for rule in self.catalogue for each in rule.yields_to)
 
     def evaluate(self, state: StateT, facets: Facets, now: datetime, cause: Cause = ORDINARY) -> list[AlertRecord]:
         """Evaluate a subject after `facets` of it changed, or at a deadline; returns the transitions made.
@@ -61,10 +63,15 @@ class Evaluator(Generic[StateT]):
         if self.closed is not None and (reason := self.closed(state)) is not None:
             return self._close(state, reason, now)
         view = View(state, now, self.settings, changed=None if state.closed else facets)
+        return self._finish(state, self._steps(self._finder.find(view, facets), view, cause), view)
+
+    def _steps(self, all_found: Iterable[Found[StateT]], view: View[StateT], cause: Cause) -> list[Step]:
+        """Inhibit what was found and match it with the alerts, greater rules first."""
         steps: list[Step] = []
-        for found in self._finder.find(view, facets):
-            steps += self._match(state, found.rule, found.outcomes, now, cause)
-        return self._finish(state, steps, view)
+        for found in all_found:
+            outcomes = inhibit(_known(view.read()), found.rule, found.outcomes)
+            steps += self._match(view.read(), found.rule, outcomes, view.now, cause)
+        return steps
 
     def evaluate_all(self, state: StateT, now: datetime, cause: Cause) -> list[AlertRecord]:
         """Evaluate a subject by every rule, closing the alerts of rules that are off or gone."""
@@ -103,9 +110,12 @@ class Evaluator(Generic[StateT]):
         """Publish the steps, follow people and the clock, and do what else follows."""
         now = view.now
         assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
-        told = self._tell(state, steps)
+        told = self._tell(state, steps, now)
         if state.alerts:
-            told += self._tell(state, lifecycle.tend(state, self._names, self.settings.responses, now))
+            before = self._greater(state)
+            told += self._tell(state, lifecycle.tend(state, self._names, self.settings.responses, now), now)
+            if (freed := before - self._greater(state)) and not state.closed:
+                told += self._tell(state, self._freed(freed, view), now)
             bury(state, now, self.retention)
             deadline = lifecycle.next_deadline(state, self._names, self.settings.responses, self.retention)
             if deadline is None:
@@ -120,7 +130,29 @@ class Evaluator(Generic[StateT]):
                 self.on_rule_error("after")
         return told
 
-    def _tell(self, state: PatientState | LoopState, steps: list[Step]) -> list[AlertRecord]:
+    def _greater(self, state: PatientState | LoopState) -> set[tuple[str, str]]:
+        """Return the open alerts that may lower others, each with its rule."""
+        if not self._inhibitors:
+            return set()
+        return {(alert.rule, alert.alert_id) for alert in open_alerts(state, self._inhibitors)}
+
+    def _freed(self, freed: set[tuple[str, str]], view: View[StateT]) -> list[Step]:
+        """Evaluate the lesser rules again of greater alerts that a person ended."""
+        ended = {rule for rule, _ in freed}
+        lesser = [rule.name for rule in self.catalogue if any(each.by in ended for each in rule.yields_to)]
+        again = View(view.read(), view.now, self.settings)
+        return self._steps(self._finder.ask(again, lesser), again, ORDINARY)
+
+    def _tell(self, state: PatientState | LoopState, steps: list[Step], now: datetime) -> list[AlertRecord]:
+        """Publish steps in order, and greater alerts whose links to lesser ones have changed."""
+        for alert in open_alerts(state, self._inhibitors) if self._inhibitors else ():
+            if alert.inhibits != (lesser := lesser_of(state, alert)):
+                alert.inhibits = lesser
+                mine = [step for step in steps if step.alert.alert_id == alert.alert_id]
+                for step in mine:
+                    step.alert.inhibits = lesser
+                if not mine:
+                    steps.append(lifecycle.update(alert, now))
         return [tell(state, self._names[step.alert.rule], step) for step in sorted(steps, key=lifecycle.order)]
 
     def restate(self, state: StateT, alert_id: str, above: int, now: datetime) -> list[AlertRecord]:
@@ -142,3 +174,8 @@ class Evaluator(Generic[StateT]):
             if deadline is not None:
                 state.looks[LIFECYCLE] = deadline
         return bool(fresh)
+
+
+def _known(state: SubjectState) -> PatientState | LoopState:
+    assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
+    return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from models.state import LoopState, PatientState, StateCodec
 from streams.engine import merge
@@ -39,7 +40,8 @@ def patient_partition(
 ) -> Partition[PatientState]:
     """Build an empty partition of patients; `retention` is how long an ended alert stays readable."""
     evaluator = Evaluator(rules, settings, retention, _after_patient, on_rule_error, merge.closed)
-    return Partition(StateCodec(PatientState), apply, evaluator, merge.move_out)
+    channels = tuple(sorted({field for rule in rules for field in rule.channels}))
+    return Partition(StateCodec(PatientState), partial(apply, channels=channels), evaluator, merge.move_out)
 
 
 def loop_partition(

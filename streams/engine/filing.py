@@ -6,9 +6,9 @@ on which came first. So any order of arrival leaves the same windows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -35,35 +35,31 @@ from models.records import (
     Weight,
 )
 from models.state import (
-    LONGEST_SESSION,
     LONGEST_WINDOW,
-    MAX_FLOWS,
-    MAX_OTHERS,
-    MAX_SESSION_MESSAGES,
-    MAX_SESSIONS,
-    MAX_SYMPTOMS,
     MAX_TEXT,
-    Flow,
     PatientState,
-    Reading,
-    Session,
 )
 from streams.engine import merge
 from streams.engine.answers import file_response
-from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, canonical, identity, wins
+from streams.engine.change import NOT_FILED, TOO_OLD, Change, canonical, identity, wins
 from streams.engine.results import file_result, forget_arrivals
-from streams.engine.sender_clocks import AHEAD, arrived, check_clock, is_in_time, source_of, tamed
-from streams.engine.windows import AT, prune
+from streams.engine.sender_clocks import arrived, check_clock, source_of, tamed
+from streams.engine.sessions import SESSION_CHANGED, file_end, file_sample, file_start, keep_unit, session_change
+from streams.engine.windows import ALARMS, MEDICATIONS, RHYTHMS, SCHEDULES, SYMPTOMS, WEIGHTS, Window
 from streams.rules.facts.bedside import as_one, rhythm_ref
-from streams.rules.facts.treatments import GOES_ON, is_sure_to_run
-from streams.rules.inputs import ALL_SYMPTOMS, MERGE, RHYTHM, SESSION, symptom_facets
+from streams.rules.inputs import ALL_SYMPTOMS, MERGE, RHYTHM, symptom_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 MomentT = TypeVar("MomentT", bound=Event)
 
 
 def apply(
-    state: PatientState, event: PatientRecord, received_at: datetime, now: datetime, way: tuple[str, ...] = ()
+    state: PatientState,
+    event: PatientRecord,
+    received_at: datetime,
+    now: datetime,
+    way: tuple[str, ...] = (),
+    channels: Iterable[str] = (),
 ) -> Change:
     """File an event into a patient's windows.
 
@@ -73,23 +69,29 @@ def apply(
         received_at: the record's timestamp, against which the sender's clock is checked.
         now: the task's clock, from which the windows reach back.
         way: the records from which merges moved the event here, in order.
+        channels: the fields of samples that rules watch.
     """
     if state.merged_into is not None and not isinstance(event, merge.STATEMENTS):
         if not merge.keeps(state, received_at, way):
             return merge.send_on(state, event, received_at, way)
-        change = apply(state, event, received_at, now)
+        change = apply(state, event, received_at, now, channels=channels)
         return replace(change, facets=change.facets | MERGE.facets)
     if isinstance(event, Telemetry):
-        return _telemetry(state, event, received_at, now)
+        return file_sample(state, event, received_at, now, channels)
     horizon = now - LONGEST_WINDOW
     if event.at < horizon and not isinstance(event, _TIMELESS) and _latest(event) < horizon:
         return TOO_OLD
-    change = _FILERS[type(event)](state, event, received_at, horizon)
+    if isinstance(event, SessionStarted):
+        change = file_start(state, event, received_at, horizon, channels)
+    elif isinstance(event, SessionEnded):
+        change = file_end(state, event, received_at, horizon, channels)
+    else:
+        change = _FILERS[type(event)](state, event, received_at, horizon)
     # The clock prunes symptoms, not the next symptom: what rules see must not depend on which events came.
-    prune(state.symptoms, MAX_SYMPTOMS, horizon, AT, lambda: _used_symptoms(state))
-    _unit(state, event)
-    if change is _SESSION_CHANGED:
-        change = _session_change(state)
+    SYMPTOMS.prune(state, horizon)
+    keep_unit(state, event)
+    if change is SESSION_CHANGED:
+        change = session_change(state)
     clock = check_clock(state, source_of(event), event, received_at, now)
     return replace(change, facets=change.facets | clock) if clock else change
 
@@ -99,154 +101,11 @@ def _latest(event: PatientRecord) -> datetime:
     return max(event.at, event.planned_start) if isinstance(event, Schedule) else event.at
 
 
-def _unit(state: PatientState, event: PatientRecord) -> None:
-    """Keep the unit that treats the patient, as the newest event names it."""
-    if event.unit_id is None:
-        return
-    if (
-        state.unit_id is None
-        or state.unit_id_at is None
-        or (event.at, event.unit_id) > (state.unit_id_at, state.unit_id)
-    ):
-        state.unit_id, state.unit_id_at = event.unit_id, event.at
-
-
-# -- telemetry: nearly all of the traffic, so this path stays short --------------------------------------------------
-
-_MINUTE: Final = timedelta(minutes=1)
-_SESSION_CHANGED: Final = Change(SESSION.facets)
-_SYMPTOMS_REGROUPED: Final = Change(SESSION.facets | ALL_SYMPTOMS)
-
-
-def _session_change(state: PatientState) -> Change:
-    """Return the change of a session; it also regroups the messages of a symptom id that was used again."""
-    ids = {symptom.symptom_id for symptom in state.symptoms.values()} if state.symptoms else ()
-    return _SESSION_CHANGED if len(ids) == len(state.symptoms) else _SYMPTOMS_REGROUPED
-
-
-def _telemetry(state: PatientState, sample: Telemetry, received_at: datetime, now: datetime) -> Change:
-    ahead = sample.at - received_at
-    at = sample.at if ahead <= AHEAD else received_at
-    session = state.sessions.get(sample.session_id)
-    change = SAMPLED
-    if session is None or at < session.first_at:
-        horizon = now - LONGEST_WINDOW
-        if at < horizon or received_at - at > LONGEST_SESSION:
-            return TOO_OLD  # or a clock that went back: starts no session, moves no start
-        session = _session(state, sample.session_id, sample.machine_id, at, horizon)
-        change = _SESSION_CHANGED
-    if (blood_flow := sample.blood_flow_ml_min) is not None and blood_flow > 0:
-        flows = session.flows
-        if not session.ends and flows and (newest := flows[-1]).until <= at <= newest.until + GOES_ON:
-            newest.until = at  # the same as `_flow`, for nearly every sample without a call
-        else:
-            change = _flow(state, session, at) or change
-    if sample.systolic_mmhg is not None:
-        session.systolic = _newer(session.systolic, at, sample.systolic_mmhg)
-    if sample.uf_rate_ml_h is not None:
-        session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
-    if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
-        _unit(state, sample)
-    if change is _SESSION_CHANGED:
-        change = _session_change(state)
-    if is_in_time(state, sample.machine_id, ahead, received_at):
-        return change
-    clock = check_clock(state, sample.machine_id, sample, received_at, now)
-    return replace(change, facets=change.facets | clock)  # not `SAMPLED`: what is known of clocks may have changed
-
-
-def _flow(state: PatientState, session: Session, at: datetime) -> Change | None:
-    """Record blood flow; it is a change where a stretch begins or moves a boundary of the treatment."""
-    flows = session.flows
-    if flows and (newest := flows[-1]).since <= at <= newest.until + GOES_ON:
-        if at <= newest.until:
-            return None
-        # A treatment with a reported end needs an evaluation once a minute only.
-        news = bool(session.ends) and (at - newest.until >= _MINUTE or at.minute != newest.until.minute)
-        newest.until = at
-        return _SESSION_CHANGED if news else None
-    if any(flow.since <= at <= flow.until for flow in flows):
-        return None
-    known = is_sure_to_run(state, session, at)
-    session.flows = _merged([*flows, Flow(at, at)])
-    return None if known else _SESSION_CHANGED
-
-
-def _merged(flows: list[Flow]) -> list[Flow]:
-    """Join stretches of blood flow at most `GOES_ON` apart and return the newest `MAX_FLOWS`."""
-    merged: list[Flow] = []
-    for flow in sorted(flows, key=lambda flow: (flow.since, flow.until)):
-        if merged and flow.since <= merged[-1].until + GOES_ON:
-            merged[-1] = Flow(merged[-1].since, max(merged[-1].until, flow.until))
-        else:
-            merged.append(flow)
-    return merged[-MAX_FLOWS:]
-
-
-def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
-    """Return the later of two readings; of one moment the greater."""
-    if known is None or at > known.at or (at == known.at and value > known.value):
-        return Reading(at, value)
-    return known
-
-
-# -- sessions ---------------------------------------------------------------------------------------------------------
-
-
-def _session(state: PatientState, session_id: str, machine_id: str, at: datetime, horizon: datetime) -> Session:
-    session = state.sessions.get(session_id)
-    if session is None:
-        session = state.sessions[session_id] = Session(session_id=session_id, machine_id=machine_id, first_at=at)
-        prune(state.sessions, MAX_SESSIONS, horizon, lambda s: s.first_at, lambda: _used(state, "session_ended"))
-    session.first_at = min(session.first_at, at)
-    return session
-
-
-def _session_started(state: PatientState, event: SessionStarted, received_at: datetime, horizon: datetime) -> Change:
-    known = state.sessions.get(event.session_id)
-    event = tamed(event, received_at)
-    moved = known is None or event.at < known.first_at
-    session = _session(state, event.session_id, event.machine_id, event.at, horizon)
-    starts = _with_message(session.starts, event)
-    if starts is None:
-        return _SESSION_CHANGED if moved else NOT_FILED
-    session.starts = starts
-    session.machine_id = starts[-1].machine_id
-    return _SESSION_CHANGED
-
-
-def _session_ended(state: PatientState, event: SessionEnded, received_at: datetime, horizon: datetime) -> Change:
-    known = state.sessions.get(event.session_id)
-    event = tamed(event, received_at)
-    moved = known is None or event.at < known.first_at
-    session = _session(state, event.session_id, "", event.at, horizon)
-    ends = _with_message(session.ends, event)
-    if ends is None:
-        return _SESSION_CHANGED if moved else NOT_FILED
-    session.ends = ends
-    return _SESSION_CHANGED
-
-
-def _with_message(held: list[MessageT], event: MessageT) -> list[MessageT] | None:
-    """Add a start or end message to those of a session, in order; None if it changes nothing.
-
-    Of two messages of one moment the greater canonical bytes win; the newest `MAX_SESSION_MESSAGES` are kept.
-    """
-    same = next((known for known in held if known.at == event.at), None)
-    if same is not None and not wins(event, same):
-        return None
-    merged = [known for known in held if known is not same]
-    merged.append(event)
-    merged.sort(key=lambda message: message.at)
-    del merged[:-MAX_SESSION_MESSAGES]
-    return merged if event in merged else None
-
-
 # -- results, symptoms and people's answers ---------------------------------------------------------------------------
 
 
 def _lab_result(state: PatientState, event: LabResult, received_at: datetime, horizon: datetime) -> Change:
-    return file_result(state, event, received_at, horizon, lambda: _used(state, "lab_result"))
+    return file_result(state, event, received_at, horizon)
 
 
 def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon: datetime) -> Change:
@@ -258,7 +117,7 @@ def _symptom(state: PatientState, event: Symptom, received_at: datetime, horizon
     sooner = arrived(state, f"symptom:{key}", received_at, anew=False)
     if known is None:
         state.symptoms[key] = event
-        dropped = prune(state.symptoms, MAX_SYMPTOMS, horizon, AT, lambda: _used_symptoms(state) | {key})
+        dropped = SYMPTOMS.prune(state, horizon, lambda: {key})
         forget_arrivals(state)
         facets = ALL_SYMPTOMS if dropped else _symptom_facets(state, event)
         if event.status == "present":
@@ -278,12 +137,6 @@ def _symptom_facets(state: PatientState, event: Symptom, *kinds: SymptomKind) ->
     """Return what a symptom's message changes: messages under its id may be the same symptom and name other kinds."""
     others = (held.kind for held in state.symptoms.values() if held.symptom_id == event.symptom_id)
     return symptom_facets(frozenset((event.kind, *kinds, *others)))
-
-
-def _used_symptoms(state: PatientState) -> set[str]:
-    """Return the keys of the symptoms that an open alert rests on."""
-    used = _used(state, "symptom")
-    return {key for key, symptom in state.symptoms.items() if symptom.symptom_id in used} if used else used
 
 
 def _profile(state: PatientState, event: PatientProfile, received_at: datetime, _horizon: datetime) -> Change:
@@ -308,18 +161,18 @@ def _standing(event: MomentT, known: MomentT | None) -> MomentT:
     return event if wins(event, known) else known
 
 
-def _window(name: str, *parts: str) -> Callable[[PatientState, Any, datetime, datetime], Change]:
+def _into(window: Window, *parts: str) -> Callable[[PatientState, Any, datetime, datetime], Change]:
     """Build a filer for events that only need their window; `parts` distinguish events of one moment."""
 
     def filer(state: PatientState, event: Any, received_at: datetime, horizon: datetime) -> Change:
         key = "|".join((*(str(getattr(event, part)) for part in parts), identity(event)))
-        window: dict[str, Any] = getattr(state, name)
-        event = _standing(tamed(event, received_at), window.get(key))
-        if window.get(key) == event:
+        held = window.of(state)
+        event = _standing(tamed(event, received_at), held.get(key))
+        if held.get(key) == event:
             return NOT_FILED
-        window[key] = event
-        prune(window, MAX_OTHERS, horizon, AT, lambda: {key})
-        return Change(frozenset({type(event).__struct_config__.tag}))
+        held[key] = event
+        window.prune(state, horizon, lambda: {key})
+        return Change(window.facets)
 
     return filer
 
@@ -332,7 +185,7 @@ def _rhythm(state: PatientState, event: Rhythm, received_at: datetime, horizon: 
     return Change(RHYTHM.facets, filed=False) if sooner and not change.filed else change
 
 
-_file_rhythm: Final = _window("rhythms", "kind")
+_file_rhythm: Final = _into(RHYTHMS, "kind")
 _ENDS_ORDER: Final = frozenset({"stopped", "cancelled"})
 
 
@@ -343,7 +196,7 @@ def _medication(state: PatientState, event: Medication, received_at: datetime, h
     if state.medications.get(key) == event:
         return NOT_FILED
     state.medications[key] = event
-    dropped = prune(state.medications, MAX_OTHERS, horizon, AT, lambda: _standing_orders(state))
+    dropped = MEDICATIONS.prune(state, horizon, lambda: _standing_orders(state))
     if key not in state.medications:
         return NOT_FILED
     return Change(frozenset({"medication"}), dropped=dropped)
@@ -370,19 +223,7 @@ def _machine_alarm(state: PatientState, event: MachineAlarm, received_at: dateti
     return _file_alarm(state, event, received_at, horizon)
 
 
-_file_alarm: Final = _window("machine_alarms", "session_id", "code", "phase")
-
-
-def _used(state: PatientState, kind: str) -> set[str]:
-    """Return the ids of inputs that an open alert rests on, which pruning keeps."""
-    prefix = f"{kind}:"
-    return {
-        ground.removeprefix(prefix)
-        for alert in state.alerts.values()
-        if alert.over_at is None
-        for ground in alert.grounds
-        if ground.startswith(prefix)
-    }
+_file_alarm: Final = _into(ALARMS, "session_id", "code", "phase")
 
 
 #: Events that count however long ago they happened.
@@ -390,17 +231,15 @@ _TIMELESS: Final = (PatientProfile, Medication, *merge.STATEMENTS)
 
 _FILERS: Final[dict[type, Callable[[PatientState, Any, datetime, datetime], Change]]] = {
     LabResult: _lab_result,
-    SessionStarted: _session_started,
-    SessionEnded: _session_ended,
     Symptom: _symptom,
     PatientProfile: _profile,
     PatientMerged: merge.file_merge,
     RecordGivenUp: merge.file_given_up,
     RecordMoved: merge.file_moved,
     Rhythm: _rhythm,
-    Weight: _window("weights", "moment"),
+    Weight: _into(WEIGHTS, "moment"),
     Medication: _medication,
-    Schedule: _window("schedules", "session_id"),
+    Schedule: _into(SCHEDULES, "session_id"),
     MachineAlarm: _machine_alarm,
     AlertResponse: file_response,
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic
 
 from models.state import SubjectState
 from streams.engine.dependencies import in_order
-from streams.rules.api import Finding, Outcome, Rule, StateT, View
+from streams.engine.hold import hold
+from streams.engine.watches import keep_watches
+from streams.rules.api import Finding, Outcome, Rule, StateT, Unchanged, View
 from streams.rules.inputs import FAILING, Facets, held_rules
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,10 @@ class Finder(Generic[StateT]):
         if set(state.failing) != failing:
             found += self._ask_all({rule.name: rule for rule in self._reading(FAILING.facets)}, view.of_any_change())
         return found
+
+    def ask(self, view: View[StateT], names: Collection[str]) -> list[Found[StateT]]:
+        """Ask some rules, whatever changed."""
+        return self._ask_all({name: rule for name, rule in self.by_name.items() if name in names}, view)
 
     def forget_conditions(self, state: StateT) -> None:
         """Forget the conditions of rules that are off, or that nobody asks for any more."""
@@ -119,6 +125,9 @@ class Finder(Generic[StateT]):
             self.on_rule_error(rule.name)
             state.failing[rule.name] = since
             return None
+        outcomes = hold(rule, view, outcomes)
+        if rule.channels:
+            keep_watches(rule, state, view.watches)
         if view.next_look is None:
             state.looks.pop(rule.name, None)
         else:
@@ -142,7 +151,9 @@ def _of_parts(rule: Rule[StateT], view: View[StateT]) -> list[Outcome]:
 
 def _keep_conditions(state: SubjectState, rule: str, outcomes: list[Outcome]) -> None:
     """Keep which conditions of a rule hold, for the rules that ask for them."""
+    before = state.conditions.get(rule, {})
     held = {outcome.key: outcome.priority for outcome in outcomes if isinstance(outcome, Finding)}
+    held |= {one.key: before[one.key] for one in outcomes if isinstance(one, Unchanged) and one.key in before}
     if held:
         state.conditions[rule] = held
     else:

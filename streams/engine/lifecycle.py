@@ -64,14 +64,19 @@ def match(state: State, rule: Rule[Any], outcomes: Iterable[Outcome], now: datet
     """
     findings: dict[str, Finding] = {}
     endings: dict[str, Ending] = {}
+    unchanged: set[str] = set()
     for outcome in outcomes:
         if isinstance(outcome, Finding):
             findings[outcome.key] = bounded(_bounded(outcome))
-        else:
+        elif isinstance(outcome, Ending):
             endings[outcome.key] = outcome
+        else:
+            unchanged.add(outcome.key)
     steps = []
     for alert in [a for a in state.alerts.values() if a.rule == rule.name and a.over_at is None]:
         finding = findings.pop(alert.key, None)
+        if finding is None and alert.key in unchanged:
+            continue  # a person's `resolve` of it is followed by `tend`
         if finding is None:
             steps.append(_end(state, rule, alert, endings.get(alert.key), now, cause))
         else:
@@ -166,7 +171,7 @@ def _raise(state: State, rule: Rule[Any], finding: Finding, now: datetime) -> St
             level_known_at=finding.level_known_at,
         )
     state.alerts[alert.alert_id] = alert
-    alert.key, alert.over_at = finding.key, None
+    alert.key, alert.over_at, alert.freed_at = finding.key, None, None
     _adopt(alert, finding)
     _call_again(alert)
     alert.status = Status.ACTIVE
@@ -193,8 +198,11 @@ def _follow(
     state: State, rule: Rule[Any], alert: AlertState, finding: Finding, now: datetime, cause: Cause
 ) -> list[Step]:
     """Continue an open alert whose condition still holds: worse, milder, shown differently, or unchanged."""
-    before, shown, grounds = alert.priority, alert.shown, alert.grounds
+    before, shown, grounds, was_under = alert.priority, alert.shown, alert.grounds, alert.inhibited_by
+    if was_under and not finding.inhibited_by:
+        alert.freed_at = now
     _adopt(alert, finding)
+    turned = _turned(was_under, alert.inhibited_by)
     if _is_settled(state, rule, alert):
         return [_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now)]
     if alert.priority is not before:
@@ -204,12 +212,24 @@ def _follow(
             _call_again(alert)
         alert.status = status
         transition = Transition.ESCALATED if worse else Transition.DEESCALATED
-        return [_step(alert, transition, Reason.SEVERITY_CHANGED, now, finding)]
+        return [_step(alert, transition, turned or Reason.SEVERITY_CHANGED, now, finding)]
     if alert.shown != shown:
         corrected = cause.corrected in grounds or cause.reason is Reason.SUPERSEDED
-        reason = cause.reason if corrected and cause.reason else Reason.EVIDENCE_CHANGED
+        reason = cause.reason if corrected and cause.reason else turned or Reason.EVIDENCE_CHANGED
         return [_step(alert, Transition.UPDATED, reason, now, finding)]
     return []
+
+
+def _turned(before: list[str], after: list[str]) -> Reason | None:
+    """Return the reason that an inhibition gives which began, changed or ended."""
+    if before == after:
+        return None
+    return Reason.INHIBITED if after else Reason.INHIBITION_ENDED
+
+
+def update(alert: AlertState, now: datetime) -> Step:
+    """Show an open alert again, whose links to lesser alerts have changed."""
+    return _step(alert, Transition.UPDATED, Reason.EVIDENCE_CHANGED, now)
 
 
 def _end(state: State, rule: Rule[Any], alert: AlertState, ending: Ending | None, now: datetime, cause: Cause) -> Step:
@@ -228,14 +248,16 @@ def _adopt(alert: AlertState, finding: Finding) -> None:
     alert.priority = finding.priority
     alert.onset_at = finding.onset_at
     alert.known_at = finding.known_at
-    alert.level_known_at = finding.level_known_at
+    alert.level_known_at = max(finding.level_known_at, alert.freed_at or finding.level_known_at)
+    alert.inhibited_by = list(finding.inhibited_by)
     alert.anchors = list(finding.anchors)
     alert.grounds = [f"{item.kind}:{item.id}" for item in finding.evidence]
     alert.shown = _digest(finding)
 
 
 def _digest(finding: Finding) -> str:
-    content = msgspec.json.encode([finding.onset_at, finding.summary, finding.guidance, finding.evidence])
+    shown: list[Any] = [finding.onset_at, finding.summary, finding.guidance, finding.evidence]
+    content = msgspec.json.encode([*shown, finding.inhibited_by] if finding.inhibited_by else shown)
     return hashlib.blake2s(content, digest_size=8).hexdigest()
 
 
@@ -316,7 +338,7 @@ def _unanswered_at(alert: AlertState, limits: ResponseLimits) -> datetime | None
 
 
 def _close(alert: AlertState, status: Status, reason: Reason, now: datetime) -> Step:
-    alert.status, alert.over_at, alert.seen_at = status, now, None
+    alert.status, alert.over_at, alert.seen_at, alert.inhibits = status, now, None, []
     return _step(alert, _CLOSINGS[status], reason, now)
 
 

@@ -7,11 +7,11 @@ from typing import Final
 
 from models.alerts import Reason
 from models.records import LoopRecord, UnitSignal
-from models.state import LONGEST_WINDOW, MAX_SIGNALS, LoopState
+from models.state import LONGEST_WINDOW, LoopState
 from streams.engine.answers import file_response
 from streams.engine.change import NOT_FILED, Change
 from streams.engine.loop_signals import is_newer, last_at
-from streams.engine.windows import prune
+from streams.engine.windows import SIGNALS
 
 _SIGNAL: Final = frozenset({"unit_signal"})
 
@@ -29,17 +29,7 @@ def _signal(state: LoopState, event: UnitSignal, horizon: datetime) -> Change:
     if known is not None and not is_newer(event, known):
         return NOT_FILED
     state.signals[event.alert_id] = event
-    dropped = prune(state.signals, MAX_SIGNALS, horizon, last_at, lambda: _used(state))
+    dropped = SIGNALS.prune(state, horizon)
     if known is not None and event.retracted and not known.retracted:
         return Change(_SIGNAL, f"alert:{event.alert_id}", Reason.ENTERED_IN_ERROR, dropped)
     return Change(_SIGNAL, dropped=dropped)
-
-
-def _used(state: LoopState) -> set[str]:
-    """Return the ids of patients' alerts that an open alert of the loop rests on."""
-    return {
-        ground.removeprefix("alert:")
-        for alert in state.alerts.values()
-        if alert.over_at is None
-        for ground in alert.grounds
-    }

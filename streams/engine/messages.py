@@ -68,6 +68,8 @@ def tell(state: PatientState | LoopState, rule: Rule[Any], step: Step) -> AlertR
         summary=summary,
         guidance=guidance,
         evidence=evidence,
+        inhibited_by=alert.inhibited_by,
+        inhibits=alert.inhibits,
     )
     encoded = _encode(message)
     if not is_plain(encoded):

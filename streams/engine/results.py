@@ -25,11 +25,11 @@ from models.analytes import LOINC
 from models.events import ResultStatus
 from models.identity import analyte_of, group_of, value_ref, version_key
 from models.records import LabResult
-from models.state import MAX_LABS, MAX_VERSIONS, MAX_VERSIONS_OF_RESULT, PatientState
+from models.state import MAX_VERSIONS_OF_RESULT, PatientState
 from models.state.migrations import NEVER
 from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.sender_clocks import AHEAD
-from streams.engine.windows import AT, prune
+from streams.engine.windows import LABS, VERSIONS
 from streams.rules.facts import labs
 from streams.rules.facts.bedside import rhythm_ref
 from streams.rules.facts.replaced_results import connected, held_results, links_of, replaced_by_another
@@ -46,10 +46,8 @@ _REASONS: Final = {
 }
 
 
-def file_result(
-    state: PatientState, event: LabResult, received_at: datetime, horizon: datetime, used: Callable[[], set[str]]
-) -> Change:
-    """File a version of a result; `used` returns the ids of results that open alerts rest on."""
+def file_result(state: PatientState, event: LabResult, received_at: datetime, horizon: datetime) -> Change:
+    """File a version of a result."""
     event = _believed(event, received_at)
     if _is_unread(event):
         return Change(unread=True)
@@ -70,7 +68,7 @@ def file_result(
     else:  # the first message of a result, as nearly all are: it stands
         state.labs[key] = event
         dropped = 0
-    dropped += _prune(state, horizon, lambda: used() | {event.result_id}, key)
+    dropped += _prune(state, horizon, event)
     # A result that the cap dropped may be of any analyte.
     facets = ALL_RESULTS if dropped else result_facets(analyte_of(event))
     if known:
@@ -183,15 +181,14 @@ def _standing(state: PatientState, held: dict[str, LabResult]) -> set[str]:
 # -- bounds ---------------------------------------------------------------------------------------------------------
 
 
-def _prune(state: PatientState, horizon: datetime, used: Callable[[], set[str]], newest: str) -> int:
+def _prune(state: PatientState, horizon: datetime, newest: LabResult) -> int:
     """Keep the windows of results and of replaced versions within their bounds."""
 
-    def kept() -> set[str]:
-        ids = used()
-        return {key for key, record in state.labs.items() if record.result_id in ids} | _newest(state) | {newest}
+    def stay() -> set[str]:
+        named = {key for key, record in state.labs.items() if record.result_id == newest.result_id}
+        return named | _newest(state)
 
-    dropped = prune(state.labs, MAX_LABS, horizon, AT, kept)
-    dropped += prune(state.versions, MAX_VERSIONS, horizon, AT, frozenset)
+    dropped = LABS.prune(state, horizon, stay) + VERSIONS.prune(state, horizon)
     forget_arrivals(state)
     return dropped
 

@@ -7,17 +7,17 @@ measuring; it never shrinks more slowly than the state grows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from models.alerts import EvidenceRecord, alert_id
 from models.identity import value_ref
 from models.records import LabResult, Symptom
-from models.state import AlertState, PatientState, Session, SubjectState
+from models.state import AlertState, PatientState, SubjectState
 from models.state.bounds import (
     DROPS_FORGOTTEN,
     KEPT_INPUT_BYTES,
@@ -29,8 +29,9 @@ from models.state.bounds import (
 )
 from streams.engine.change import Change
 from streams.engine.results import sweep_arrivals
+from streams.engine.windows import RESPONSES, SIGNALS, WINDOWS, Window
 from streams.rules.api import Finding
-from streams.rules.inputs import ALL_RESULTS, ALL_SYMPTOMS, DROPPED
+from streams.rules.inputs import DROPPED
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -39,35 +40,8 @@ _COPIES: Final = 4
 #: Bytes around these copies: field names and times.
 _AROUND: Final = 512
 
-#: Windows, the least needed first. In one the oldest go first, but the newest input on a thing after all others.
-_ORDER: Final = (
-    "versions",
-    "machine_alarms",
-    "schedules",
-    "weights",
-    "rhythms",
-    "responses",
-    "symptoms",
-    "sessions",
-    "labs",
-    "medications",
-    "signals",
-)
 #: Kept with the windows, and bounded in number; not dropped here.
 _BESIDE: Final = ("arrivals", "heard", "behind", "problems", "profile", "merges", "contradictions")
-_FACETS: Final[dict[str, frozenset[str]]] = {
-    "machine_alarms": frozenset({"machine_alarm"}),
-    "schedules": frozenset({"schedule"}),
-    "weights": frozenset({"weight"}),
-    "rhythms": frozenset({"rhythm"}),
-    "responses": frozenset({"alert_response"}),
-    "symptoms": ALL_SYMPTOMS,
-    "sessions": frozenset({"session"}),
-    "labs": ALL_RESULTS,
-    "versions": ALL_RESULTS,
-    "medications": frozenset({"medication"}),
-    "signals": frozenset({"unit_signal"}),
-}
 #: Fields by which an alert may name an input as its ground.
 _IDS: Final = ("result_id", "symptom_id", "session_id", "order_id", "alert_id", "event_id")
 
@@ -103,7 +77,7 @@ class Budget:
 
 def size_of(state: SubjectState) -> int:
     """Return the bytes of all inputs kept of a subject, and of its alerts with a tombstone."""
-    parts = [getattr(state, name, None) for name in (*_ORDER, *_BESIDE)]
+    parts = [window.of(state) for window in WINDOWS] + [getattr(state, name, None) for name in _BESIDE]
     return len(_encode(parts)) + sum(_remains(alert) for alert in _buried(state).values())
 
 
@@ -152,7 +126,7 @@ def _facets(dropped: list[str]) -> frozenset[str]:
     """Return the facets of the windows that something was dropped from."""
     if not dropped:
         return frozenset()
-    return DROPPED.facets.union(*(_FACETS[name] for name in set(dropped) if name in _FACETS))
+    return DROPPED.facets.union(*(window.facets for window in WINDOWS if window.name in dropped))
 
 
 def note(state: SubjectState, counts: Mapping[str, int], now: datetime) -> None:
@@ -172,21 +146,21 @@ def _candidates(state: SubjectState) -> Iterator[_Candidate]:
         if alert.over_at is None
         for ground in (*alert.grounds, *anchors_of(alert))
     }
-    for place, name in enumerate(_ORDER):
-        if isinstance(state, PatientState) and name == "signals":
+    for place, window in enumerate(WINDOWS):
+        if isinstance(state, PatientState) and window is SIGNALS:
             continue  # a signal that was sent must stay, so that it can be retracted
-        window: dict[str, Any] = getattr(state, name, {})
-        newest = _newest(state, name, window)
-        for key, item in window.items():
+        newest = _newest(state, window)
+        for key, item in window.of(state).items():
             if key in grounds or any(getattr(item, field, None) in grounds for field in _IDS):
                 continue
-            if key in newest and name in ("responses", "sessions"):
+            if window.stays and key in newest:
                 continue
-            rank = place + len(_ORDER) * (key in newest)
-            yield _Candidate(rank, _moment(item), name, key, len(_encode(item)) + len(_encode(key)) + 2)
+            rank = place + len(WINDOWS) * (key in newest)
+            size = len(_encode(item)) + len(_encode(key)) + 2
+            yield _Candidate(rank, window.moment(item), window.name, key, size)
     # Last, because an alert that begins again after it was dropped repeats revisions that readers know.
     for alert in _buried(state).values():
-        yield _Candidate(2 * len(_ORDER), alert.over_at or alert.at, "buried", alert.alert_id, _remains(alert))
+        yield _Candidate(2 * len(WINDOWS), alert.over_at or alert.at, "buried", alert.alert_id, _remains(alert))
 
 
 def anchors_of(alert: AlertState) -> list[str]:
@@ -196,24 +170,18 @@ def anchors_of(alert: AlertState) -> list[str]:
     return [anchor.split(":", 2)[-1] for anchor in alert.anchors]
 
 
-def _moment(item: Any) -> datetime:
-    moment: datetime = item.first_at if isinstance(item, Session) else getattr(item, "last_at", None) or item.at
-    return moment
-
-
-def _newest(state: SubjectState, name: str, window: dict[str, Any]) -> set[str]:
+def _newest(state: SubjectState, window: Window) -> set[str]:
     """Return the keys of the newest input on each thing still needed, such as an analyte, an order or an open alert."""
     newest: dict[object, tuple[datetime, str]] = {}
-    about = _ABOUT.get(name)
-    names = _open_names(state) if name == "responses" else {}
-    for key, item in window.items():
-        if name == "responses":
+    names = _open_names(state) if window is RESPONSES else {}
+    for key, item in window.of(state).items():
+        if window is RESPONSES:
             alert = names.get(item.alert_id)
             thing: object = (alert, item.action) if alert else None
         else:
-            thing = about(item) if about else None
+            thing = window.about(item)
         if thing is not None:
-            newest[thing] = max(newest.get(thing, (_moment(item), key)), (_moment(item), key))
+            newest[thing] = max(newest.get(thing, (window.moment(item), key)), (window.moment(item), key))
     return {key for _, key in newest.values()}
 
 
@@ -225,14 +193,6 @@ def _open_names(state: SubjectState) -> dict[str, str]:
         if alert.over_at is None
         for name in (alert.alert_id, *(alert_id(alert.rule, state.id, anchor) for anchor in alert.anchors))
     }
-
-
-_ABOUT: Final[dict[str, Callable[[Any], object]]] = {
-    "labs": lambda item: item.analyte or item.loinc,
-    "medications": lambda item: item.order_id,
-    "weights": lambda item: item.moment,
-    "sessions": lambda item: not item.ends,
-}
 
 
 def _forget(state: SubjectState, one: _Candidate) -> int:
@@ -310,7 +270,7 @@ def begin_anew(state: SubjectState) -> None:
     """Drop everything of a subject but how far its input was applied, and into which record it was merged."""
     if isinstance(state, PatientState):
         state.profile, state.unit_id, state.unit_id_at = None, None, None
-    for name in (*_ORDER, *_BESIDE, "alerts", "buried", "looks", "failing", "conditions"):
+    for name in (*(window.name for window in WINDOWS), *_BESIDE, "alerts", "buried", "looks", "failing", "conditions"):
         held = getattr(state, name, None)
         if isinstance(held, dict):
             held.clear()

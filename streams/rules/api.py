@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
-from models.state import LoopState, PatientState, SubjectState
-from streams.rules.inputs import Facets, Input, held_rules
+from models.state import Bound, LoopState, PatientState, SubjectState
+from streams.rules.inputs import Facets, Input, channel, channels_of, held_rules, holds
 
 StateT = TypeVar("StateT", bound=SubjectState)
 LimitsT = TypeVar("LimitsT", bound="Limits")
@@ -48,6 +48,8 @@ class Finding:
         known_at: when the newest of its evidence became known; a person's `resolve` covers what was known.
         level_known_at: likewise for the evidence of its priority; an `acknowledge` covers what was known.
         reason: why it is raised.
+        counts_from: from when it counts, if not from its onset: a condition that must hold for a while.
+        inhibited_by: the alerts that lower it (the engine's `inhibit` stage fills this in).
     """
 
     key: str
@@ -61,6 +63,15 @@ class Finding:
     evidence: tuple[EvidenceRecord, ...]
     session_id: str | None = None
     reason: Reason = Reason.CONDITION_MET
+    counts_from: datetime | None = None
+    inhibited_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The condition of `key` may still hold: its alert, if one is open, stays as it is."""
+
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,26 @@ class Ending:
     reason: Reason
 
 
-Outcome = Finding | Ending
+Outcome = Finding | Ending | Unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class Inhibition:
+    """An alert of a greater rule lowers those of the rule that declares this, or holds them back, while it is open.
+
+    Alerts of priority high are never touched.
+
+    Attributes:
+        by: the greater rule.
+        why: the reason, as a sentence for people.
+        lower_by: by how many priorities it lowers.
+        holds_back: it keeps new ones from being raised at all; those that are open are lowered.
+    """
+
+    by: str
+    why: str
+    lower_by: int = 1
+    holds_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +164,7 @@ class View(Generic[StateT]):
         facts: the facts already computed for this moment and these settings.
     """
 
-    __slots__ = ("_facets", "_facts", "_rule", "_state", "changed", "next_look", "now", "settings")
+    __slots__ = ("_facets", "_facts", "_rule", "_state", "changed", "next_look", "now", "settings", "watches")
 
     def __init__(
         self,
@@ -153,6 +183,8 @@ class View(Generic[StateT]):
         self.settings = settings
         self.changed = changed
         self.next_look: datetime | None = None
+        #: The bounds that the rule watches, by session id and field of a sample.
+        self.watches: dict[tuple[str, str], dict[str, Bound]] = {}
 
     @property
     def subject(self) -> str:
@@ -212,6 +244,23 @@ class View(Generic[StateT]):
         if moment > self.now and (self.next_look is None or moment < self.next_look):
             self.next_look = moment
 
+    def watch(self, session_id: str, field: str, bounds: Mapping[str, Bound]) -> None:
+        """Ask for an evaluation whenever a sample of a session crosses one of these bounds of a channel.
+
+        Samples between the bounds are filed and evaluate nobody. A rule asks for it anew at every evaluation; what it
+        no longer asks for is no longer watched.
+
+        Args:
+            session_id: the session.
+            field: the channel, as the field of a sample is called.
+            bounds: by names of the rule's own.
+
+        Raises:
+            UndeclaredInputError: the rule does not declare the channel.
+        """
+        self.read(channel(field))
+        self.watches[session_id, field] = dict(bounds)
+
 
 @dataclass(frozen=True)
 class Part(Generic[StateT]):
@@ -253,13 +302,23 @@ class Rule(Generic[StateT]):
     #: The conditions of a rule with many inputs, by what they depend on: while none of them holds, only those whose
     #: inputs changed are evaluated. `find` evaluates all of them.
     parts: tuple[Part[StateT], ...] = ()
+    #: For how long a condition that is no longer found counts as holding, against alerts that come and go.
+    keep_for: Callable[[View[StateT]], timedelta] | None = None
+    #: The greater rules whose open alerts lower this one's.
+    yields_to: tuple[Inhibition, ...] = ()
     #: Inputs that the clinical base asks for and no event carries.
     without: tuple[str, ...] = field(default=())
 
     @cached_property
     def reads(self) -> Facets:
-        """Return the facets of all its inputs."""
-        return frozenset().union(*(each.facets for each in self.inputs))
+        """Return the facets of all its inputs; the rules to which it yields are evaluated first."""
+        greater = (holds(each.by) for each in self.yields_to)
+        return frozenset().union(*(each.facets for each in (*self.inputs, *greater)))
+
+    @cached_property
+    def channels(self) -> tuple[str, ...]:
+        """Return the fields of samples that it reads as channels."""
+        return tuple(channels_of(self.reads))
 
 
 PatientRule = Rule[PatientState]

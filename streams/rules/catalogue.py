@@ -14,7 +14,17 @@ import msgspec
 from pydantic import AfterValidator, Field
 
 from models.alerts import Priority
-from streams.rules import aluminum, aluminum_level, cramp, data_quality, electrolytes, magnesium, water_loop, workup
+from streams.rules import (
+    aluminum,
+    aluminum_level,
+    cramp,
+    data_quality,
+    electrolytes,
+    magnesium,
+    ultrafiltration,
+    water_loop,
+    workup,
+)
 from streams.rules.api import AcceptedRisk, Limits, LimitsT, LoopRule, PatientRule, Rule, StateT
 from streams.rules.settings_checks import (
     ACCEPT_RISK,
@@ -36,6 +46,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     cramp.RULE,
     workup.RULE,
     *electrolytes.RULES,
+    *ultrafiltration.RULES,
     data_quality.RULE,
 )
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)
@@ -124,7 +135,9 @@ class RuleSettings:
         """
         read = tuple(each for risk in self.risks if risk.rule in PATIENT_RULES for each in risk.rule.inputs)
         return tuple(
-            replace(rule, inputs=(*rule.inputs, *read)) if read and rule.name == data_quality.RULE.name else rule
+            replace(rule, inputs=(*rule.inputs, *read), parts=())
+            if read and rule.name == data_quality.RULE.name
+            else rule
             for rule in catalogue
             if self.is_on(rule)
         )

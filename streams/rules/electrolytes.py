@@ -7,7 +7,7 @@ from typing import Final
 
 from models.alerts import GuidanceRecord, Priority
 from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
-from streams.rules.api import PatientRule, PatientView, guidance, tuple_of
+from streams.rules.api import Inhibition, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
 from streams.rules.inputs import SESSION, holds
 from streams.rules.shapes.bands import Band, lab_bands
@@ -99,7 +99,10 @@ LOW_POTASSIUM: Final = lab_bands(
     ),
     advice=_low_advice,
     adjust=_nadir_lowers,
-    also=(SESSION, _LOW_MAGNESIUM),
+    also=(SESSION,),
+    yields_to=(
+        Inhibition("low_magnesium", "potassium stays low until magnesium is corrected: the magnesium is the page"),
+    ),
     family="electrolytes",
     ids="R11",
     title="Potassium below the limit",

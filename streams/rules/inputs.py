@@ -19,6 +19,7 @@ Facets = frozenset[str]
 _RESULT: Final = "lab_result"
 _SYMPTOM: Final = "symptom"
 _HOLDS: Final = "holds"
+_CHANNEL: Final = "channel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,23 @@ def symptom(*kinds: SymptomKind) -> Input:
     return Input(frozenset(f"{_SYMPTOM}:{kind}" for kind in kinds))
 
 
+@lru_cache(maxsize=256)
+def channel(field: str) -> Input:
+    """Return the input of one numeric field of a session's samples, by the field's name in the contract."""
+    return Input(channel_facets(field))
+
+
+@lru_cache(maxsize=256)
+def channel_facets(field: str) -> Facets:
+    """Return the facet that a sample changes where a channel crosses a bound that a rule watches."""
+    return frozenset({f"{_CHANNEL}:{field}"})
+
+
+def channels_of(facets: Facets) -> list[str]:
+    """Return the channels whose facets are among some."""
+    return [facet.removeprefix(f"{_CHANNEL}:") for facet in sorted(facets) if facet.startswith(f"{_CHANNEL}:")]
+
+
 def holds(rule: str) -> Input:
     """Return the input of whether a condition of another rule holds; that rule is evaluated first."""
     return Input(frozenset({f"{_HOLDS}:{rule}"}))
@@ -59,6 +77,10 @@ def held_rules(facets: Facets) -> list[str]:
 ANY_LAB: Final = Input(frozenset({_RESULT, *(f"{_RESULT}:{analyte}" for analyte in Analyte)}))
 ANY_SYMPTOM: Final = Input(frozenset({_SYMPTOM, *(f"{_SYMPTOM}:{kind}" for kind in SymptomKind)}))
 SESSION: Final = Input(frozenset({"session"}))
+#: Whether the blood of the running session stands.
+PAUSE: Final = Input(frozenset({"pause"}))
+PROFILE: Final = Input(frozenset({"patient_profile"}))
+WEIGHT: Final = Input(frozenset({"weight"}))
 RHYTHM: Final = Input(frozenset({"rhythm"}))
 RESPONSE: Final = Input(frozenset({"alert_response"}))
 UNIT_SIGNAL: Final = Input(frozenset({"unit_signal"}))

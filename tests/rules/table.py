@@ -9,6 +9,7 @@
 An event is its time ("HH:MM" or "d3 HH:MM", UTC), what it is, and what it tells:
 
     lab <analyte> [<]<value> <unit>    symptom <kind>    qtc <ms>    session    session_end    clock    answer <action>
+    samples <until> every=<seconds>    weight pre|post kg=<kg>    profile
 
 and then words that stand for themselves (`haemolysed`, `preliminary`, `corrected`, `cancelled`, `entered_in_error`,
 …) or `name=value`: `id`, `received`, `reported`, `ended`, `flags`, `patient` and any field of the event.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -160,6 +162,24 @@ def _answer(runner: Runner, when: str, plain: list[str], fields: dict[str, Any])
     runner.unit.respond(runner.unit.watched[-1], plain[0], at=when, **_patient(fields))
 
 
+def _samples(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
+    """Samples from the line's time up to and including another, one every so many seconds."""
+    every, received = timedelta(seconds=fields.pop("every")), fields.pop("received", None)
+    name = str(fields.pop("id", "s1"))
+    now, until = moment(when), moment(plain[0].replace("|", " "))
+    while now <= until:
+        runner.unit.telemetry(at=stamp(now), session=name, received=received, **_patient(dict(fields)))
+        now += every
+
+
+def _weight(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
+    runner.unit.send("weight", when, moment=plain[0], **_patient(fields))
+
+
+def _profile(runner: Runner, when: str, _plain: list[str], fields: dict[str, Any]) -> None:
+    runner.unit.send("patient_profile", when, **_patient(fields))
+
+
 def _patient(fields: dict[str, Any]) -> dict[str, Any]:
     if "patient" in fields:
         fields["patient_id"] = fields.pop("patient")
@@ -173,6 +193,9 @@ _KINDS: Final[dict[str, Callable[[Runner, str, list[str], dict[str, Any]], None]
     "session_end": _session_end,
     "qtc": _qtc,
     "answer": _answer,
+    "samples": _samples,
+    "weight": _weight,
+    "profile": _profile,
 }
 
 

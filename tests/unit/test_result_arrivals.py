@@ -24,7 +24,7 @@ Word = tuple[str, float, str]
 def filed(words: list[Word], analyte: str = "magnesium") -> PatientState:
     state = StateCodec(PatientState).new("p1")
     for name, value, received in words:
-        file_result(state, result(name, value, analyte), moment(received), moment(received) - LONGEST_WINDOW, set)
+        file_result(state, result(name, value, analyte), moment(received), moment(received) - LONGEST_WINDOW)
     return state
 
 

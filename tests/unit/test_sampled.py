@@ -81,7 +81,7 @@ async def test_what_samples_changed_is_recovered_with_the_record(kafka: FakeKafk
 
 async def test_a_second_owner_adds_to_the_samples_of_the_first(kafka: FakeKafka) -> None:
     """Its samples replace the stored ones, so they tell of the first owner's session, too."""
-    still = {"blood_flow_ml_min": 0}
+    still = {"blood_flow_ml_min": None}
     flow(kafka, 9, machine_id="m2")
     host = await watched(kafka)
     kafka.event("machine-events", P1, "session_ended", 10, session_id="s1")

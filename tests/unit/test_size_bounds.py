@@ -18,7 +18,8 @@ from models.state.bounds import DROPS_FORGOTTEN, MAX_EVIDENCE_BYTES, MAX_INPUT_B
 from models.state.history import History
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
-from streams.engine.size_bounds import _BESIDE, _FACETS, _ORDER, Budget, size_of
+from streams.engine.size_bounds import _BESIDE, Budget, size_of
+from streams.engine.windows import WINDOWS
 from streams.rules.catalogue import parse_settings
 from tests.unit.timeline import FIRST_DAY
 
@@ -33,8 +34,7 @@ def test_everything_that_is_held_of_a_subject_counts(model: type[PatientState | 
     kinds = (model, History) if model is PatientState else (model,)
     windows = {name for kind in kinds for name, held in kind.__annotations__.items() if held.startswith("dict")}
     assert windows
-    assert windows <= {*_ORDER, *_BESIDE, "buried"}
-    assert set(_ORDER) == set(_FACETS)
+    assert windows <= {*(window.name for window in WINDOWS), *_BESIDE, "buried"}
 
 
 def wide(number: int, length: int = 200) -> str:

@@ -111,6 +111,13 @@ def may_contradict(session: Session) -> bool:
     )
 
 
+def is_still(session: Session) -> bool:
+    """Return whether blood stands by the newest sample that shows its flow: the session is paused."""
+    if session.still_at is None:
+        return False
+    return not session.flows or session.still_at > session.flows[-1].until
+
+
 def is_sure_to_run(state: PatientState, session: Session, moment: datetime) -> bool:
     """Return whether a session's first blood flow changes no treatment: it has a start, and all others have ended.
 

@@ -1,0 +1,221 @@
+"""Sessions: their starts and ends, and the samples of machines, which are nearly all of the traffic.
+
+Everything is filed under its session id; `streams.rules.facts.treatments` makes treatments of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from models.records import PatientRecord, SessionEnded, SessionStarted, Telemetry
+from models.state import (
+    LONGEST_SESSION,
+    LONGEST_WINDOW,
+    MAX_FLOWS,
+    MAX_SESSION_MESSAGES,
+    Channel,
+    Flow,
+    PatientState,
+    Reading,
+    Session,
+)
+from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, wins
+from streams.engine.sender_clocks import AHEAD, check_clock, is_in_time, tamed
+from streams.engine.windows import SESSIONS
+from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run
+from streams.rules.inputs import ALL_SYMPTOMS, PAUSE, SESSION, channel_facets
+
+MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
+
+
+def keep_unit(state: PatientState, event: PatientRecord) -> None:
+    """Keep the unit that treats the patient, as the newest event names it."""
+    if event.unit_id is None:
+        return
+    if (
+        state.unit_id is None
+        or state.unit_id_at is None
+        or (event.at, event.unit_id) > (state.unit_id_at, state.unit_id)
+    ):
+        state.unit_id, state.unit_id_at = event.unit_id, event.at
+
+
+# -- samples: this path stays short --------------------------------------------------
+
+_MINUTE: Final = timedelta(minutes=1)
+SESSION_CHANGED: Final = Change(SESSION.facets)
+_SYMPTOMS_REGROUPED: Final = Change(SESSION.facets | ALL_SYMPTOMS)
+
+
+def session_change(state: PatientState) -> Change:
+    """Return the change of a session; it also regroups the messages of a symptom id that was used again."""
+    ids = {symptom.symptom_id for symptom in state.symptoms.values()} if state.symptoms else ()
+    return SESSION_CHANGED if len(ids) == len(state.symptoms) else _SYMPTOMS_REGROUPED
+
+
+def file_sample(
+    state: PatientState, sample: Telemetry, received_at: datetime, now: datetime, channels: Iterable[str]
+) -> Change:
+    """File a sample of a machine; it is kept of these channels, and of the channels that rules watch already."""
+    ahead = sample.at - received_at
+    at = sample.at if ahead <= AHEAD else received_at
+    session = state.sessions.get(sample.session_id)
+    change = SAMPLED
+    if session is None or at < session.first_at:
+        horizon = now - LONGEST_WINDOW
+        if at < horizon or received_at - at > LONGEST_SESSION:
+            return TOO_OLD  # or a clock that went back: starts no session, moves no start
+        session = _session(state, sample.session_id, sample.machine_id, at, horizon, channels)
+        change = SESSION_CHANGED
+    paused = None
+    if (flow := sample.blood_flow_ml_min) is not None and not (flow > 0 and _flows_on(session, at)):
+        was_still = is_still(session)
+        change = _blood_flow(state, session, at, flow) or change
+        paused = PAUSE.facets if was_still != is_still(session) else None
+    if sample.systolic_mmhg is not None:
+        session.systolic = _newer(session.systolic, at, sample.systolic_mmhg)
+    if sample.uf_rate_ml_h is not None:
+        session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
+    if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
+        keep_unit(state, sample)
+    if change is SESSION_CHANGED:
+        change = session_change(state)
+    crossed = _add_to_channels(session, sample, at) if session.channels else None
+    if paused or crossed:
+        change = replace(change, facets=change.facets.union(paused or (), crossed or ()))
+    if is_in_time(state, sample.machine_id, ahead, received_at):
+        return change
+    clock = check_clock(state, sample.machine_id, sample, received_at, now)
+    return replace(change, facets=change.facets | clock)  # not `SAMPLED`: what is known of clocks may have changed
+
+
+def _add_to_channels(session: Session, sample: Telemetry, at: datetime) -> frozenset[str]:
+    """Add a sample to the session's channels; return the facets of those that crossed a bound that a rule watches."""
+    second = int(at.timestamp())
+    crossed: frozenset[str] = frozenset()
+    for name, channel in session.channels.items():
+        value = getattr(sample, name)
+        if value is not None and channel.add(second, value):
+            crossed |= channel_facets(name)
+    return crossed
+
+
+def _flows_on(session: Session, at: datetime) -> bool:
+    """Extend the newest stretch of blood flow: the same as `_flows`, for nearly every sample. False if that decides."""
+    flows = session.flows
+    if not flows or session.ends or session.still_at is not None:
+        return False
+    newest = flows[-1]
+    if not newest.until <= at <= newest.until + GOES_ON:
+        return False
+    newest.until = at
+    return True
+
+
+def _blood_flow(state: PatientState, session: Session, at: datetime, flow: float) -> Change | None:
+    """Record that blood flowed, or stood still."""
+    if flow > 0:
+        return _flows(state, session, at)
+    if flow == 0 and (session.still_at is None or at > session.still_at):
+        session.still_at = at
+    return None
+
+
+def _flows(state: PatientState, session: Session, at: datetime) -> Change | None:
+    """Record blood flow; it is a change where a stretch begins or moves a boundary of the treatment."""
+    flows = session.flows
+    if flows and (newest := flows[-1]).since <= at <= newest.until + GOES_ON:
+        if at <= newest.until:
+            return None
+        # A treatment with a reported end needs an evaluation once a minute only.
+        news = bool(session.ends) and (at - newest.until >= _MINUTE or at.minute != newest.until.minute)
+        newest.until = at
+        return SESSION_CHANGED if news else None
+    if any(flow.since <= at <= flow.until for flow in flows):
+        return None
+    known = is_sure_to_run(state, session, at)
+    session.flows = _merged([*flows, Flow(at, at)])
+    return None if known else SESSION_CHANGED
+
+
+def _merged(flows: list[Flow]) -> list[Flow]:
+    """Join stretches of blood flow at most `GOES_ON` apart and return the newest `MAX_FLOWS`."""
+    merged: list[Flow] = []
+    for flow in sorted(flows, key=lambda flow: (flow.since, flow.until)):
+        if merged and flow.since <= merged[-1].until + GOES_ON:
+            merged[-1] = Flow(merged[-1].since, max(merged[-1].until, flow.until))
+        else:
+            merged.append(flow)
+    return merged[-MAX_FLOWS:]
+
+
+def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
+    """Return the later of two readings; of one moment the greater."""
+    if known is None or at > known.at or (at == known.at and value > known.value):
+        return Reading(at, value)
+    return known
+
+
+# -- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def _session(
+    state: PatientState, session_id: str, machine_id: str, at: datetime, horizon: datetime, channels: Iterable[str]
+) -> Session:
+    session = state.sessions.get(session_id)
+    if session is None:
+        session = Session(session_id=session_id, machine_id=machine_id, first_at=at)
+        session.channels = {name: Channel() for name in channels}
+        state.sessions[session_id] = session
+        SESSIONS.prune(state, horizon)
+    session.first_at = min(session.first_at, at)
+    return session
+
+
+def file_start(
+    state: PatientState, event: SessionStarted, received_at: datetime, horizon: datetime, channels: Iterable[str]
+) -> Change:
+    """File that a session started; its samples are kept of these channels."""
+    known = state.sessions.get(event.session_id)
+    event = tamed(event, received_at)
+    moved = known is None or event.at < known.first_at
+    session = _session(state, event.session_id, event.machine_id, event.at, horizon, channels)
+    starts = _with_message(session.starts, event)
+    if starts is None:
+        return SESSION_CHANGED if moved else NOT_FILED
+    session.starts = starts
+    session.machine_id = starts[-1].machine_id
+    return SESSION_CHANGED
+
+
+def file_end(
+    state: PatientState, event: SessionEnded, received_at: datetime, horizon: datetime, channels: Iterable[str]
+) -> Change:
+    """File that a session ended."""
+    known = state.sessions.get(event.session_id)
+    event = tamed(event, received_at)
+    moved = known is None or event.at < known.first_at
+    session = _session(state, event.session_id, "", event.at, horizon, channels)
+    ends = _with_message(session.ends, event)
+    if ends is None:
+        return SESSION_CHANGED if moved else NOT_FILED
+    session.ends = ends
+    return SESSION_CHANGED
+
+
+def _with_message(held: list[MessageT], event: MessageT) -> list[MessageT] | None:
+    """Add a start or end message to those of a session, in order; None if it changes nothing.
+
+    Of two messages of one moment the greater canonical bytes win; the newest `MAX_SESSION_MESSAGES` are kept.
+    """
+    same = next((known for known in held if known.at == event.at), None)
+    if same is not None and not wins(event, same):
+        return None
+    merged = [known for known in held if known is not same]
+    merged.append(event)
+    merged.sort(key=lambda message: message.at)
+    del merged[:-MAX_SESSION_MESSAGES]
+    return merged if event in merged else None

@@ -1,0 +1,27 @@
+"""Bounds of channels that rules watch: a sample between them is filed and evaluates nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.state import Bound, Channel, PatientState, SubjectState
+from streams.rules.api import Rule
+
+
+def keep_watches(rule: Rule[Any], state: SubjectState, watches: Mapping[tuple[str, str], Mapping[str, Bound]]) -> None:
+    """Keep the bounds that a rule asked for at its evaluation, and drop those that it no longer asks for."""
+    if not isinstance(state, PatientState):
+        return
+    for session in state.sessions.values():
+        for field in rule.channels:
+            wanted = watches.get((session.session_id, field))
+            known = session.channels.get(field)
+            if wanted is None and known is None:
+                continue
+            kept = known or Channel()
+            others = {name: bound for name, bound in kept.bounds.items() if not name.startswith(f"{rule.name}:")}
+            kept.watch(others | {f"{rule.name}:{name}": bound for name, bound in (wanted or {}).items()})
+            session.channels[field] = kept
+        if session.ends and not any(channel.bounds for channel in session.channels.values()):
+            session.channels = {}  # nobody looks at an ended session

@@ -1,0 +1,136 @@
+"""Inhibition: the lesser alert is linked and lowered while the greater one is open, and comes up when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from models.alerts import AlertRecord
+from streams.engine.factory import patient_partition
+from streams.rules.api import Inhibition
+from streams.rules.catalogue import PATIENT_RULES, default_settings
+from tests.unit.timeline import FIRST_DAY, Unit, moment, to_line
+
+MAGNESIUM, POTASSIUM = "low_magnesium", "low_potassium"
+
+
+def newest(unit: Unit, rule: str) -> AlertRecord:
+    return [alert for alert in unit.told if alert.rule == rule][-1]
+
+
+def both(unit: Unit) -> None:
+    unit.lab("potassium", 3.1, "mmol/L", at="08:00", name="k")
+    unit.lab("magnesium", 1.5, at="08:30", name="mg")
+
+
+def test_the_two_alerts_name_each_other() -> None:
+    unit = Unit()
+    both(unit)
+    greater, lesser = newest(unit, MAGNESIUM), newest(unit, POTASSIUM)
+    assert (lesser.transition, lesser.reason, lesser.priority) == ("deescalated", "inhibited", "low")
+    assert lesser.inhibited_by == [greater.alert_id]
+    assert greater.inhibits == [lesser.alert_id]
+    assert greater.priority == "medium"
+
+
+def test_the_end_of_the_greater_brings_the_lesser_up() -> None:
+    unit = Unit()
+    both(unit)
+    unit.lab("magnesium", 2.0, at="09:30")
+    greater, lesser = newest(unit, MAGNESIUM), newest(unit, POTASSIUM)
+    assert (lesser.transition, lesser.reason, lesser.priority) == ("escalated", "inhibition_ended", "medium")
+    assert lesser.inhibited_by == []
+    assert (greater.transition, greater.inhibits) == ("resolved", [])
+
+
+def test_the_end_of_the_lesser_is_shown_by_the_greater() -> None:
+    unit = Unit()
+    both(unit)
+    unit.lab("potassium", 4.5, "mmol/L", at="09:30")
+    greater = newest(unit, MAGNESIUM)
+    assert (greater.transition, greater.reason, greater.inhibits) == ("updated", "evidence_changed", [])
+
+
+def test_a_person_who_ends_the_greater_brings_the_lesser_up() -> None:
+    unit = Unit()
+    both(unit)
+    unit.respond(newest(unit, MAGNESIUM), "resolve", at="09:00")
+    lesser = newest(unit, POTASSIUM)
+    assert (lesser.transition, lesser.reason, lesser.priority) == ("escalated", "inhibition_ended", "medium")
+    assert unit.open == {(POTASSIUM, "p1/potassium", "active", "medium")}
+
+
+def test_who_acknowledged_it_lowered_is_called_when_it_comes_up() -> None:
+    unit = Unit()
+    both(unit)
+    unit.respond(newest(unit, POTASSIUM), "acknowledge", at="08:40")
+    assert newest(unit, POTASSIUM).status == "acknowledged"
+    unit.lab("magnesium", 2.0, at="09:30")
+    lesser = newest(unit, POTASSIUM)
+    assert (lesser.status, lesser.priority, lesser.reason) == ("active", "medium", "inhibition_ended")
+
+
+def test_a_high_one_is_never_touched() -> None:
+    unit = Unit()
+    unit.lab("magnesium", 1.5, at="08:00")
+    unit.lab("potassium", 2.5, "mmol/L", at="08:30")
+    lesser = newest(unit, POTASSIUM)
+    assert (lesser.priority, lesser.inhibited_by, lesser.reason) == ("high", [], "condition_met")
+
+
+def test_it_survives_a_restart_on_both_sides() -> None:
+    unit = Unit()
+    both(unit)
+    unit.restart()
+    before = len(unit.told)
+    unit.lab("sodium", 140, "mmol/L", at="09:00")
+    assert len(unit.told) == before
+    unit.restart()
+    unit.lab("magnesium", 2.0, at="09:30")
+    assert newest(unit, POTASSIUM).reason == "inhibition_ended"
+
+
+@pytest.mark.parametrize("order", permutations(range(4)))
+def test_no_order_changes_what_is_open(order: tuple[int, ...]) -> None:
+    labs = [
+        ("potassium", 3.1, "mmol/L"),
+        ("magnesium", 2.1, "mg/dL"),
+        ("magnesium", 1.5, "mg/dL"),
+        ("potassium", 3.3, "mmol/L"),
+    ]
+    times = ["08:00", "08:05", "08:10", "08:15"]
+    unit = Unit()
+    for place, number in enumerate(order):
+        analyte, value, measured = labs[number]
+        unit.lab(analyte, value, measured, at=times[number], name=f"r{number}", received=f"09:0{place}")
+    assert unit.open == {
+        (MAGNESIUM, "p1/magnesium", "active", "medium"),
+        (POTASSIUM, "p1/potassium", "active", "low"),
+    }
+
+
+def test_a_pair_may_hold_back_instead() -> None:
+    """A lesser alert that is held back is raised when the greater one ends; one that is open stays open."""
+    rules = tuple(
+        replace(rule, yields_to=(Inhibition(MAGNESIUM, "a test", holds_back=True),)) if rule.name == POTASSIUM else rule
+        for rule in PATIENT_RULES
+    )
+    partition = patient_partition(default_settings(), timedelta(minutes=15), rules=rules)
+
+    def lab(analyte: str, value: float, unit: str, at: str) -> list[str]:
+        fields: dict[str, Any] = {"type": "lab_result", "patient_id": "p1", "result_id": at, "analyte": analyte}
+        fields |= {"value": value, "unit": unit, "at": moment(at).isoformat()}
+        record = to_line(fields).record
+        told = [one.alert for one in partition.advance(moment(at))]
+        told += partition.take("p1", record, moment(at))[2]
+        return [f"{alert.transition} {alert.priority}" for alert in told if alert.rule == POTASSIUM]
+
+    assert moment("08:00") > FIRST_DAY
+    assert lab("magnesium", 1.5, "mg/dL", "08:00") == []
+    assert lab("potassium", 3.1, "mmol/L", "08:10") == []
+    assert lab("magnesium", 2.0, "mg/dL", "09:00") == ["raised medium"]
+    assert lab("magnesium", 1.5, "mg/dL", "10:00") == ["deescalated low"]
