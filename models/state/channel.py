@@ -1,9 +1,10 @@
 """A channel: one numeric field of a session's samples, kept so that rules can ask since when it lies beyond a bound.
 
-Kept are an envelope of the newest minutes and, for each bound that a rule watches, the newest sample inside it. Both
-are functions of the samples, whatever their order: minima, maxima and sets of seconds. So is the first sample beyond a
-bound after the newest one inside, exactly to the second, as long as samples come at most `EXACT_MINUTES` late; of a
-later one inside it is the beginning of the next minute. All times are whole seconds of Unix time.
+Kept are an envelope of the newest minutes and, for each bound that a rule watches, on which side of it the newest
+sample lies, the newest sample on the other side, and the first one after that. They are functions of the samples,
+whatever their order: minima, maxima and sets of seconds. The first one is exact to the second as long as samples come
+at most `EXACT_MINUTES` late; after a later one it is the beginning of the next minute. All times are whole seconds of
+Unix time; samples of one second on both sides of a bound may move it by a second.
 """
 
 from __future__ import annotations
@@ -38,20 +39,34 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
     Attributes:
         value: in the unit of the channel.
         above: whether beyond it is above it, not below; a sample on the bound is inside.
-        inside: the second of the newest sample inside it.
-        since: the first second of the samples beyond it in a row up to the newest; `NEVER_S` if that one is inside.
+        waits: for how many seconds the channel must stay beyond it, and inside it, before the rule wants to know.
+        is_out: whether the newest sample lies beyond it.
+        other: the second of the newest sample on the other side.
+        since: the first second of the samples on this side in a row up to the newest.
         crossed: the value of that first sample; where it came late, the furthest of its minute.
     """
 
     value: float
     above: bool
-    inside: int = NEVER_S
+    waits: tuple[int, int] = (0, 0)
+    is_out: bool = False
+    other: int = NEVER_S
     since: int = NEVER_S
     crossed: float = 0.0
 
     def is_beyond(self, value: float) -> bool:
         """Return whether a value lies beyond the bound."""
         return value > self.value if self.above else value < self.value
+
+    def turn(self, at: int, value: float, previous: int) -> None:
+        """Let the channel lie on the other side from a second on; `previous` is that of the newest sample before."""
+        self.other = min(previous, at - 1) if previous != NEVER_S else NEVER_S
+        self.is_out, self.since, self.crossed = not self.is_out, at, value
+
+    @property
+    def look_at(self) -> int:
+        """Return the second at which the rule wants to know of this side, if the channel stays on it."""
+        return self.since + self.waits[0 if self.is_out else 1]
 
 
 class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
@@ -63,33 +78,31 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     #: By a name that the rule chooses.
     bounds: dict[str, Bound] = {}
 
-    def add(self, at: int, value: float) -> bool:
-        """Add a sample; return whether it changed since when the channel lies beyond a bound."""
+    def add(self, at: int, value: float) -> list[str]:
+        """Add a sample; return the names of the bounds whose side, or the beginning of it, it changed."""
         newest = self.minutes[-1] if self.minutes else None
         if newest is not None and at // 60 == newest.number:
-            self._into(newest, at, value)
+            _into(newest, at, value)
         else:
             self._into_another(at, value)
         previous = self.at
         if at > previous or (at == previous and value > self.value):
             self.at, self.value = at, value
-        changed = False
-        for bound in self.bounds.values():
-            if bound.is_beyond(value):
-                # One more in a row, as nearly every sample that is not inside.
-                if bound.since == NEVER_S or at < bound.since or at - previous > LASTS_S:
-                    changed |= self._beyond(bound, at, value)
-            elif at > bound.inside:
-                bound.inside = at
-                if NEVER_S < bound.since <= at:
-                    self._begin(bound)
-                    changed = True
+        changed: list[str] = []
+        for name, bound in self.bounds.items():
+            is_out = bound.is_beyond(value)
+            # One more in a row, as nearly every sample.
+            if is_out is bound.is_out and bound.since <= at <= previous + LASTS_S and bound.since != NEVER_S:
+                continue
+            if self._place(bound, at, value, previous, is_out=is_out):
+                changed.append(name)
         return changed
 
     def at_bound(self, name: str, bound: Bound) -> Bound:
         """Return what is known of a bound; one that is new or was moved is judged by the envelope."""
         known = self.bounds.get(name)
         if known is not None and (known.value, known.above) == (bound.value, bound.above):
+            known.waits = bound.waits
             return known
         return self._judged(bound)
 
@@ -103,79 +116,89 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     # -- the envelope
 
     def _into_another(self, at: int, value: float) -> None:
-        number = at // 60
+        number, second = at // 60, at % 60
         place = len(self.minutes)
         while place and self.minutes[place - 1].number > number:
             place -= 1
         if place and self.minutes[place - 1].number == number:
-            self._into(self.minutes[place - 1], at, value)
+            _into(self.minutes[place - 1], at, value)
             return
-        self.minutes.insert(place, Minute(number, value, value, at % 60, at % 60, 1 << at % 60))
+        self.minutes.insert(place, Minute(number, value, value, second, second, 1 << second))
         del self.minutes[:-KEPT_MINUTES]
         for minute in self.minutes[:-EXACT_MINUTES]:
             minute.seconds = 0
 
-    @staticmethod
-    def _into(minute: Minute, at: int, value: float) -> None:
-        if value < minute.low:
-            minute.low = value
-        elif value > minute.high:
-            minute.high = value
-        second = at % 60
-        if second > minute.last:
-            minute.last = second
-        elif second < minute.first:
-            minute.first = second
-        if minute.seconds:
-            minute.seconds |= 1 << second
-
     # -- bounds
 
-    def _beyond(self, bound: Bound, at: int, value: float) -> bool:
-        """Begin a row of samples beyond a bound with one, or begin it earlier; return whether that changed it."""
-        if at <= bound.inside:
-            return False
-        if bound.since == NEVER_S or at > bound.since:  # after samples inside, or after a gap
-            bound.since, bound.crossed = at, value
-        elif bound.since - at <= LASTS_S:
+    def _place(self, bound: Bound, at: int, value: float, previous: int, *, is_out: bool) -> bool:
+        """Place a sample that is not simply one more in a row; return whether it changed the bound."""
+        if bound.since == NEVER_S:
+            bound.is_out, bound.since, bound.crossed = is_out, at, value
+        elif is_out is bound.is_out:
+            if at <= bound.other:
+                return False
+            if at > bound.since:  # after a gap
+                bound.other, bound.since, bound.crossed = previous, at, value
+            elif bound.since - at > LASTS_S:
+                return False
+            else:
+                self._begin(bound)
+                if at <= bound.since:
+                    bound.since, bound.crossed = at, value
+        elif at > previous or (at == previous and not is_out):
+            bound.turn(at, value, previous)
+        elif at > bound.other and at < previous:
+            bound.other = at
+            if at < bound.since:
+                return False
             self._begin(bound)
-            if at <= bound.since:
-                bound.since, bound.crossed = at, value
         else:
             return False
         return True
 
     def _begin(self, bound: Bound) -> None:
-        """Set when the samples in a row beyond a bound began, as far as the envelope shows it."""
+        """Set when the samples in a row on this side of a bound began, as far as the envelope shows it."""
         bound.since, bound.crossed = self._since(bound), 0.0
         for minute in self.minutes:
             if minute.number == bound.since // 60:
-                bound.crossed = minute.high if bound.above else minute.low
+                bound.crossed = minute.high if bound.above is bound.is_out else minute.low
 
     def _judged(self, bound: Bound) -> Bound:
         """Return a bound as the envelope shows it: a minute with any sample inside counts as inside."""
-        inside = [minute.number * 60 + minute.last for minute in self.minutes if not self._lies_beyond(minute, bound)]
-        made = Bound(bound.value, bound.above, max(inside, default=NEVER_S))
-        self._begin(made)
+        made = Bound(bound.value, bound.above, bound.waits)
+        sides = [(minute, bound.is_beyond(minute.low if bound.above else minute.high)) for minute in self.minutes]
+        if sides:
+            made.is_out = sides[-1][1]
+            others = [minute.number * 60 + minute.last for minute, is_out in sides if is_out is not made.is_out]
+            made.other = max(others, default=NEVER_S)
+            self._begin(made)
         return made
 
-    @staticmethod
-    def _lies_beyond(minute: Minute, bound: Bound) -> bool:
-        return bound.is_beyond(minute.low if bound.above else minute.high)
-
     def _since(self, bound: Bound) -> int:
-        """Return the first second that is kept of the samples in a row after the newest one inside."""
-        if bound.inside >= self.at:
-            return NEVER_S
+        """Return the first second that is kept of the samples in a row after the newest one on the other side."""
         start = previous = NEVER_S
         for minute in self.minutes:
-            first = _first_after(minute, bound.inside)
+            first = _first_after(minute, bound.other)
             if first == NEVER_S:
                 continue
             if previous == NEVER_S or first - previous > LASTS_S:
                 start = first
             previous = minute.number * 60 + minute.last
-        return start
+        return start if start != NEVER_S else self.at
+
+
+def _into(minute: Minute, at: int, value: float) -> None:
+    if value < minute.low:
+        minute.low = value
+    elif value > minute.high:
+        minute.high = value
+    second = at % 60
+    if second > minute.last:
+        minute.last = second
+    elif second < minute.first:
+        minute.first = second
+    if minute.seconds:
+        minute.seconds |= 1 << second
 
 
 def _first_after(minute: Minute, second: int) -> int:

@@ -85,8 +85,8 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     #: The conditions that hold, of rules whose conditions are inputs of others, with priorities by key. An answer to an
     #: alert changes none of them.
     conditions: dict[str, dict[str, Priority]] = {}
-    #: The conditions that count, of rules that keep them for a while: None while they are found, else since when not.
-    held: dict[str, dict[str, datetime | None]] = {}
+    #: The keys of the conditions that count, of rules that keep them for a while (streams/engine/hold.py).
+    held: dict[str, list[str]] = {}
     #: The look of each rule and of the life cycle: when to evaluate without a new event.
     looks: dict[str, datetime] = {}
     #: Rules that raised an exception at their last evaluation, and since when.

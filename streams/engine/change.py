@@ -25,6 +25,7 @@ class Change:
         dropped: how many inputs a bound dropped.
         filed: False for a repeat, for an event that loses to the filed one, or for one older than the longest window.
         unmatched: the event is an answer that fits no alert of the subject.
+        looks: filing set a look of the subject.
         unread: the event is a result of an analyte that no rule reads; it is not kept.
     """
 
@@ -35,6 +36,7 @@ class Change:
     filed: bool = True
     unmatched: bool = False
     unread: bool = False
+    looks: bool = False
 
 
 #: A sample changed no more than its session, and when its machine was heard (models.state.sampled).

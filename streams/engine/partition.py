@@ -126,6 +126,8 @@ class Partition(Generic[StateT]):
         else:
             change = self._file(state, event, received_at, self.read_to)
         if not change.facets:
+            if change.looks:
+                self._arm(state)
             return state, change, []
         change = self._budget.keep(state, event, change, self.read_to)
         told = self._evaluator.evaluate(state, change.facets, self.read_to, Cause(change.corrected, change.reason))

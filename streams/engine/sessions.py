@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from models.records import PatientRecord, SessionEnded, SessionStarted, Telemetry
@@ -16,6 +16,7 @@ from models.state import (
     LONGEST_WINDOW,
     MAX_FLOWS,
     MAX_SESSION_MESSAGES,
+    Bound,
     Channel,
     Flow,
     PatientState,
@@ -83,24 +84,44 @@ def file_sample(
         keep_unit(state, sample)
     if change is SESSION_CHANGED:
         change = session_change(state)
-    crossed = _add_to_channels(session, sample, at) if session.channels else None
-    if paused or crossed:
-        change = replace(change, facets=change.facets.union(paused or (), crossed or ()))
+    turned = _add_to_channels(session, sample, at) if session.channels else None
+    if paused:
+        change = replace(change, facets=change.facets | paused)
+    if turned:
+        change = _turned(state, turned, now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
         return change
     clock = check_clock(state, sample.machine_id, sample, received_at, now)
     return replace(change, facets=change.facets | clock)  # not `SAMPLED`: what is known of clocks may have changed
 
 
-def _add_to_channels(session: Session, sample: Telemetry, at: datetime) -> frozenset[str]:
-    """Add a sample to the session's channels; return the facets of those that crossed a bound that a rule watches."""
-    second = int(at.timestamp())
-    crossed: frozenset[str] = frozenset()
-    for name, channel in session.channels.items():
-        value = getattr(sample, name)
-        if value is not None and channel.add(second, value):
-            crossed |= channel_facets(name)
-    return crossed
+def _add_to_channels(session: Session, sample: Telemetry, at: datetime) -> list[tuple[str, str, Bound]] | None:
+    """Add a sample to the session's channels; return each bound that it turned: the channel, its name and itself."""
+    second: int | None = None
+    turned: list[tuple[str, str, Bound]] | None = None
+    for field, channel in session.channels.items():
+        value = getattr(sample, field)
+        if value is not None:
+            second = int(at.timestamp()) if second is None else second
+            if names := channel.add(second, value):
+                turned = turned or []
+                turned += [(field, name, channel.bounds[name]) for name in names]
+    return turned
+
+
+def _turned(state: PatientState, turned: list[tuple[str, str, Bound]], now: datetime, change: Change) -> Change:
+    """Let rules look when a channel has been on its new side for as long as they wait, or now where that has passed.
+
+    A look that is due earlier stays: a value that swings around a bound evaluates its rule once in that time.
+    """
+    for field, name, bound in turned:
+        rule, moment = name.partition(":")[0], datetime.fromtimestamp(bound.look_at, UTC)
+        if moment <= now:
+            change = replace(change, facets=change.facets | channel_facets(field))
+        elif (known := state.looks.get(rule)) is None or moment < known:
+            state.looks[rule] = moment
+            change = replace(change, looks=True)
+    return change
 
 
 def _flows_on(session: Session, at: datetime) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -75,6 +75,14 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Lingering:
+    """The condition of `key` is no longer found; if it counted, it does so until a moment."""
+
+    key: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How the condition of `key` ended, where "resolved, condition cleared" would be wrong."""
 
@@ -83,7 +91,7 @@ class Ending:
     reason: Reason
 
 
-Outcome = Finding | Ending | Unchanged
+Outcome = Finding | Ending | Unchanged | Lingering
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +253,10 @@ class View(Generic[StateT]):
             self.next_look = moment
 
     def watch(self, session_id: str, field: str, bounds: Mapping[str, Bound]) -> None:
-        """Ask for an evaluation whenever a sample of a session crosses one of these bounds of a channel.
+        """Ask for an evaluation once samples of a session have been on another side of a bound for as long as it waits.
 
-        Samples between the bounds are filed and evaluate nobody. A rule asks for it anew at every evaluation; what it
-        no longer asks for is no longer watched.
+        All other samples are filed and evaluate nobody. A rule asks for it anew at every evaluation; what it no longer
+        asks for is no longer watched.
 
         Args:
             session_id: the session.
@@ -302,8 +310,8 @@ class Rule(Generic[StateT]):
     #: The conditions of a rule with many inputs, by what they depend on: while none of them holds, only those whose
     #: inputs changed are evaluated. `find` evaluates all of them.
     parts: tuple[Part[StateT], ...] = ()
-    #: For how long a condition that is no longer found counts as holding, against alerts that come and go.
-    keep_for: Callable[[View[StateT]], timedelta] | None = None
+    #: Its conditions must last before they count, or are kept for a while (`Finding.counts_from`, `Lingering`).
+    lingers: bool = False
     #: The greater rules whose open alerts lower this one's.
     yields_to: tuple[Inhibition, ...] = ()
     #: Inputs that the clinical base asks for and no event carries.

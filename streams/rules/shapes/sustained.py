@@ -13,7 +13,7 @@ from pydantic import Field, create_model
 from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
 from models.state import Bound, Channel, PatientState
 from models.state.channel import LASTS_S, NEVER_S
-from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, Rule, Unchanged
+from streams.rules.api import Ending, Finding, Limits, Lingering, Outcome, PatientRule, PatientView, Rule
 from streams.rules.facts import bedside
 from streams.rules.facts.treatments import Treatment, is_still, treatment_at
 from streams.rules.inputs import PAUSE, SESSION, Input, channel
@@ -131,18 +131,20 @@ class SustainedShape:
         view.watch(running.session_id, self.field, bounds)
         standing = self.standing(view, running, scale) if self.standing else None
         kept = running.session.channels.get(self.field)
-        unknown = self._unknown(view, running, kept)
-        beyond = {} if kept is None or unknown else self._beyond(kept, bounds)
-        if beyond:
-            yield self._finding(view, running, scale, beyond, standing)
+        known = {} if kept is None else {name: kept.at_bound(f"{self.name}:{name}", b) for name, b in bounds.items()}
+        unknown_since = None if kept is None else self._unknown_since(view, running, kept)
+        out = {name: bound for name, bound in known.items() if bound.is_out and unknown_since is None}
+        if out:
+            yield self._finding(view, running, scale, out, standing)
         elif standing is not None:
             yield self._of_standing(running, standing)
-        elif unknown is Policy.HOLDS:
-            yield Unchanged(running.key)
+        elif (inside_since := unknown_since or self._inside_since(known)) is not None:
+            yield Lingering(running.key, inside_since + timedelta(minutes=view.limits(self.limits).keep_minutes))
 
-    def keep_for(self, view: PatientView) -> timedelta:
-        """Return for how long it counts after the channel has come back inside."""
-        return timedelta(minutes=view.limits(self.limits).keep_minutes)
+    def _inside_since(self, known: dict[str, Bound]) -> datetime | None:
+        """Return since when the channel lies inside the mildest band; None if no sample tells."""
+        mildest = known.get(self.bands[0].name)
+        return None if mildest is None or mildest.since == NEVER_S else _moment(mildest.since)
 
     def _bounds(self, view: PatientView, running: Treatment, scale: Scale | None) -> dict[str, Bound]:
         limits = view.limits(self.limits)
@@ -150,25 +152,22 @@ class SustainedShape:
         if self.bounds is not None:
             chosen = {**chosen, **self.bounds(view, running, scale)}
         factor = (scale.factor if scale else 1.0) * (1 + _NOISE if self.above else 1 - _NOISE)
-        return {name: Bound(bound * factor, self.above) for name, bound in chosen.items()}
+        waits = round(60 * limits.held_minutes), round(60 * limits.keep_minutes)
+        return {name: Bound(bound * factor, self.above, waits) for name, bound in chosen.items()}
 
-    def _unknown(self, view: PatientView, running: Treatment, kept: Channel | None) -> Policy | None:
-        """Return what becomes of the condition because no sample tells of it now; None if one does."""
-        if kept is None or kept.at == NEVER_S:
-            return Policy.ENDS
+    def _unknown_since(self, view: PatientView, running: Treatment, kept: Channel) -> datetime | None:
+        """Return since when no sample tells of the channel, or blood stands, where that ends the condition."""
+        if kept.at == NEVER_S:
+            return None
         over = _moment(kept.at) + timedelta(seconds=LASTS_S)
-        if view.now > over:
-            return self.gap
-        if is_still(running.session):
-            return self.paused
-        if any(bound.since != NEVER_S for bound in kept.bounds.values()):
-            view.look_at(over + timedelta(microseconds=1))
+        if self.gap is Policy.ENDS:
+            if any(bound.is_out for bound in kept.bounds.values()):
+                view.look_at(over + timedelta(microseconds=1))
+            if view.now > over:
+                return over
+        if self.paused is Policy.ENDS and is_still(running.session):
+            return running.flowed_until or running.start
         return None
-
-    def _beyond(self, kept: Channel, bounds: dict[str, Bound]) -> dict[str, Bound]:
-        """Return the bounds beyond which the channel lies."""
-        known = {name: kept.at_bound(f"{self.name}:{name}", bound) for name, bound in bounds.items()}
-        return {name: bound for name, bound in known.items() if bound.since != NEVER_S}
 
     def _finding(
         self,
@@ -182,8 +181,9 @@ class SustainedShape:
         since = {name: _moment(bound.since) for name, bound in beyond.items()}
         onset = min(since.values())
         held = [band for band in self.bands if band.name in since and view.now >= since[band.name] + held_for]
-        for name in since.keys() - {band.name for band in held}:
-            view.look_at(since[name] + held_for)
+        for band in self.bands:
+            if band.name in since and band not in held:
+                view.look_at(since[band.name] + held_for)
         if not held and standing is not None:
             return self._of_standing(running, standing)
         band = held[-1] if held else next(band for band in self.bands if band.name in since)
@@ -289,7 +289,7 @@ def sustained(
         inputs=(SESSION, PAUSE, channel(shape.field), *also),
         limits=limits,
         find=find,
-        keep_for=shape.keep_for,
+        lingers=True,
         shape=shape,
         **described,
     )
