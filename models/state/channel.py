@@ -32,6 +32,19 @@ class Minute(msgspec.Struct, array_like=True, gc=False):
     last: int
     seconds: int
 
+    def add(self, second: int, value: float) -> None:
+        """Add a sample of the minute."""
+        if value < self.low:
+            self.low = value
+        elif value > self.high:
+            self.high = value
+        if second > self.last:
+            self.last = second
+        elif second < self.first:
+            self.first = second
+        if self.seconds:
+            self.seconds |= 1 << second
+
 
 class Bound(msgspec.Struct, array_like=True, gc=False):
     """A bound that a rule watches.
@@ -44,6 +57,7 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
         other: the second of the newest sample on the other side.
         since: the first second of the samples on this side in a row up to the newest.
         crossed: the value of that first sample; where it came late, the furthest of its minute.
+        due: the second of a look of the rule that is set already; one before it makes a later one needless.
     """
 
     value: float
@@ -53,15 +67,7 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
     other: int = NEVER_S
     since: int = NEVER_S
     crossed: float = 0.0
-
-    def is_beyond(self, value: float) -> bool:
-        """Return whether a value lies beyond the bound."""
-        return value > self.value if self.above else value < self.value
-
-    def turn(self, at: int, value: float, previous: int) -> None:
-        """Let the channel lie on the other side from a second on; `previous` is that of the newest sample before."""
-        self.other = min(previous, at - 1) if previous != NEVER_S else NEVER_S
-        self.is_out, self.since, self.crossed = not self.is_out, at, value
+    due: int = NEVER_S
 
     @property
     def look_at(self) -> int:
@@ -79,24 +85,28 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     bounds: dict[str, Bound] = {}
 
     def add(self, at: int, value: float) -> list[str]:
-        """Add a sample; return the names of the bounds whose side, or the beginning of it, it changed."""
-        newest = self.minutes[-1] if self.minutes else None
-        if newest is not None and at // 60 == newest.number:
-            _into(newest, at, value)
-        else:
+        """Add a sample; return the names of the bounds that it turned, where no look is set that comes soon enough."""
+        minutes, previous = self.minutes, self.at
+        newest = minutes[-1] if minutes else None
+        if newest is None or newest.number != at // 60:
             self._into_another(at, value)
-        previous = self.at
+        else:
+            newest.add(at % 60, value)
         if at > previous or (at == previous and value > self.value):
             self.at, self.value = at, value
-        changed: list[str] = []
+        turned: list[str] = []
+        in_a_row = previous < at <= previous + LASTS_S
         for name, bound in self.bounds.items():
-            is_out = bound.is_beyond(value)
-            # One more in a row, as nearly every sample.
-            if is_out is bound.is_out and bound.since <= at <= previous + LASTS_S and bound.since != NEVER_S:
+            is_out = value > bound.value if bound.above else value < bound.value
+            if in_a_row and bound.since != NEVER_S:
+                if is_out is bound.is_out:
+                    continue  # as nearly every sample
+                bound.other, bound.is_out, bound.since, bound.crossed = previous, is_out, at, value
+            elif not self._place(bound, at, value, previous, is_out=is_out):
                 continue
-            if self._place(bound, at, value, previous, is_out=is_out):
-                changed.append(name)
-        return changed
+            if not at < bound.due <= bound.look_at:
+                turned.append(name)
+        return turned
 
     def at_bound(self, name: str, bound: Bound) -> Bound:
         """Return what is known of a bound; one that is new or was moved is judged by the envelope."""
@@ -121,7 +131,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
         while place and self.minutes[place - 1].number > number:
             place -= 1
         if place and self.minutes[place - 1].number == number:
-            _into(self.minutes[place - 1], at, value)
+            self.minutes[place - 1].add(second, value)
             return
         self.minutes.insert(place, Minute(number, value, value, second, second, 1 << second))
         del self.minutes[:-KEPT_MINUTES]
@@ -135,7 +145,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
         if bound.since == NEVER_S:
             bound.is_out, bound.since, bound.crossed = is_out, at, value
         elif is_out is bound.is_out:
-            if at <= bound.other:
+            if at <= bound.other or bound.since <= at <= previous:
                 return False
             if at > bound.since:  # after a gap
                 bound.other, bound.since, bound.crossed = previous, at, value
@@ -146,7 +156,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 if at <= bound.since:
                     bound.since, bound.crossed = at, value
         elif at > previous or (at == previous and not is_out):
-            bound.turn(at, value, previous)
+            bound.other, bound.is_out, bound.since, bound.crossed = min(previous, at - 1), is_out, at, value
         elif at > bound.other and at < previous:
             bound.other = at
             if at < bound.since:
@@ -166,7 +176,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     def _judged(self, bound: Bound) -> Bound:
         """Return a bound as the envelope shows it: a minute with any sample inside counts as inside."""
         made = Bound(bound.value, bound.above, bound.waits)
-        sides = [(minute, bound.is_beyond(minute.low if bound.above else minute.high)) for minute in self.minutes]
+        sides = [(one, one.low > bound.value if bound.above else one.high < bound.value) for one in self.minutes]
         if sides:
             made.is_out = sides[-1][1]
             others = [minute.number * 60 + minute.last for minute, is_out in sides if is_out is not made.is_out]
@@ -185,20 +195,6 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 start = first
             previous = minute.number * 60 + minute.last
         return start if start != NEVER_S else self.at
-
-
-def _into(minute: Minute, at: int, value: float) -> None:
-    if value < minute.low:
-        minute.low = value
-    elif value > minute.high:
-        minute.high = value
-    second = at % 60
-    if second > minute.last:
-        minute.last = second
-    elif second < minute.first:
-        minute.first = second
-    if minute.seconds:
-        minute.seconds |= 1 << second
 
 
 def _first_after(minute: Minute, second: int) -> int:

@@ -53,8 +53,13 @@ _SYMPTOMS_REGROUPED: Final = Change(SESSION.facets | ALL_SYMPTOMS)
 
 def session_change(state: PatientState) -> Change:
     """Return the change of a session; it also regroups the messages of a symptom id that was used again."""
+    return _SYMPTOMS_REGROUPED if _regrouped(state) else SESSION_CHANGED
+
+
+def _regrouped(state: PatientState) -> frozenset[str]:
+    """Return the facets of symptoms where an id was used again: sessions tell which messages are about one."""
     ids = {symptom.symptom_id for symptom in state.symptoms.values()} if state.symptoms else ()
-    return SESSION_CHANGED if len(ids) == len(state.symptoms) else _SYMPTOMS_REGROUPED
+    return frozenset() if len(ids) == len(state.symptoms) else ALL_SYMPTOMS
 
 
 def file_sample(
@@ -71,23 +76,17 @@ def file_sample(
             return TOO_OLD  # or a clock that went back: starts no session, moves no start
         session = _session(state, sample.session_id, sample.machine_id, at, horizon, channels)
         change = SESSION_CHANGED
-    paused = None
     if (flow := sample.blood_flow_ml_min) is not None and not (flow > 0 and _flows_on(session, at)):
-        was_still = is_still(session)
-        change = _blood_flow(state, session, at, flow) or change
-        paused = PAUSE.facets if was_still != is_still(session) else None
+        change = _blood_flow(state, session, at, flow, change)
     if sample.systolic_mmhg is not None:
         session.systolic = _newer(session.systolic, at, sample.systolic_mmhg)
     if sample.uf_rate_ml_h is not None:
         session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
     if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
         keep_unit(state, sample)
-    if change is SESSION_CHANGED:
-        change = session_change(state)
-    turned = _add_to_channels(session, sample, at) if session.channels else None
-    if paused:
-        change = replace(change, facets=change.facets | paused)
-    if turned:
+    if change.facets >= SESSION.facets and (regrouped := _regrouped(state)):
+        change = replace(change, facets=change.facets | regrouped)
+    if session.channels and (turned := _add_to_channels(session.channels, sample, at)):
         change = _turned(state, turned, now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
         return change
@@ -95,17 +94,17 @@ def file_sample(
     return replace(change, facets=change.facets | clock)  # not `SAMPLED`: what is known of clocks may have changed
 
 
-def _add_to_channels(session: Session, sample: Telemetry, at: datetime) -> list[tuple[str, str, Bound]] | None:
-    """Add a sample to the session's channels; return each bound that it turned: the channel, its name and itself."""
-    second: int | None = None
+def _add_to_channels(
+    channels: dict[str, Channel], sample: Telemetry, at: datetime
+) -> list[tuple[str, str, Bound]] | None:
+    """Add a sample to channels; return each bound that it turned: the channel, its name and itself."""
+    second = int(at.timestamp())
     turned: list[tuple[str, str, Bound]] | None = None
-    for field, channel in session.channels.items():
+    for field, channel in channels.items():
         value = getattr(sample, field)
-        if value is not None:
-            second = int(at.timestamp()) if second is None else second
-            if names := channel.add(second, value):
-                turned = turned or []
-                turned += [(field, name, channel.bounds[name]) for name in names]
+        if value is not None and (names := channel.add(second, value)):
+            turned = turned or []
+            turned += [(field, name, channel.bounds[name]) for name in names]
     return turned
 
 
@@ -118,9 +117,12 @@ def _turned(state: PatientState, turned: list[tuple[str, str, Bound]], now: date
         rule, moment = name.partition(":")[0], datetime.fromtimestamp(bound.look_at, UTC)
         if moment <= now:
             change = replace(change, facets=change.facets | channel_facets(field))
-        elif (known := state.looks.get(rule)) is None or moment < known:
-            state.looks[rule] = moment
-            change = replace(change, looks=True)
+        else:
+            known = state.looks.get(rule)
+            if known is None or moment < known:
+                known = state.looks[rule] = moment
+                change = replace(change, looks=True)
+            bound.due = int(known.timestamp())
     return change
 
 
@@ -136,13 +138,16 @@ def _flows_on(session: Session, at: datetime) -> bool:
     return True
 
 
-def _blood_flow(state: PatientState, session: Session, at: datetime, flow: float) -> Change | None:
-    """Record that blood flowed, or stood still."""
+def _blood_flow(state: PatientState, session: Session, at: datetime, flow: float, change: Change) -> Change:
+    """Record that blood flowed, or stood still; return what that changes beside `change`."""
+    was_still = is_still(session)
     if flow > 0:
-        return _flows(state, session, at)
-    if flow == 0 and (session.still_at is None or at > session.still_at):
+        change = _flows(state, session, at) or change
+    elif flow == 0 and (session.still_at is None or at > session.still_at):
         session.still_at = at
-    return None
+    if was_still == is_still(session):
+        return change
+    return replace(change, facets=change.facets | PAUSE.facets)
 
 
 def _flows(state: PatientState, session: Session, at: datetime) -> Change | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.state import Bound, Channel, PatientState, SubjectState
+from models.state.channel import NEVER_S
 from streams.rules.api import Rule
 
 
@@ -23,5 +24,7 @@ def keep_watches(rule: Rule[Any], state: SubjectState, watches: Mapping[tuple[st
             others = {name: bound for name, bound in kept.bounds.items() if not name.startswith(f"{rule.name}:")}
             kept.watch(others | {f"{rule.name}:{name}": bound for name, bound in (wanted or {}).items()})
             session.channels[field] = kept
+            for name in wanted or ():
+                kept.bounds[f"{rule.name}:{name}"].due = NEVER_S  # the evaluation has set looks of its own
         if session.ends and not any(channel.bounds for channel in session.channels.values()):
             session.channels = {}  # nobody looks at an ended session
