@@ -58,8 +58,6 @@ class AlertState(msgspec.Struct, omit_defaults=True, gc=False):
     #: The greater alerts that lower it, and the lesser ones that it lowers, as its newest message shows them.
     inhibited_by: list[str] = []
     inhibits: list[str] = []
-    #: When the last of the greater alerts ended: an answer before that did not know the alert as it is now.
-    freed_at: datetime | None = None
 
 
 class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):

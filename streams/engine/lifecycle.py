@@ -171,7 +171,7 @@ def _raise(state: State, rule: Rule[Any], finding: Finding, now: datetime) -> St
             level_known_at=finding.level_known_at,
         )
     state.alerts[alert.alert_id] = alert
-    alert.key, alert.over_at, alert.freed_at = finding.key, None, None
+    alert.key, alert.over_at = finding.key, None
     _adopt(alert, finding)
     _call_again(alert)
     alert.status = Status.ACTIVE
@@ -199,8 +199,6 @@ def _follow(
 ) -> list[Step]:
     """Continue an open alert whose condition still holds: worse, milder, shown differently, or unchanged."""
     before, shown, grounds, was_under = alert.priority, alert.shown, alert.grounds, alert.inhibited_by
-    if was_under and not finding.inhibited_by:
-        alert.freed_at = now
     _adopt(alert, finding)
     turned = _turned(was_under, alert.inhibited_by)
     if _is_settled(state, rule, alert):
@@ -248,7 +246,7 @@ def _adopt(alert: AlertState, finding: Finding) -> None:
     alert.priority = finding.priority
     alert.onset_at = finding.onset_at
     alert.known_at = finding.known_at
-    alert.level_known_at = max(finding.level_known_at, alert.freed_at or finding.level_known_at)
+    alert.level_known_at = finding.level_known_at
     alert.inhibited_by = list(finding.inhibited_by)
     alert.anchors = list(finding.anchors)
     alert.grounds = [f"{item.kind}:{item.id}" for item in finding.evidence]

@@ -55,9 +55,28 @@ def cases() -> list[Case]:
     """Every case of every table."""
     found: list[Case] = []
     for path in sorted(FOLDER.glob("*.toml")):
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))["case"]
-        found += msgspec.convert(tables, list[Case], strict=True)
+        found += msgspec.convert(_tables(path)["case"], list[Case], strict=True)
     return found
+
+
+@dataclass(frozen=True)
+class Sustained:
+    """What a sustained rule needs beside its samples: earlier events, and the unit of its bounds."""
+
+    setup: tuple[str, ...]
+    factor: float
+
+
+def sustained() -> dict[str, Sustained]:
+    """By the rule's name."""
+    found: dict[str, Sustained] = {}
+    for path in sorted(FOLDER.glob("*.toml")):
+        found |= msgspec.convert(_tables(path).get("sustained", {}), dict[str, Sustained], strict=True)
+    return found
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 class Runner:
@@ -223,4 +242,4 @@ def at(line: str) -> str:
     return _split(line)[0]
 
 
-__all__ = ["Case", "Runner", "at", "cases", "is_input", "matches", "moment", "stamp"]
+__all__ = ["Case", "Runner", "Sustained", "at", "cases", "is_input", "matches", "moment", "stamp", "sustained"]

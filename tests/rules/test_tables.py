@@ -99,7 +99,7 @@ def in_order(case: Case, order: tuple[int, ...]) -> Runner:
         line = inputs[number]
         changed = {} if " id=" in line else {"id": names[number]}
         runner.play(line, received=stamp(start + timedelta(seconds=place)), **changed)
-    runner.unit.replay.advance(start + timedelta(minutes=1))
+    runner.unit.clock(start + timedelta(minutes=1))
     return runner
 
 
@@ -125,7 +125,7 @@ def test_what_was_entered_in_error_counts_for_nothing(case: Case) -> None:
         if " answer " in "".join(case.events):
             continue  # who is answered depends on what was told
         without.run()
-        without.unit.replay.advance(moment(end_of(case)) + timedelta(seconds=30))
+        without.unit.clock(moment(end_of(case)) + timedelta(seconds=30))
         assert {alert[2:] for alert in opened(taken_back)} == {alert[2:] for alert in opened(without)}, line
 
 

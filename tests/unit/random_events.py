@@ -152,6 +152,9 @@ def session_started(of: Senders) -> Event:
         chair=of.pick(None, "1", "2"),
         water_loop_id=of.pick(None, *LOOPS),
         pre_systolic_mmhg=of.pick(None, 120.0, 170.0),
+        target_weight_kg=of.pick(None, 70.0, 155.0),
+        planned_minutes=of.pick(None, 240.0),
+        uf_goal_ml=of.pick(None, 2000.0, 4000.0),
         unit_id=of.pick(None, "u1", "u2"),
     )
 
@@ -172,7 +175,7 @@ def telemetry(of: Senders) -> Event:
         machine_id=machine,
         blood_flow_ml_min=of.pick(None, 0.0, 300.0, 300.0, 300.0),
         systolic_mmhg=of.pick(None, 100.0, 140.0),
-        uf_rate_ml_h=of.pick(None, 600.0),
+        uf_rate_ml_h=of.pick(None, 600.0, 800.0, 1000.0),
         unit_id=of.pick(None, "u1"),
     )
 
@@ -207,6 +210,7 @@ def profile(of: Senders) -> Event:
         patient_id=patient,
         status=of.pick(None, "active", "active", *left),
         height_cm=of.pick(None, 170.0, -1.0),
+        target_weight_kg=of.pick(None, 60.0),
     )
 
 

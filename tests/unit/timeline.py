@@ -137,9 +137,9 @@ class Unit:
         f["until"] = stamp(until) if until else None
         self.send("alert_response", at, alert_id=name, action=action, by="nurse", **f)
 
-    def clock(self, to: str) -> None:
+    def clock(self, to: str | datetime) -> None:
         """Time passes without an event."""
-        self._take(self.replay.advance(moment(to)))
+        self._take(self.replay.advance(to if isinstance(to, datetime) else moment(to)))
 
     def restart(self) -> None:
         """The process dies and another one takes over from the stored state."""

@@ -1,0 +1,124 @@
+"""A channel beside what its samples say: since when it lies on which side of a bound, in any order of arrival."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+
+from models.state.channel import KEPT_MINUTES, LASTS_S, NEVER_S, Bound, Channel
+
+START = 1_700_000_000
+Sample = tuple[int, float]
+#: (bound, above) of the two bounds that every channel here has.
+UPPER, LOWER = (10.0, True), (9.0, False)
+
+
+def channel(samples: list[Sample]) -> Channel:
+    made = Channel()
+    made.watch({"upper": Bound(UPPER[0], above=UPPER[1]), "lower": Bound(LOWER[0], above=LOWER[1])})
+    for at, value in samples:
+        made.add(at, value)
+    return made
+
+
+def side(samples: list[Sample], value: float, *, above: bool) -> tuple[bool, int]:
+    """Whether the newest sample lies beyond a bound, and the first of those in a row on its side, said plainly."""
+    since, newest, is_out = NEVER_S, NEVER_S, False
+    for at, found in sorted(samples):
+        out = found > value if above else found < value
+        if since == NEVER_S or out != is_out or at - newest > LASTS_S:
+            since, is_out = at, out
+        newest = at
+    return is_out, since
+
+
+def walk(seed: int) -> list[Sample]:
+    """A value that stays for a while and steps around the bounds; at most one sample a second."""
+    chance = random.Random(seed)
+    steps = ((1, 1, 1, 2), (1, 3, 20), (1, 60, 500), (10, 400, 700))[seed % 4]
+    at, value, samples = START + chance.randrange(60), 10.0, []
+    for _ in range(chance.randrange(1, 150)):
+        at += chance.choice(steps)
+        if chance.random() < 0.1:
+            value = float(chance.choice((8, 9, 10, 11, 12)))
+        samples.append((at, value))
+    return samples
+
+
+def shuffled(samples: list[Sample], seed: int, late_s: float = 30.0) -> list[Sample]:
+    chance = random.Random(seed)
+    return sorted(samples, key=lambda sample: sample[0] + chance.uniform(0, late_s))
+
+
+def judged(made: Channel) -> tuple[tuple[bool, int], tuple[bool, int]]:
+    upper, lower = made.bounds["upper"], made.bounds["lower"]
+    return (upper.is_out, upper.since), (lower.is_out, lower.since)
+
+
+@pytest.mark.parametrize("seed", range(400))
+def test_in_order_shuffled_and_twice_it_says_what_the_samples_say(seed: int) -> None:
+    samples = walk(seed)
+    expected = side(samples, UPPER[0], above=True), side(samples, LOWER[0], above=False)
+    late = shuffled(samples, seed)
+    assert judged(channel(samples)) == expected
+    assert judged(channel(late)) == expected
+    assert judged(channel([sample for sample in late for _ in (0, 1)])) == expected
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_stored_between_any_two_samples_it_is_the_same(seed: int) -> None:
+    samples = shuffled(walk(seed), seed)
+    decoder = msgspec.json.Decoder(Channel)
+    made = channel([])
+    for at, value in samples:
+        made = decoder.decode(msgspec.json.encode(made))
+        made.add(at, value)
+    assert judged(made) == judged(channel(samples))
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_later_sample_than_is_known_exactly_moves_it_by_a_minute_at_most(seed: int) -> None:
+    samples = [sample for sample in walk(4 * seed) if sample[0] < START + 300]
+    if not samples:
+        return
+    late = shuffled(samples, seed, 300.0)
+    for (is_out, since), (wanted_out, wanted) in zip(judged(channel(late)), judged(channel(samples)), strict=True):
+        assert is_out == wanted_out
+        assert 0 <= since - wanted <= 60 or since == wanted
+
+
+def test_a_bound_that_comes_later_is_judged_by_the_minutes() -> None:
+    made = Channel()
+    for second in range(600):
+        made.add(START + second, 8.0 if second < 200 else 11.0)
+    made.watch({"upper": Bound(10.0, above=True)})
+    found = made.bounds["upper"]
+    assert found.is_out
+    assert 0 <= found.since - (START + 200) <= 60
+    assert found.crossed == 11.0
+    made.watch({"upper": Bound(12.0, above=True)})
+    assert not made.bounds["upper"].is_out
+    made.watch({})
+    assert made.bounds == {}
+
+
+def test_noise_turns_a_bound_but_asks_for_one_look_in_its_waiting_time() -> None:
+    made = Channel()
+    made.watch({"upper": Bound(10.0, above=True, waits=(300, 300))})
+    asked = []
+    for second in range(300):
+        for name in made.add(START + second, 9.0 if second % 2 else 11.0):
+            asked.append(START + second)
+            made.bounds[name].due = made.bounds[name].look_at
+    assert asked == [START]
+
+
+def test_it_stays_small() -> None:
+    made = Channel()
+    made.watch({f"uf_rate_high:{name}": Bound(700.0, above=True, waits=(300, 300)) for name in ("advisory", "warning")})
+    for second in range(3 * 3600):
+        made.add(START + second, 800.123 + second % 7)
+    assert len(made.minutes) == KEPT_MINUTES
+    assert len(msgspec.json.encode(made)) < 700
