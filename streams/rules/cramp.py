@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from pydantic import Field
 
-from models.alerts import Priority, Reason, Status
+from models.alerts import Priority
 from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.events import SymptomKind
 from models.records import Symptom
 from models.state import PatientState
-from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
-from streams.rules.facts.late_clocks import LATE
 from streams.rules.facts.treatments import Treatment, treatment_at, treatments
 from streams.rules.inputs import SESSION, lab, symptom
+from streams.rules.shapes.relay import Report, minutes_late, relay
 from streams.rules.thresholds import Minutes
 
 CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
@@ -53,29 +53,18 @@ def find(view: PatientView) -> Iterator[Outcome]:
     """
     limits = view.limits(CrampLimits)
     silence = timedelta(minutes=limits.silence_minutes)
-    groups: dict[str, list[Symptom]] = {}
-    sessions: dict[str, Treatment] = {}
+    return relay(view, _reports(view), silence, lambda group: _finding(view, limits, group))
+
+
+def _reports(view: PatientView) -> Iterator[Report]:
+    """Yield the cramps that began during a treatment."""
     cramps = bedside.present(view, CRAMPS)
     found = bedside.sessions(view) if cramps else []
     for cramp in cramps:
         session = treatment_at(found, cramp.at)
-        if session is None or cramp.at > view.now:
-            if session is not None:
-                view.look_at(cramp.at)
-            continue
-        sessions[session.key] = session
-        group = groups.get(session.key)
-        if group and cramp.at <= _over_at(view, group, silence):
-            group.append(cramp)
-        else:
-            groups[session.key] = [cramp]
-    for key, group in groups.items():
-        over = _over_at(view, group, silence)
-        view.look_at(over)
-        if view.now < over:
-            yield _finding(view, limits, group, sessions[key])
-        elif any(bedside.end_of(cramp) is None for cramp in group):
-            yield Ending(key, Status.EXPIRED, Reason.UNCONFIRMED_END)
+        if session is not None:
+            known = bedside.known_at(view, cramp)
+            yield Report(session.key, cramp.at, bedside.end_of(cramp), known, (cramp, session))
 
 
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
@@ -87,42 +76,24 @@ def _named_by(state: PatientState, key: str) -> Iterator[str]:
             yield bedside.symptom_ref(held)
 
 
-def _over_at(view: PatientView, group: list[Symptom], silence: timedelta) -> datetime:
-    """Return when a group of overlapping cramps is over: at the last end, or `silence` after the last known time.
-
-    A cramp that was charted late, and of which no end is known, may go on: the silence counts from its arrival.
-    """
-    words = [moment for cramp in group for moment in (cramp.at, bedside.end_of(cramp)) if moment]
-    open_ones = [cramp for cramp in group if bedside.end_of(cramp) is None]
-    if not open_ones:
-        return max(words)
-    arrivals = [(cramp.at, bedside.known_at(view, cramp)) for cramp in open_ones]
-    return max(words + [known for at, known in arrivals if known - at > LATE]) + silence
-
-
-def _charted_late(view: PatientView, group: list[Symptom], silence: timedelta) -> str:
-    """Return a note on a cramp that was charted when it might long have been over, else an empty text."""
-    delays = [bedside.known_at(view, cramp) - cramp.at for cramp in group if bedside.end_of(cramp) is None]
-    late = min(delays, default=timedelta(0))
-    return f", charted {late.total_seconds() / 60:.0f} min late" if late >= silence else ""
-
-
-def _finding(view: PatientView, limits: CrampLimits, group: list[Symptom], session: Treatment) -> Finding:
-    running = [cramp for cramp in group if (end := bedside.end_of(cramp)) is None or end > view.now]
-    late = _charted_late(view, group, timedelta(minutes=limits.silence_minutes))
-    kinds = ", ".join(dict.fromkeys(str(cramp.kind) for cramp in running or group))
-    score = max((cramp.score for cramp in group if cramp.score is not None), default=None)
-    known = [bedside.known_at(view, cramp) for cramp in group]
+def _finding(view: PatientView, limits: CrampLimits, group: list[Report]) -> Finding:
+    cramps: list[Symptom] = [report.item[0] for report in group]
+    session: Treatment = group[-1].item[1]
+    late = minutes_late(group)
+    note = f", charted {late:.0f} min late" if late >= limits.silence_minutes else ""
+    running = [cramp for cramp in cramps if (end := bedside.end_of(cramp)) is None or end > view.now]
+    kinds = ", ".join(dict.fromkeys(str(cramp.kind) for cramp in running or cramps))
+    score = max((cramp.score for cramp in cramps if cramp.score is not None), default=None)
     return Finding(
         key=session.key,
-        anchors=tuple(bedside.symptom_ref(cramp) for cramp in group),
+        anchors=tuple(bedside.symptom_ref(cramp) for cramp in cramps),
         priority=Priority.MEDIUM,
-        onset_at=group[0].at,
-        known_at=max(known),
-        level_known_at=min(known),
-        summary=f"Muscle {kinds} during dialysis" + ("" if score is None else f", score {score} of 10") + late,
+        onset_at=cramps[0].at,
+        known_at=max(report.known_at for report in group),
+        level_known_at=min(report.known_at for report in group),
+        summary=f"Muscle {kinds} during dialysis" + ("" if score is None else f", score {score} of 10") + note,
         guidance=tuple_of(_ACUTE, _CHECK if _needs_check(view, limits, session) else None),
-        evidence=tuple(bedside.symptom_evidence(cramp) for cramp in group),
+        evidence=tuple(bedside.symptom_evidence(cramp) for cramp in cramps),
         session_id=session.session_id,
     )
 
