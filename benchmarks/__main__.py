@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks import past
+from benchmarks import past, with_past
 from benchmarks.catch_up import CatchUp
 from benchmarks.latency import Latency
 from benchmarks.machine import machine_in_a_line
@@ -41,6 +41,8 @@ def main() -> int:
         )
     )
     print_catch_up(results)
+    with_past.show(results.with_past)
+    print()
     print_latency(results)
     print(f"Other processes used {results.others:.2f} cores meanwhile; on a machine at rest the figures are better.\n")
     verdicts = judge(results)
@@ -148,6 +150,7 @@ def figures(results: Results) -> dict[str, Any]:
         "slow": [asdict(one) for one in results.slow],
         "unfolded": asdict(results.unfolded) if results.unfolded else None,
         "many": bare(results.many) if results.many else None,
+        "with_past": {name: [bare(run) for run in runs] for name, runs in results.with_past.items()},
         "cores_used_by_others": results.others,
     }
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import psutil
 
+from benchmarks import with_past
 from benchmarks.catch_up import CatchUp, catch_up, fresh
 from benchmarks.latency import Latency, latency
 from benchmarks.peers import OTHERS_CPU, Idiomatic, Peer, pin
@@ -50,6 +51,8 @@ class Results:
     unfolded: Latency | None = None
     #: The same in catch-up: hardly a patient changes twice between two checkpoints.
     many: CatchUp | None = None
+    #: The rounds of patients with a past, folded and with nothing to fold.
+    with_past: dict[str, list[CatchUp]] = field(default_factory=dict)
     #: Cores that processes of others used meanwhile.
     others: float = 0.0
 
@@ -65,7 +68,7 @@ class Results:
 
 
 async def measure(*, rounds: int, quick: bool, say: Callable[[str], None]) -> Results:
-    """Run everything; about 7 minutes with three rounds, one and a half with `quick`."""
+    """Run everything; about 10 minutes with three rounds, three with `quick`."""
     results, began, busy_before = Results(), time.time(), _busy()
     samples = SAMPLES // 4 if quick else SAMPLES
     few = IDIOMATIC_SAMPLES // 2 if quick else IDIOMATIC_SAMPLES
@@ -91,6 +94,7 @@ async def measure(*, rounds: int, quick: bool, say: Callable[[str], None]) -> Re
                     f"{results.slow[-1].p99:.0f} ms at {_SLOW_RATE:,.0f}"
                 )
             results.unfolded = await latency(kafka.bootstrap, _load(float(PATIENTS), 8 if quick else 20), folder)
+            results.with_past = await with_past.measure(kafka.bootstrap, folder, say, 1 if quick else 2)
             if not quick:
                 messages = _past(MANY_PATIENTS, MANY_SAMPLES)
                 async with fresh(kafka.bootstrap, recorded=True) as settings:

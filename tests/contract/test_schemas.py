@@ -10,7 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from models import schemas, topics
+from models import contract_tables, schemas, topics
 from models.alerts import Alert, Priority, Reason, Status, Transition
 from models.events import Event, UnitAlertResponse, UnitSignal
 from streams.rules.catalogue import ALL_RULES
@@ -212,3 +212,10 @@ def test_the_schema_refuses_an_unknown_word(field: str) -> None:
     shown = json.loads(msgspec.json.encode(ward.told[0])) | {field: "unheard-of"}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(shown, schema("alert"))
+
+
+def test_the_tables_of_the_contract_are_those_of_the_models() -> None:
+    text = contract_tables.PATH.read_text(encoding="utf-8")
+    assert contract_tables.with_tables(text) == text
+    assert all(f"<!-- table: {name} -->" in text for name in contract_tables.tables())
+    assert all(f"`{field}`" in text for field in schema("alert")["properties"])
