@@ -95,7 +95,7 @@ def test_it_survives_a_restart_on_both_sides() -> None:
     assert newest(unit, POTASSIUM).reason == "inhibition_ended"
 
 
-@pytest.mark.parametrize("order", permutations(range(4)))
+@pytest.mark.parametrize("order", list(permutations(range(4))))
 def test_no_order_changes_what_is_open(order: tuple[int, ...]) -> None:
     labs = [
         ("potassium", 3.1, "mmol/L"),
