@@ -18,7 +18,8 @@ from models.parsing import Rejected
 from models.state import LONGEST_WINDOW
 from models.text import printable
 from streams.engine.left_out import OnceASource
-from streams.engine.replay import Line, Replay, parse_line, tells_of
+from streams.engine.replay import Line, Replay, parse_line
+from streams.engine.sender_clocks import latest_time
 from streams.exit_status import DONE, FAILED, WRONG_USE
 from streams.rules.catalogue import ALL_RULES, RuleSettings, RuleSettingsError, load_settings
 
@@ -121,7 +122,7 @@ class Broken:
             else:
                 for sentence in self._said.news(self.name, parsed.record, parsed.left_out) if parsed.left_out else ():
                     print(f"{printable(self.name)}:{number}: {sentence}", file=sys.stderr)
-                self._compare(number, parsed.received_at or tells_of(parsed.record))
+                self._compare(number, parsed.received_at or latest_time(parsed.record))
                 yield parsed
 
     def _lines(self, source: Iterable[bytes]) -> Iterator[bytes]:

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from models.alerts import AlertRecord
 from models.parsing import Parsed, Rejected, parse_loop_event, parse_patient_event
-from models.records import LabResult, LoopRecord, PatientRecord, Symptom, UnitAlertResponse, UnitSignal
+from models.records import LoopRecord, PatientRecord, UnitAlertResponse, UnitSignal
 from models.state import Entry
 from models.topics import PATIENT_TOPICS, UNIT_SIGNALS
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
+from streams.engine.sender_clocks import latest_time
 from streams.rules.api import StateT
 from streams.rules.catalogue import RuleSettings
 
@@ -35,9 +36,9 @@ class Replay:
     def take(self, line: Line) -> Iterator[AlertRecord]:
         """Move the clock to a line, file it, and yield the transitions in order."""
         event = line.record
-        now = line.received_at or tells_of(event)
+        now = line.received_at or latest_time(event)
         yield from self.advance(now)
-        received_at = line.received_at or tells_of(event)
+        received_at = line.received_at or latest_time(event)
         if isinstance(event, UnitSignal | UnitAlertResponse):
             yield from self._file(self._loops, event.water_loop_id, event, received_at)
         else:
@@ -91,15 +92,6 @@ class Replay:
             state, _, told = self._patients.take(entry.key, parsed.record, at, parsed.merged_from)
             yield from told
             yield from self._sent(self._patients, state)
-
-
-def tells_of(event: PatientRecord | LoopRecord) -> datetime:
-    """Return the latest time that a line states: nobody can report what has not happened."""
-    if isinstance(event, Symptom):
-        return max(event.at, event.ended_at or event.at)
-    if isinstance(event, LabResult):
-        return max(event.at, event.reported_at or event.at)
-    return event.at
 
 
 def parse_line(raw: bytes) -> Line | Rejected:

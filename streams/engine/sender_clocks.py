@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from models.events import Event
-from models.records import LabResult, PatientRecord, Symptom
+from models.records import LabResult, LoopRecord, PatientRecord, Symptom
 from models.state import LONGEST_WINDOW, MAX_SOURCES, PatientState, Problem, Reading
 from streams.engine.windows import prune
 from streams.rules.facts.late_clocks import BEHIND_STEADY, BEHIND_STEP, LATE, is_behind
@@ -36,7 +36,7 @@ def check_clock(
     Between `BELIEVABLE` and `AHEAD` nothing changes: a clock at the edge must not open and close an alert by turns.
     """
     heard = state.heard.get(source)
-    ahead = tells_of(event) - received_at
+    ahead = latest_time(event) - received_at
     if ahead < _BEHIND and not (isinstance(event, LabResult) and event.reported_at is None):
         return _check_behind(state, source, ahead, received_at)
     if BELIEVABLE < ahead <= AHEAD:
@@ -54,14 +54,14 @@ def check_clock(
             changed = True
         return _CLOCK if changed else _NOTHING
     known = state.problems.get(source)
-    told = (received_at, tells_of(event))
+    told = (received_at, latest_time(event))
     if (heard is not None and heard >= received_at) or (known and (known.received_at, known.at) >= told):
         return _NOTHING
     state.problems[source] = Problem(
         id=known.id if known else event.at.isoformat(),
         since=known.since if known else received_at,
         ahead_s=known.ahead_s if known else ahead.total_seconds(),
-        at=tells_of(event),
+        at=latest_time(event),
         received_at=received_at,
     )
     prune(state.problems, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda problem: problem.received_at, frozenset)
@@ -108,8 +108,8 @@ def _by_arrival(reading: Reading) -> tuple[datetime, float]:
     return reading.at, reading.value
 
 
-def tells_of(event: PatientRecord) -> datetime:
-    """Return the latest time that an event states."""
+def latest_time(event: PatientRecord | LoopRecord) -> datetime:
+    """Return the latest time that an event states: nobody can report what has not happened."""
     if isinstance(event, LabResult):
         return max(event.at, event.reported_at or event.at)
     if isinstance(event, Symptom):

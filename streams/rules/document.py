@@ -16,8 +16,8 @@ PATH: Final = Path(__file__).parents[2] / "docs" / "rules.md"
 _HEAD: Final = """\
 # Rules
 
-What each rule watches, its thresholds, on what they rest, and what it has to do without. Written from the
-catalogue by `python -m streams.rules.document`; `dialysis-alerts rules` prints what is in force at a site.
+What each rule watches, its thresholds with their sources, and which inputs it lacks. `python -m streams.rules.document`
+writes this file from the catalogue; `dialysis-alerts rules` prints the thresholds in force at a site.
 
 A site changes thresholds, or turns a rule off, in a TOML file that `DIALYSIS_RULES` names:
 
@@ -29,16 +29,15 @@ silence_minutes = 20            # a threshold
 enabled = false                 # a rule
 
 [low_magnesium]
-qtc_ms = 500                    # less is called high: who accepts that, and why
+qtc_ms = 500                    # fewer findings are high: who accepts that, and why
 accept_risk = "Dr Roe, 2026-11-01: our cardiologists act from 500 ms"
 ```
 
-A setting by which less is called high than as shipped (a rule with a critical band turned off, or a threshold marked
-**critical** below moved the way that is named there) is refused unless its table says `accept_risk = "who and why"`.
-What is accepted is shown by `rules`, in `dialysis_accepted_risks`, and in a `data_quality` alert for each patient of
-whom it is true.
+A setting that makes fewer findings high than the shipped one (a rule with a critical band turned off, or a threshold
+marked **critical** below moved the way that is named there) is refused unless its table has `accept_risk = "who and
+why"`. `rules`, `dialysis_accepted_risks` and a `data_quality` alert of each patient concerned show the accepted risk.
 
-`dialysis-alerts rules check FILE` says whether it is right, `replay EVENTS --compare FILE` what it would change.
+`dialysis-alerts rules check FILE` checks such a file; `replay EVENTS --compare FILE` shows what it would change.
 
 ## Choices where the sources leave one
 
@@ -46,17 +45,17 @@ whom it is true.
   and half of all patients have 450 ms.
 - **A symptom's messages** (R30) merge field by field, the greater value of a field stands: an end, a score or an
   `entered_in_error` is never lost to a message that does not know it.
-- **A cramp** is active from its onset to its end. In `replay` a line without `received_at` counts as received when the
-  end it tells of came.
+- **A cramp** is active from its onset to its end. In `replay` a line without `received_at` arrives at the latest time
+  that it states.
 - **Aluminium bands** (R21) fall only after two results below; the suspicion (R20) ends with one result below 20 ug/L.
-- **A result that `<` or `>` leaves undecided** fires nothing and is a `data_quality` alert; `>` counts for every band
+- **A result that `<` or `>` leaves undecided** raises nothing and is a `data_quality` alert; `>` counts for every band
   that it certainly reaches.
 - **Implausible values** (outside the fences in `models/analytes.py`) and unknown units are never evaluated clinically.
 - **Unknown LOINC codes** without an analyte are one `data_quality` alert a patient, however many there are.
-- **What an answer covers**: a result or symptom counts as known from its arrival, so one that comes after an answer is
-  new evidence even if it is older. Who names an alert knew the input that gave it its id.
+- **What an answer covers**: a result or symptom is known from its arrival, so one that comes after an answer is new
+  evidence even if it is older. A person who names an alert knew the input that gave it its id.
 - **Times more than 5 min ahead of their arrival** count as the arrival; a report or an end in the future as none.
-- **A session** lasts from its start message (else the first that was heard of it) to its end, the next start, or 24 h.
+- **A session** lasts from its start message (else its first message of any kind) to its end, the next start, or 24 h.
 - **A clock that is ahead** (E07) is one alert per source (machine, `source`, or kind of sender) and patient. It
   ends with the first believable message or when its time has come; the events are evaluated all the same.
 """

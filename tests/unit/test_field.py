@@ -21,7 +21,8 @@ import pytest
 
 from models.alerts import AlertRecord
 from models.parsing import Parsed
-from streams.engine.replay import Line, Replay, parse_line, tells_of
+from streams.engine.replay import Line, Replay, parse_line
+from streams.engine.sender_clocks import latest_time
 from streams.rules.catalogue import parse_settings
 from tests.unit.timeline import SILENT, open_alerts, restarted
 
@@ -146,7 +147,7 @@ def lines(row: Row) -> list[Line]:
         fields = json.loads(text) | {name: value for place, name, value in row.add if place == number}
         parsed = parse_line(json.dumps(fields).encode())
         assert isinstance(parsed, Parsed), parsed
-        arrival = parsed.received_at or tells_of(parsed.record)
+        arrival = parsed.received_at or latest_time(parsed.record)
         clock = max(clock or arrival, arrival)
         found.append(msgspec.structs.replace(parsed, received_at=arrival))
     return found
