@@ -82,12 +82,8 @@ def _compacted(**config: str) -> dict[str, str]:
     } | config
 
 
-def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
-    """Return every topic of the contract, the changelogs of a consumer group included."""
-    append_time = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(max_message_bytes)}
-    # A state record, or a dead letter with its headers, may be larger than the input message.
-    roomy = {"max.message.bytes": str(2 * max_message_bytes)}
-    topics = [
+def _patient_topics(append_time: dict[str, str]) -> list[TopicSpec]:
+    return [
         TopicSpec(LAB_RESULTS, "patient_id", "lab_result", _deleted(35, **append_time)),
         TopicSpec(
             MACHINE_EVENTS,
@@ -102,6 +98,14 @@ def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
             _deleted(35, **append_time),
         ),
     ]
+
+
+def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
+    """Return every topic of the contract, the changelogs of a consumer group included."""
+    append_time = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(max_message_bytes)}
+    # A state record, or a dead letter with its headers, may be larger than the input message.
+    roomy = {"max.message.bytes": str(2 * max_message_bytes)}
+    topics = _patient_topics(append_time)
     topics += [
         TopicSpec(f"alerts.{family}", "patient_id", "alert transitions", _deleted(35), needs=ALERT_BYTES)
         for family in FAMILIES
