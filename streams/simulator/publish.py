@@ -89,26 +89,15 @@ async def publish(
     pace = Pace(rate=rate, speed=speed, live_at=live_at, wall_clock=wall_clock)
     stop = stop or asyncio.Event()
     summary = PublishSummary(append_time=await append_time_topics(settings))
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.brokers,
-        client_id="dialysis-simulator",
-        enable_idempotence=True,
-        linger_ms=5,
-        max_batch_size=256 * 1024,
-        max_request_size=settings.max_message_bytes,
-    )
+    producer = _producer(settings)
     delivery = _Delivery(producer, settings, summary)
     began = time.monotonic()
     try:
         await _reach(producer, settings)
-        for due_at_once, message in enumerate(messages):
+        for number, message in enumerate(messages):
             if (until and message.received_at >= until) or (limit is not None and delivery.given >= limit):
                 break
-            wait = pace.wait(message)
-            if wait > 0:
-                await _sleep(max(wait, _TICK_S), stop)
-            elif due_at_once % _BURST == 0:
-                await asyncio.sleep(0)
+            await _wait(pace.wait(message), number, stop)
             if stop.is_set():
                 break
             await delivery.send(message)
@@ -119,6 +108,17 @@ async def publish(
         summary.seconds = time.monotonic() - began
         summary.stopped = stop.is_set()
     return summary
+
+
+def _producer(settings: Settings) -> AIOKafkaProducer:
+    return AIOKafkaProducer(
+        bootstrap_servers=settings.brokers,
+        client_id="dialysis-simulator",
+        enable_idempotence=True,
+        linger_ms=5,
+        max_batch_size=256 * 1024,
+        max_request_size=settings.max_message_bytes,
+    )
 
 
 class _Delivery:
@@ -175,9 +175,13 @@ async def _reach(producer: AIOKafkaProducer, settings: Settings) -> None:
         raise PublishError.unreachable(settings) from error
 
 
-async def _sleep(seconds: float, stop: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+async def _wait(seconds: float, number: int, stop: asyncio.Event) -> None:
+    """Wait until a message is due, or `stop` is set; messages that are due at once give way after every burst."""
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), max(seconds, _TICK_S))
+    elif number % _BURST == 0:
+        await asyncio.sleep(0)
 
 
 def _worded(error: BaseException) -> PublishError:
