@@ -13,7 +13,7 @@ from models.events import SymptomKind
 from streams.rules.api import PatientView, guidance
 from streams.rules.facts import bedside
 from streams.rules.inputs import symptom
-from streams.rules.shapes.expected import Since, Step, expected_results
+from streams.rules.shapes.expected import ExpectedShape, Since, Step, expected_results
 
 K = SymptomKind
 _SIGNS: Final = (K.JERK, K.SPASM, K.CRAMP, K.TWITCH, K.MYOCLONUS)
@@ -25,8 +25,8 @@ def _signs(view: PatientView) -> Iterator[Since]:
         yield Since(bedside.symptom_ref(sign), sign.at, known, evidence)
 
 
-RULE: Final = expected_results(
-    "symptom_workup_incomplete",
+_SHAPE: Final = ExpectedShape(
+    name="symptom_workup_incomplete",
     since=_signs,
     wants=(Analyte.MAGNESIUM, Analyte.IONIZED_CALCIUM, Analyte.POTASSIUM, Analyte.PHOSPHATE),
     before=timedelta(hours=2),
@@ -39,6 +39,10 @@ RULE: Final = expected_results(
             "article L3-L8; clinical.md R05",
         ),
     ),
+)
+
+RULE: Final = expected_results(
+    _SHAPE,
     also=(symptom(*_SIGNS),),
     family="cramp",
     ids="R05",

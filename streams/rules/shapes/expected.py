@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -64,24 +64,13 @@ class _Missing:
     priority: Priority
 
 
-def expected_results(
-    name: str,
-    *,
-    since: Callable[[PatientView], Iterable[Since]],
-    wants: tuple[Analyte, ...],
-    before: timedelta,
-    steps: tuple[Step, ...],
-    forgotten: Step,
-    what: str,
-    advice: tuple[GuidanceRecord, ...],
-    also: tuple[Input, ...],
-    **described: Any,
-) -> PatientRule:
-    """A rule that misses results: one alert a patient, whatever they are missing after.
+@dataclass(frozen=True, slots=True)
+class ExpectedShape:
+    """What results are expected after, and when they are missed.
 
     A usable result counts if it was collected at most `before` ahead, or at any time later: a late panel is a panel.
 
-    Args:
+    Attributes:
         name: the contract's name of the rule.
         since: after what results are expected.
         wants: the analytes, all of them.
@@ -90,77 +79,109 @@ def expected_results(
         forgotten: when nobody waits any more; its priority means nothing.
         what: begins the summary, such as "Work-up of cramp".
         advice: what to review.
-        also: what `since` reads.
-        described: family, ids, title, sources and so on of the `Rule`.
+        limits: the times, which `expected_results` makes of the steps.
     """
-    fields: Any = {
-        step.name: (Hours, Field(default=step.hours, description=f"hours; {step.source}"))
-        for step in (*steps, forgotten)
-    }
-    title = "".join(part.capitalize() for part in name.split("_"))
-    limits: type[Limits] = create_model(f"{title}Limits", __base__=Limits, __doc__=f"Times of `{name}`.", **fields)
-    limits.ascending = (tuple(step.name for step in (*steps, forgotten)),)
 
-    def missing(view: PatientView) -> Iterator[_Missing]:
-        chosen = view.limits(limits)
-        happened = list(since(view))
-        newest = {analyte: _newest_at(view, analyte) for analyte in wants} if happened else {}
-        for one in happened:
-            earliest = one.at - before
-            absent = tuple(analyte for analyte, at in newest.items() if at is None or at < earliest)
-            if not absent:
-                continue
-            over = one.at + timedelta(hours=getattr(chosen, forgotten.name))
-            view.look_at(over)
-            passed = None if view.now < over else forgotten
-            due, known = over, one.known() if passed is None else over
-            for step in steps if passed is None else ():
-                moment = max(one.at + timedelta(hours=getattr(chosen, step.name)), known)
-                view.look_at(moment)
-                if view.now >= moment:
-                    passed, due = step, moment
-            if passed is not None:
-                yield _Missing(one, absent, due, passed.priority)
+    name: str
+    since: Callable[[PatientView], Iterable[Since]]
+    wants: tuple[Analyte, ...]
+    before: timedelta
+    steps: tuple[Step, ...]
+    forgotten: Step
+    what: str
+    advice: tuple[GuidanceRecord, ...]
+    limits: type[Limits] = Limits
 
-    def find(view: PatientView) -> Iterator[Outcome]:
-        over = timedelta(hours=getattr(view.limits(limits), forgotten.name))
-        found = list(missing(view))
+    def find(self, view: PatientView) -> Iterator[Outcome]:
+        """One alert for all that is missing; over when nobody waits any more."""
+        over = self._hours(view, self.forgotten)
+        found = list(self._missing(view))
         waiting = [one for one in found if view.now < one.since.at + over]
         if waiting:
-            yield _finding(waiting, wants, what, advice)
+            yield self._finding(waiting)
         elif found:
             yield Ending(_KEY, Status.EXPIRED, Reason.UNCONFIRMED_END)
 
-    names = ", ".join(str(analyte).replace("_", " ") for analyte in wants)
+    def _hours(self, view: PatientView, step: Step) -> timedelta:
+        """The time of a step, as the site sets it."""
+        return timedelta(hours=getattr(view.limits(self.limits), step.name))
+
+    def _missing(self, view: PatientView) -> Iterator[_Missing]:
+        """What is missing and overdue after each thing, those included for which nobody waits any more."""
+        happened = list(self.since(view))
+        newest = {analyte: _newest_at(view, analyte) for analyte in self.wants} if happened else {}
+        for one in happened:
+            earliest = one.at - self.before
+            absent = tuple(analyte for analyte, at in newest.items() if at is None or at < earliest)
+            if absent and (passed := self._passed(view, one)) is not None:
+                yield _Missing(one, absent, *passed)
+
+    def _passed(self, view: PatientView, since: Since) -> tuple[datetime, Priority] | None:
+        """Return when the last of the times after something passed, and its priority; None if none has."""
+        over = since.at + self._hours(view, self.forgotten)
+        view.look_at(over)
+        if view.now >= over:
+            return over, self.forgotten.priority
+        passed, known = None, since.known()
+        for step in self.steps:
+            moment = max(since.at + self._hours(view, step), known)
+            view.look_at(moment)
+            if view.now >= moment:
+                passed = moment, step.priority
+        return passed
+
+    def _finding(self, waiting: list[_Missing]) -> Finding:
+        waiting.sort(key=lambda one: (one.due, one.since.anchor))
+        highest = max((one.priority for one in waiting), key=lambda priority: priority.rank)
+        absent = {analyte for one in waiting for analyte in one.analytes}
+        listed = ", ".join(_worded(analyte) for analyte in self.wants if analyte in absent)
+        return Finding(
+            key=_KEY,
+            anchors=tuple(one.since.anchor for one in waiting),
+            priority=highest,
+            onset_at=waiting[0].due,
+            known_at=max(one.due for one in waiting),
+            level_known_at=min(one.due for one in waiting if one.priority is highest),
+            summary=f"{self.what} incomplete: no {listed}",
+            guidance=self.advice,
+            evidence=tuple(one.since.evidence() for one in waiting),
+            reason=Reason.DEADLINE_PASSED,
+        )
+
+
+def expected_results(shape: ExpectedShape, *, also: tuple[Input, ...], **described: Any) -> PatientRule:
+    """A rule that misses results: one alert a patient, whatever they are missing after.
+
+    Args:
+        shape: what results are expected after, and when they are missed.
+        also: what `since` reads.
+        described: family, ids, title, sources and so on of the `Rule`.
+    """
+    times = (*shape.steps, shape.forgotten)
+    fields: Any = {step.name: (Hours, Field(default=step.hours, description=f"hours; {step.source}")) for step in times}
+    title = "".join(part.capitalize() for part in shape.name.split("_"))
+    doc = f"Times of `{shape.name}`."
+    limits: type[Limits] = create_model(f"{title}Limits", __base__=Limits, __doc__=doc, **fields)
+    limits.ascending = (tuple(step.name for step in times),)
+    shape = replace(shape, limits=limits)
+
+    def find(view: PatientView) -> Iterator[Outcome]:
+        return shape.find(view)
+
     find.__doc__ = (
-        f"No usable result of one of {names} in time. One alert a patient lists all that is missing;\n"
+        f"No usable result of one of {', '.join(map(_worded, shape.wants))} in time. One alert a patient lists all "
+        f"that is missing;\n"
         f"it ends when all are there, and expires when nobody waits any more."
     )
-    return Rule[PatientState](name=name, version=1, inputs=(lab(*wants), *also), limits=limits, find=find, **described)
+    inputs = (lab(*shape.wants), *also)
+    return Rule[PatientState](name=shape.name, version=1, inputs=inputs, limits=limits, find=find, **described)
+
+
+def _worded(analyte: Analyte) -> str:
+    return str(analyte).replace("_", " ")
 
 
 def _newest_at(view: PatientView, analyte: Analyte) -> datetime | None:
     """Collection of the newest usable result of an analyte."""
     newest = next(labs.newest_first(view, analyte), None)
     return None if newest is None else newest.at
-
-
-def _finding(
-    waiting: list[_Missing], wants: tuple[Analyte, ...], what: str, advice: tuple[GuidanceRecord, ...]
-) -> Finding:
-    waiting.sort(key=lambda one: (one.due, one.since.anchor))
-    highest = max((one.priority for one in waiting), key=lambda priority: priority.rank)
-    absent = {analyte for one in waiting for analyte in one.analytes}
-    listed = ", ".join(str(analyte).replace("_", " ") for analyte in wants if analyte in absent)
-    return Finding(
-        key=_KEY,
-        anchors=tuple(one.since.anchor for one in waiting),
-        priority=highest,
-        onset_at=waiting[0].due,
-        known_at=max(one.due for one in waiting),
-        level_known_at=min(one.due for one in waiting if one.priority is highest),
-        summary=f"{what} incomplete: no {listed}",
-        guidance=advice,
-        evidence=tuple(one.since.evidence() for one in waiting),
-        reason=Reason.DEADLINE_PASSED,
-    )
