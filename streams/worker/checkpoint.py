@@ -7,6 +7,7 @@ instead of the whole record, and nobody encodes the patient's past.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, Generic
@@ -45,7 +46,7 @@ class Checkpoint(Generic[StateT]):
         self.changed: dict[bytes, StateT | None] = {}
         self.sampled: dict[bytes, StateT] = {}
         #: The sources of the samples of each subject since its record was stored whole.
-        self.sources: dict[bytes, set[Source]] = {}
+        self.sources: defaultdict[bytes, set[Source]] = defaultdict(set)
         #: How to acknowledge each handled batch; the records themselves are dropped.
         self._handled: list[Callable[[], None]] = []
         self._since: float | None = None

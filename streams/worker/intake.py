@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, Generic
 
+from models.alerts import AlertRecord
 from models.parsing import Rejected, RejectReason
-from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD
+from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change
 from streams.rules.api import StateT
 from streams.rules.facts.late_clocks import LATE
 from streams.transport.api import TP, Batch, Oversized
@@ -114,20 +116,17 @@ class Intake(Generic[StateT]):
             self._checkpoint.acknowledge_later(batch.ack)
         return True
 
-    def _handle(self, topic: str, records: Sequence[Any]) -> int:  # noqa: C901, PLR0912, PLR0915 (a call costs more)
-        """File records and collect the transitions. The hot path: no await, no work twice.
+    def _handle(self, topic: str, records: Sequence[Any]) -> int:  # noqa: C901, PLR0915 (a call costs more)
+        """File records and collect the transitions; return how many, at least one. The hot path: no await.
 
-        Returns:
-            How many it handled, at least one: fewer than all when an outbox is so large that it must be stored first,
-            or when the turn has lasted long enough.
+        Fewer than all when an outbox is so large that it must be stored first, or the turn has lasted long enough.
         """
         owned, checkpoint, turn_ends = self._owned, self._checkpoint, self._turn_ends
         name, subject_of, parse = self._short[topic], attrgetter(owned.kind.subject), owned.kind.parse
         subjects, by_key, clock = owned.subjects, owned.by_key, owned.clock
         changed, sampled, sources = checkpoint.changed, checkpoint.sampled, checkpoint.sources
         counts = owned.mail.counts(topic)
-        count, instant, instant_ms = len(records), subjects.now, None
-        was_dear = False
+        count, instant, instant_ms, was_dear = len(records), subjects.now, None, False
         for number, record in enumerate(records):
             if was_dear and time.monotonic() > turn_ends:
                 count = number
@@ -145,9 +144,7 @@ class Intake(Generic[StateT]):
                 continue
             event = parsed.record
             subject = subject_of(event)
-            if subject != state.id if state is not None else not self._belongs(record, subject):
-                why = f"the key should be the {owned.kind.subject}"
-                self._refuse(record, Rejected(RejectReason.KEY_MISMATCH, why))
+            if (state is None or subject != state.id) and not self._admits(record, subject, state):
                 continue
             if record.timestamp != instant_ms:
                 instant_ms = record.timestamp
@@ -161,38 +158,48 @@ class Intake(Generic[StateT]):
             try:
                 state, change, told = subjects.take(subject, event, arrived, way)
             except Exception:  # noqa: BLE001 (logged there; a fault of ours costs this event, not the partition)
-                owned.mail.not_filed(record, event)
-                state, change, told = subjects.state_of(subject), NOT_FILED, []  # keeps what it changed until then
+                state, change, told = self._not_filed(record, subject, event)
             by_key[key] = state
             state.offsets[name] = record.offset
             counts.add(event, parsed.unknown_fields, change, parsed.left_out, late=arrived - event.at > LATE)
             if change is SAMPLED:
                 was_dear = False
                 sampled[key] = state
-                if key in sources:
-                    sources[key].add((event.session_id, event.machine_id))
-                else:
-                    sources[key] = {(event.session_id, event.machine_id)}
+                sources[key].add((event.session_id, event.machine_id))
             elif change is TOO_OLD:
                 sampled[key] = state
             else:
                 changed[key] = state
-            if state.outbox:
-                owned.mail.all_told(told, instant)
-                self._publisher.add(key, state)
-                if (told or state.closed) and self._publisher.is_full(state):
-                    count = number + 1
-                    break
-        newest = records[count - 1]
-        clock.marks[name] = Mark(newest.offset, newest.timestamp)
-        clock.handled()
-        checkpoint.has_handled()
+            if state.outbox and self._publish(key, state, told, instant):
+                count = number + 1
+                break
+        self._handled_up_to(name, records[count - 1])
         counts.flush(count)
         return count
 
-    def _belongs(self, record: Any, subject: str) -> bool:
-        """Whether a record of a new subject lies on the partition of its key, and its key names the subject."""
-        return record.key == subject.encode() and self._owned.mail.is_placed_here(record)
+    def _handled_up_to(self, name: str, newest: Any) -> None:
+        """Note that the records of a topic up to this one were handled just now."""
+        self._owned.clock.marks[name] = Mark(newest.offset, newest.timestamp)
+        self._owned.clock.handled()
+        self._checkpoint.has_handled()
+
+    def _admits(self, record: Any, subject: str, state: StateT | None) -> bool:
+        """Whether a record begins a subject: its key names it, and belongs on this partition. Refuse it if not."""
+        if state is None and record.key == subject.encode() and self._owned.mail.is_placed_here(record):
+            return True
+        self._refuse(record, Rejected(RejectReason.KEY_MISMATCH, f"the key should be the {self._owned.kind.subject}"))
+        return False
+
+    def _not_filed(self, record: Any, subject: str, event: Any) -> tuple[StateT, Change, list[AlertRecord]]:
+        """Make an event whose filing raised a dead letter; its subject keeps what it changed until then."""
+        self._owned.mail.not_filed(record, event)
+        return self._owned.subjects.state_of(subject), NOT_FILED, []
+
+    def _publish(self, key: bytes, state: StateT, told: list[AlertRecord], instant: datetime) -> bool:
+        """Publish what an event told soon; return whether it must be sent before the next event is handled."""
+        self._owned.mail.all_told(told, instant)
+        self._publisher.add(key, state)
+        return bool(told or state.closed) and self._publisher.is_full(state)
 
     def _refuse(self, record: Any, why: Rejected) -> None:
         """Send an unusable record on to the partition of its key, or make it a dead letter."""
