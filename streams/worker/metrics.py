@@ -85,8 +85,18 @@ class Metrics:
         self.registry = registry = registry if registry is not None else CollectorRegistry()
         self._topics: dict[str, TopicMetrics] = {}
         self._lag: dict[tuple[str, int], Gauge] = {}
+        self._input(registry)
+        self._output(registry)
+        self._state(registry)
+        self._progress(registry)
+        self._health(registry)
+        #: Open alerts by partition; keeps `alerts_active` right when partitions come and go.
+        self.open_alerts = OpenAlerts(self.alerts_active)
 
-        # -- Input. Count: usable messages taken from an input topic, repeats and late ones included.
+    # -- the metrics
+
+    def _input(self, registry: CollectorRegistry) -> None:
+        # Count: usable messages taken from an input topic, repeats and late ones included.
         self.events = Counter("dialysis_events", "Usable messages taken", ["topic", "type"], registry=registry)
         # Count: messages that could not be used and were sent to dead-letters.
         self.dead_letters = Counter(
@@ -127,7 +137,8 @@ class Metrics:
             registry=registry,
         )
 
-        # -- Output. Count: transitions that the broker acknowledged, repeats excluded.
+    def _output(self, registry: CollectorRegistry) -> None:
+        # Count: transitions that the broker acknowledged, repeats excluded.
         self.alert_transitions = Counter(
             "dialysis_alert_transitions",
             "Alert transitions sent",
@@ -145,7 +156,8 @@ class Metrics:
             registry=registry,
         )
 
-        # -- State. Time: writing the changed keys of a partition until the broker has acknowledged them.
+    def _state(self, registry: CollectorRegistry) -> None:
+        # Time: writing the changed keys of a partition until the broker has acknowledged them.
         self.checkpoint_seconds = Histogram(
             "dialysis_checkpoint_seconds",
             "Duration of a checkpoint",
@@ -176,7 +188,6 @@ class Metrics:
         self.cap_drops = Counter(
             "dialysis_cap_drops", "Items pushed out of state by a size limit", ["cap"], registry=registry
         )
-
         # Count: records that the changelog refused, by remedy: `reduced` to the open alerts, or begun `anew`.
         self.records_refused = Counter(
             "dialysis_records_refused", "Records that the changelog refused", ["how"], registry=registry
@@ -189,7 +200,8 @@ class Metrics:
             registry=registry,
         )
 
-        # -- Progress. Number: records of a partition that no task has taken yet.
+    def _progress(self, registry: CollectorRegistry) -> None:
+        # Number: records of a partition that no task has taken yet.
         self.consumer_lag = Gauge(
             "dialysis_consumer_lag", "Records not taken yet", ["topic", "partition"], registry=registry
         )
@@ -211,7 +223,8 @@ class Metrics:
         # Count: times the group gave this worker partitions. Restarts: changes(process_start_time_seconds).
         self.assignments = Counter("dialysis_assignments", "Times partitions were assigned", registry=registry)
 
-        # -- Health. Count: rules that raised; each is a `data_quality` alert too.
+    def _health(self, registry: CollectorRegistry) -> None:
+        # Count: rules that raised; each is a `data_quality` alert too.
         self.rule_errors = Counter("dialysis_rule_errors", "Rules that raised", ["rule"], registry=registry)
         # One for each rule table of the site's settings that silences a critical band and accepts that risk.
         self.accepted_risks = Gauge(
@@ -234,8 +247,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
 
-        #: Open alerts by partition; keeps `alerts_active` right when partitions come and go.
-        self.open_alerts = OpenAlerts(self.alerts_active)
+    # -- their use
 
     def topic(self, name: str) -> TopicMetrics:
         """Return the pre-resolved children of an input topic, given by its full name."""
