@@ -1,10 +1,8 @@
 """The embedded Kafka, really started."""
 
 import asyncio
-import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -12,21 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import aiokafka
-import aiokafka.admin
 import psutil
 import pytest
 
-from streams.broker import command
 from streams.broker.errors import BrokerError
 from streams.broker.kafka import EmbeddedKafka
 from streams.broker.storage import DataFolder
 from streams.broker.tcp_ports import ReservedPort, answers
-
-# Most of it is untyped, which strict mypy would say at every call.
-clients: Any = aiokafka
+from tests.integration.broker_checks import clients, create, eventually, gone, read, send
 
 
 @pytest.fixture(scope="module")
@@ -47,37 +39,6 @@ def formatted(own: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("formatted")
     EmbeddedKafka(folder).start().close()
     return folder
-
-
-async def create(bootstrap: str, topic: str) -> None:
-    admin = clients.admin.AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    response = await admin.create_topics([clients.admin.NewTopic(topic, 1, 1)])
-    await admin.close()
-    assert [error_code for _, error_code, *_ in response.topic_errors] == [0]
-
-
-async def send(bootstrap: str, topic: str, value: bytes) -> None:
-    async with clients.AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=8_000_000) as producer:
-        await producer.send_and_wait(topic, value)
-
-
-async def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
-    async with clients.AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
-        consumer.assign([clients.TopicPartition(topic, 0)])
-        await consumer.seek_to_beginning()
-        return [(await asyncio.wait_for(consumer.getone(), 30)).value for _ in range(count)]
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def eventually(check: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while not check() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return check()
 
 
 async def test_it_takes_and_gives_records(kafka: EmbeddedKafka, bootstrap: str) -> None:
@@ -326,86 +287,3 @@ def test_it_dies_with_its_parent(end: str) -> None:
     # Nobody is left to remove it after SIGKILL; the next broker does, when it is a minute old.
     assert Path(data).exists() == (end == "kill")
     shutil.rmtree(data, ignore_errors=True)
-
-
-class Command:
-    """`python -m streams.broker` as a user runs it."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "streams.broker", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def ready(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line.startswith("Kafka is ready: bootstrap.servers=127.0.0.1:")
-        return line.rsplit("=", 1)[1].strip()
-
-    def end(self, number: signal.Signals | None = None) -> tuple[int, str]:
-        if number is not None:
-            self.process.send_signal(number)
-        _, complaint = self.process.communicate(timeout=60)
-        return self.process.returncode, complaint
-
-
-@contextlib.contextmanager
-def broker_command(*arguments: str) -> Iterator[Command]:
-    running = Command(*arguments)
-    try:
-        yield running
-    finally:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.communicate()
-
-
-async def test_command_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    data = str(tmp_path / "data")
-    with broker_command("--port", "0", "--data", data) as first:
-        address = await asyncio.to_thread(first.ready)
-        await create(address, "broker-command")
-        await send(address, "broker-command", b"kept")
-        port = address.rsplit(":", 1)[1]
-        with broker_command("--port", port) as second:
-            status, complaint = second.end()
-            assert (status, complaint.count("\n")) == (1, 1)
-            assert f"Port {port} cannot be used" in complaint
-        with broker_command("--port", "0", "--data", data) as second:
-            status, complaint = second.end()
-            assert (status, complaint.count("\n")) == (1, 1)
-            assert "is in use by another broker" in complaint
-        assert first.end(signal.SIGTERM) == (0, "")
-    with broker_command("--port", port, "--data", data) as again:
-        address = await asyncio.to_thread(again.ready)
-        assert await read(address, "broker-command", 1) == [b"kept"]
-        assert again.end(signal.SIGINT) == (0, "")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_command_interrupted_while_it_starts_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    with broker_command("--port", "0", "--data", str(tmp_path)) as starting:
-        assert eventually((tmp_path / "log").exists, 30)
-        status, complaint = starting.end(number)
-    assert (status, complaint) == (1, "Interrupted before Kafka was ready.\n")
-    assert not [p for p in psutil.process_iter() if p.ppid() == starting.process.pid]
-
-
-def test_command_says_when_the_broker_dies(tmp_path: Path) -> None:
-    with broker_command("--port", "0", "--data", str(tmp_path)) as running:
-        running.ready()
-        (jvm,) = psutil.Process(running.process.pid).children()
-        jvm.kill()
-        status, complaint = running.end()
-    assert status == 1
-    assert complaint.startswith("Kafka has ended by itself")
-
-
-def test_command_refuses_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.run(70_000, None) == 2
-    assert "Port 70000 does not exist" in capsys.readouterr().err
-    with broker_command("--port", "x") as wrong:
-        assert wrong.end()[0] == 2
