@@ -15,7 +15,8 @@ from aiokafka.errors import KafkaError
 
 from tests.chaos.logs import Place, Sent
 from tests.chaos.plan import Plan
-from tests.integration.unit_under_test import ALERT_TOPICS, UnitUnderTest
+from tests.integration.alert_records import ALERT_TOPICS
+from tests.integration.unit_under_test import UnitUnderTest
 from tests.integration.worker_process import until
 
 _Consumer: Any = AIOKafkaConsumer

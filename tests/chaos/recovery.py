@@ -13,16 +13,8 @@ from typing import Final
 import psutil
 
 from models.topics import changelog
-from tests.integration.unit_under_test import (
-    Message,
-    UnitUnderTest,
-    ago,
-    event,
-    lab,
-    session_started,
-    symptom,
-    telemetry,
-)
+from tests.integration.messages import Message, ago, event, lab, session_started, symptom, telemetry
+from tests.integration.unit_under_test import UnitUnderTest
 from tests.integration.worker_process import WorkerProcess, until
 
 #: How many patients the document tells of.

@@ -21,7 +21,8 @@ from tests.chaos.logs import Logs, Record
 from tests.chaos.oracle import Verdict, judge
 from tests.chaos.plan import Plan, plan
 from tests.chaos.scene import Scene
-from tests.integration.unit_under_test import ALERT_TOPICS, UnitUnderTest
+from tests.integration.alert_records import ALERT_TOPICS
+from tests.integration.unit_under_test import UnitUnderTest
 from tests.integration.worker_process import COMMAND, until
 
 _PARTITIONS = 4

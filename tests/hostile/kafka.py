@@ -16,7 +16,8 @@ from aiokafka import AIOKafkaProducer
 
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, LAB_RESULTS
 from tests.hostile.stage import LOW_MAGNESIUM, Case, Stage
-from tests.integration.unit_under_test import MEGABYTE, Message, headers_of, lab, response
+from tests.integration.alert_records import headers_of
+from tests.integration.messages import MEGABYTE, Message, lab, response
 from tests.integration.worker_process import COMMAND
 
 _Producer: Any = AIOKafkaProducer

@@ -13,7 +13,7 @@ from models.state.sampled import key_of
 from models.topics import ALERTS_ACTIVE, LAB_RESULTS, changelog
 from streams.kafka.topic_setup import ensure_topics
 from tests.hostile.stage import Case, Stage
-from tests.integration.unit_under_test import lab
+from tests.integration.messages import lab
 from tests.integration.worker_process import until
 
 #: Ranks above whatever a worker has written.

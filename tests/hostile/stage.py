@@ -19,16 +19,9 @@ from typing import Any, Final
 from models.topics import CLINICAL_EVENTS
 from tests.chaos.run import percentile
 from tests.chaos.scene import Post, Scene
-from tests.integration.unit_under_test import (
-    ALERT_TOPICS,
-    SILENT,
-    Message,
-    UnitUnderTest,
-    ago,
-    lab,
-    session_started,
-    symptom,
-)
+from tests.integration.alert_records import ALERT_TOPICS
+from tests.integration.messages import Message, ago, lab, session_started, symptom
+from tests.integration.unit_under_test import SILENT, UnitUnderTest
 from tests.integration.worker_process import COMMAND, WorkerProcess, until
 
 Attack = Callable[["Stage"], Coroutine[Any, Any, None]]
@@ -343,7 +336,7 @@ def peak_mb(worker: WorkerProcess) -> float:
 async def run(case: Case, bootstrap: str) -> Outcome:
     """Play a case on topics of its own."""
     outcome = Outcome(case)
-    async with UnitUnderTest(bootstrap, case.partitions, case.own_time, SILENT) as unit:
+    async with UnitUnderTest(bootstrap, case.partitions, case.own_time, rules=SILENT) as unit:
         await unit.configure({topic: {"message.timestamp.type": "LogAppendTime"} for topic in _MEASURED})
         scene = Scene(unit, random.Random(case.name), case.command)
         stage = Stage(unit, scene, outcome)

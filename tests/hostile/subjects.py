@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from models.topics import DEAD_LETTERS, UNIT_SIGNALS
 from tests.hostile.stage import LOW_MAGNESIUM, Case, Stage
-from tests.integration.unit_under_test import Message, ago, event, headers_of, lab, symptom
+from tests.integration.alert_records import headers_of
+from tests.integration.messages import Message, ago, event, lab, symptom
 
 _SIGNALS: Final = 700
 

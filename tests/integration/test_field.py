@@ -17,7 +17,9 @@ import pytest
 from models.parsing import Parsed
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS
 from streams.engine.replay import Line, Replay
-from tests.integration.unit_under_test import SILENT, Message, UnitUnderTest, matching, repeats_are_identical
+from tests.integration.alert_records import matching, repeats_are_identical
+from tests.integration.messages import Message
+from tests.integration.unit_under_test import SILENT, UnitUnderTest
 from tests.unit.test_field import FILES, ROWS, SETTINGS, Row, lines
 from tests.unit.timeline import to_line
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from models.topics import MAX_MESSAGE, STATE_BYTES, changelog
-from tests.integration.unit_under_test import Message, UnitUnderTest, ago, lab
+from tests.integration.messages import Message, ago, lab
+from tests.integration.unit_under_test import UnitUnderTest
 from tests.unit.test_size_bounds import flood
 
 TOPIC_OF = {

@@ -12,7 +12,9 @@ import pytest
 
 from models.topics import changelog
 from streams.transport.changelog import Stamp
-from tests.integration.unit_under_test import SILENT, UnitUnderTest, ago, lab, matching, telemetry
+from tests.integration.alert_records import matching
+from tests.integration.messages import ago, lab, telemetry
+from tests.integration.unit_under_test import SILENT, UnitUnderTest
 from tests.integration.worker_process import WorkerProcess, until
 
 

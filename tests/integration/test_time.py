@@ -10,18 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from models.alerts import alert_id
+from tests.integration.alert_records import matching, repeats_are_identical
+from tests.integration.messages import ago, lab, response, session_started, symptom, telemetry
 from tests.integration.traffic import evaluated, nothing_lost_nothing_extra, read_back
-from tests.integration.unit_under_test import (
-    UnitUnderTest,
-    ago,
-    lab,
-    matching,
-    repeats_are_identical,
-    response,
-    session_started,
-    symptom,
-    telemetry,
-)
+from tests.integration.unit_under_test import UnitUnderTest
 from tests.integration.worker_process import WorkerProcess, until
 
 TREE = str(Path(__file__).parents[2])

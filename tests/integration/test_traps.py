@@ -14,7 +14,7 @@ from streams.transport import TP
 from streams.transport import changelog as changelog_module
 from streams.transport.changelog import read_changelogs
 from streams.transport.thread import ConsumerThread
-from tests.integration.test_transport_api import Worker
+from tests.integration.toy_app import Worker
 from tests.integration.toys import Playground
 from tests.integration.worker_process import until
 

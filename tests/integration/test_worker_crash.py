@@ -15,6 +15,8 @@ import pytest
 from models.topics import PATIENT_TOPICS
 from streams.broker.kafka import EmbeddedKafka
 from streams.kafka.topic_setup import ensure_topics
+from tests.integration.alert_records import matching, repeats_are_identical
+from tests.integration.messages import ago, lab, telemetry
 from tests.integration.traffic import (
     OPEN,
     Record,
@@ -26,15 +28,7 @@ from tests.integration.traffic import (
     read_back,
     told_by_workers,
 )
-from tests.integration.unit_under_test import (
-    SILENT,
-    UnitUnderTest,
-    ago,
-    lab,
-    matching,
-    repeats_are_identical,
-    telemetry,
-)
+from tests.integration.unit_under_test import SILENT, UnitUnderTest
 from tests.integration.worker_process import WorkerProcess, until
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tests.integration.unit_under_test import UnitUnderTest, headers_of, lab, symptom
+from tests.integration.alert_records import headers_of
+from tests.integration.messages import lab, symptom
+from tests.integration.unit_under_test import UnitUnderTest
 
 _Producer: Any = AIOKafkaProducer
 

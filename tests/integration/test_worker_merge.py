@@ -7,16 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.integration.unit_under_test import (
-    SILENT,
-    Message,
-    UnitUnderTest,
-    ago,
-    event,
-    lab,
-    matching,
-    repeats_are_identical,
-)
+from tests.integration.alert_records import matching, repeats_are_identical
+from tests.integration.messages import Message, ago, event, lab
+from tests.integration.unit_under_test import SILENT, UnitUnderTest
 from tests.integration.worker_process import until
 
 PAIRS = 60

@@ -11,7 +11,8 @@ import pytest
 
 from streams.broker.kafka import EmbeddedKafka
 from streams.kafka.topic_setup import ensure_topics
-from tests.integration.unit_under_test import SILENT, UnitUnderTest, ago, lab
+from tests.integration.messages import ago, lab
+from tests.integration.unit_under_test import SILENT, UnitUnderTest
 from tests.integration.worker_process import COMMAND, WorkerProcess
 
 NOWHERE = {"DIALYSIS_BROKERS": "127.0.0.1:1", "DIALYSIS_HTTP": "127.0.0.1:0"}

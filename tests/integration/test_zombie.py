@@ -23,6 +23,7 @@ from models.state.sampled import PREFIX
 from models.topics import changelog
 from streams.transport.changelog import Stamp
 from streams.worker.ports import CLOCK_KEY
+from tests.integration.messages import ago, lab
 from tests.integration.traffic import (
     Expected,
     busy_days,
@@ -32,7 +33,7 @@ from tests.integration.traffic import (
     reached,
     read_back,
 )
-from tests.integration.unit_under_test import UnitUnderTest, ago, lab
+from tests.integration.unit_under_test import UnitUnderTest
 from tests.integration.worker_process import WorkerProcess, until
 from tests.stored_subjects import as_fields, subjects_of
 

@@ -16,20 +16,9 @@ from models.topics import PATIENT_TOPICS
 from streams.engine.factory import patient_partition
 from streams.engine.partition import Partition
 from streams.rules.catalogue import RuleSettings, parse_settings
-from tests.integration.unit_under_test import (
-    SILENT,
-    Message,
-    UnitUnderTest,
-    differences,
-    event,
-    headers_of,
-    lab,
-    repeats_are_identical,
-    response,
-    session_started,
-    symptom,
-    telemetry,
-)
+from tests.integration.alert_records import differences, headers_of, repeats_are_identical
+from tests.integration.messages import Message, event, lab, response, session_started, symptom, telemetry
+from tests.integration.unit_under_test import SILENT, UnitUnderTest
 from tests.integration.worker_process import WorkerProcess
 
 RETENTION = timedelta(minutes=15)

@@ -13,105 +13,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
-import functools
-import json
 import os
 import signal
 import time
-import uuid
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupCoordinatorNotAvailableError
-from aiokafka.partitioner import DefaultPartitioner
 
-from models.settings import Settings
 from models.state import LoopState, PatientState, StateCodec
-from models.topics import FAMILIES, PATIENT_TOPICS, UNIT_SIGNALS, changelog
-from streams.kafka.topic_setup import ensure_topics, wanted_topics
+from models.topics import PATIENT_TOPICS, UNIT_SIGNALS, changelog
+from streams.kafka.topic_setup import ensure_topics
 from streams.transport.changelog import read_changelogs
 from streams.transport.record_reader import install as read_any_header_name
+from tests.integration.alert_records import ALERT_TOPICS, matching
+from tests.integration.messages import MEGABYTE, Message
+from tests.integration.unit_topics import UnitTopics
 from tests.integration.worker_process import COMMAND, Pulse, WorkerProcess, until
 from tests.stored_subjects import as_fields, subjects_of
 
-_Admin: Any = AIOKafkaAdminClient
 _Consumer: Any = AIOKafkaConsumer
 _Producer: Any = AIOKafkaProducer
-_partition_of = DefaultPartitioner()
 
 read_any_header_name()
-ALERT_TOPICS: Final = (*(f"alerts.{family}" for family in FAMILIES), "alerts.unit")
 INPUTS: Final = (*PATIENT_TOPICS, UNIT_SIGNALS)
 #: Nobody is called again: what is told depends on the events alone, not on when a test looks.
 SILENT: Final = "[responses]\nhigh = []\nmedium = []\naccept_risk = 'a test that answers nothing'\n"
-MEGABYTE: Final = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Message:
-    """A message for an input topic, named as in the contract.
-
-    Without `partition` the key's murmur2 hash chooses it; `stamp` (ms) counts on topics made with `own_time`.
-    """
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    partition: int | None = None
-    stamp: int | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
-
-
-def event(
-    topic: str, type_: str, subject: str, at: datetime | None = None, *, tells: datetime | None = None, **fields: Any
-) -> Message:
-    """An event that is published `at` a moment (now); it `tells` of that moment unless of another one."""
-    moment = at or datetime.now(UTC)
-    name = "water_loop_id" if topic == UNIT_SIGNALS else "patient_id"
-    body = {"type": type_, name: subject, "at": (tells or moment).isoformat()} | fields
-    return Message(topic, subject.encode(), json.dumps(body).encode(), stamp=int(moment.timestamp() * 1000))
-
-
-def lab(patient: str, value: float | None, at: datetime | None = None, **fields: Any) -> Message:
-    """A result; a magnesium in mg/dL unless told otherwise."""
-    fields = {"result_id": uuid.uuid4().hex[:12], "analyte": "magnesium", "unit": "mg/dL", "value": value} | fields
-    return event("lab-results", "lab_result", patient, at, **fields)
-
-
-def symptom(patient: str, kind: str, name: str, at: datetime | None = None, **fields: Any) -> Message:
-    """A symptom."""
-    return event("clinical-events", "symptom", patient, at, symptom_id=name, kind=kind, **fields)
-
-
-def session_started(patient: str, name: str, at: datetime | None = None, **fields: Any) -> Message:
-    """A session starts on a machine of its own."""
-    fields = {"session_id": name, "machine_id": f"machine-{name}"} | fields
-    return event("machine-events", "session_started", patient, at, **fields)
-
-
-def telemetry(patient: str, session: str, at: datetime | None = None, **fields: Any) -> Message:
-    """A sample of a session's machine."""
-    fields = {"session_id": session, "machine_id": f"machine-{session}"} | fields
-    return event("machine-events", "telemetry", patient, at, **fields)
-
-
-def response(patient: str, alert: str, action: str, at: datetime | None = None, **fields: Any) -> Message:
-    """A person answers an alert."""
-    fields = {"alert_id": alert, "by": "nurse", "action": action} | fields
-    return event("clinical-events", "alert_response", patient, at, **fields)
-
-
-def ago(seconds: float) -> datetime:
-    """A moment in the past."""
-    return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
 class Tail:
@@ -129,35 +58,18 @@ class Tail:
 
 
 @dataclass
-class UnitUnderTest:
-    """Topics with a prefix of their own, a consumer group of its own, and workers on them.
+class UnitUnderTest(UnitTopics):
+    """Topics and a consumer group of its own, and workers on them.
 
     Args:
-        own_time: the patient topics take the time of a record from its producer, as a backfill needs it.
         rules: a site's rule settings, as TOML.
-        environment: more settings for the workers.
     """
 
-    bootstrap: str
-    partitions: int = 2
-    own_time: bool = False
     rules: str = ""
-    environment: dict[str, str] = field(default_factory=dict)
-    name: str = field(default_factory=lambda: f"ut-{uuid.uuid4().hex[:8]}")
     workers: list[WorkerProcess] = field(default_factory=list)
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     _producer: Any = None
     _tail: Tail | None = None
-
-    @functools.cached_property
-    def settings(self) -> Settings:
-        return Settings(
-            brokers=self.bootstrap,
-            topic_prefix=f"{self.name}.",
-            group=self.name,
-            partitions=self.partitions,
-            **{name.removeprefix("DIALYSIS_").lower(): value for name, value in self.environment.items()},  # type: ignore[arg-type]
-        )
 
     async def __aenter__(self) -> Self:
         # Not changed afterwards: the broker would give its own time to what comes first.
@@ -178,70 +90,6 @@ class UnitUnderTest:
         await client.start()
         self._stack.push_async_callback(client.stop)
         return client
-
-    # -- topics
-
-    def topic(self, name: str) -> str:
-        """A topic's full name."""
-        return self.settings.topic(name)
-
-    @contextlib.asynccontextmanager
-    async def admin(self) -> AsyncIterator[Any]:
-        """An admin client."""
-        admin = _Admin(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        try:
-            yield admin
-        finally:
-            await admin.close()
-
-    async def configure(self, configs: Mapping[str, Mapping[str, str]]) -> None:
-        """Change settings of topics, named as in the contract; a changelog by its full name."""
-        async with self.admin() as admin:
-            for name, values in configs.items():
-                topic = name if name.endswith("-changelog") else self.topic(name)
-                described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-                entries = described[0].to_object()["resources"][0]["config_entries"]
-                kept = {e["config_names"]: e["config_value"] for e in entries if e["config_source"] == 1}
-                resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs=kept | dict(values))
-                await admin.alter_configs([resource])
-
-    async def recreate(self, *names: str) -> None:
-        """Delete topics of the contract and make them anew, empty."""
-        full = {self.topic(name) for name in names}
-        async with self.admin() as admin:
-            await admin.delete_topics(list(full))
-
-            async def gone() -> bool:
-                return not full & set(await admin.list_topics())
-
-            await until(gone, 20, "the topics to be gone")
-        await until(self._made, 20, "the topics to be made anew", every=0.3)
-
-    async def remove(self) -> None:
-        """Delete all its topics: a broker that serves many units stays small."""
-        async with self.admin() as admin:
-            await admin.delete_topics([topic.name for topic in wanted_topics(self.settings)])
-
-    async def _made(self) -> bool:
-        outcome = await ensure_topics(self.settings, producer_time=self.own_time)
-        return not outcome.created  # made in an earlier round, and still there
-
-    def place(self, key: bytes) -> int:
-        """The partition where a key belongs."""
-        numbers = list(range(self.partitions))
-        return int(_partition_of(key, numbers, numbers))
-
-    def subjects(self, count: int, prefix: str = "p", partition: int | None = None) -> list[str]:
-        """Names of patients (or loops) that belong on a partition, or on all in turn."""
-        found: list[str] = []
-        number = 0
-        while len(found) < count:
-            wanted = len(found) % self.partitions if partition is None else partition
-            if self.place(f"{prefix}{number}".encode()) == wanted:
-                found.append(f"{prefix}{number}")
-            number += 1
-        return found
 
     # -- in
 
@@ -380,15 +228,6 @@ class UnitUnderTest:
             if worker.process.poll() not in (None, 0, -signal.SIGKILL):
                 raise AssertionError(f"a worker ended with status {worker.process.poll()}:\n{worker.said[-6000:]}")
 
-    async def committed(self) -> dict[Any, int]:
-        """The group's offsets of the input topics."""
-        try:
-            async with self.admin() as admin:
-                found = await admin.list_consumer_group_offsets(self.settings.group)
-        except GroupCoordinatorNotAvailableError:  # for a moment, of a group that nobody has joined yet
-            return {}
-        return {tp: entry.offset for tp, entry in found.items() if tp.topic.startswith(self.name + ".")}
-
     async def ends(self) -> dict[Any, int]:
         """The ends of the input topics."""
         consumer = _Consumer(bootstrap_servers=self.bootstrap)
@@ -398,11 +237,6 @@ class UnitUnderTest:
             return found
         finally:
             await consumer.stop()
-
-    async def handled(self) -> int:
-        """How many records of the patient topics are behind the committed offsets."""
-        committed = (await self.committed()).items()
-        return sum(max(0, offset) for tp, offset in committed if tp.topic != self.topic(UNIT_SIGNALS))
 
     async def until_done(self, seconds: float = 60) -> None:
         """Wait until everything on the input topics is committed: handled, stored, sent."""
@@ -434,48 +268,3 @@ class UnitUnderTest:
     async def compacted(self, name: str) -> dict[bytes, Any]:
         """What a reader of a compacted topic ends with: the newest record of each key."""
         return {record.key: record for record in await self.read(name)}
-
-
-# -- judging what was told ---------------------------------------------------------------------------------------------
-
-
-def headers_of(record: Any) -> dict[str, bytes]:
-    return dict(record.headers)
-
-
-def matching(records: Iterable[Any], **fields: Any) -> list[dict[str, Any]]:
-    """The different transitions among alert records that have these fields, in the order of the log."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    for record in records:
-        alert = json.loads(record.value)
-        if all(alert[name] == value for name, value in fields.items()):
-            found.setdefault((alert["alert_id"], alert["revision"]), alert)
-    return list(found.values())
-
-
-def by_revision(records: Iterable[Any]) -> dict[tuple[str, int], set[Any]]:
-    """Key, value and headers but `ce_time` of every alert record, under its (alert_id, revision)."""
-    found: dict[tuple[str, int], set[Any]] = defaultdict(set)
-    for record in records:
-        alert = json.loads(record.value)
-        headers = tuple(header for header in record.headers if header[0] != "ce_time")
-        found[alert["alert_id"], alert["revision"]].add((record.topic, record.key, record.value, headers))
-    return dict(found)
-
-
-def repeats_are_identical(records: Iterable[Any]) -> None:
-    """Every repeat of one (alert_id, revision) has the same key, value and headers but `ce_time`."""
-    different = {name: bodies for name, bodies in by_revision(records).items() if len(bodies) > 1}
-    shown = "\n".join(differences(*list(bodies)[:2]) for bodies in list(different.values())[:5])
-    assert not different, f"{len(different)} were told in two ways, such as\n{shown}"
-
-
-def differences(one: Sequence[Any], other: Sequence[Any]) -> str:
-    """Where two records differ, line by line; each is (topic, key, value …), its value a JSON object."""
-
-    def lines(record: Sequence[Any]) -> list[str]:
-        topic, key, value, *rest = record
-        body = json.dumps(json.loads(value), indent=1, sort_keys=True)
-        return [f"{topic} {key!r}", *(str(part) for part in rest), *body.splitlines()]
-
-    return "\n".join(difflib.unified_diff(lines(one), lines(other), "one", "other", lineterm=""))
