@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from tests.chaos.logs import LAB_RESULTS, MACHINE_EVENTS, Record
+from tests.chaos.said import ALUMINUM, Lab, Patient, Symptom
 
 LOW_MAGNESIUM: Final = "low_magnesium"
 SUSPICION: Final = "aluminum_suspicion"
@@ -26,19 +27,6 @@ RULES: Final = frozenset({LOW_MAGNESIUM, SUSPICION, LEVEL, OVERDUE, CRAMP, DATA_
 
 #: clinical.md R01 and the ruling on severe: each unit has its own bound, strictly below.
 _MAGNESIUM: Final = {"mg/dl": (1.7, 1.0), "mmol/l": (0.70, 0.41), "meq/l": (1.4, 0.82)}
-#: clinical.md R21 and 2.5: ug/L = ng/mL; lower bounds of the bands; the bound belongs to the band it opens.
-_ALUMINUM: Final = {
-    "ug/l": (10, 20, 60, 150),
-    "ng/ml": (10, 20, 60, 150),
-    "mcg/l": (10, 20, 60, 150),
-    "umol/l": (0.371, 0.741, 2.224, 5.559),
-    "nmol/l": (371, 741, 2224, 5559),
-}
-#: clinical.md 3.2: fences that catch unit swaps, in mg/dL.
-_MAGNESIUM_FENCE: Final = {"mg/dl": (0.2, 15.0), "mmol/l": (0.082, 6.18), "meq/l": (0.164, 12.4)}
-_LOINC: Final = {"19123-9": "magnesium", "2601-3": "magnesium", "5574-9": "aluminum", "14593-8": "aluminum"}
-_STATUSES: Final = ("preliminary", "final", "corrected", "cancelled", "entered_in_error")
-_LIVE: Final = frozenset(_STATUSES[:3])
 _JERKS: Final = frozenset({"jerk", "myoclonus", "twitch"})
 _COMPANIONS: Final = frozenset(
     {"speech_disturbance", "personality_change", "hallucination", "disorientation", "motor_apraxia"}
@@ -94,130 +82,15 @@ class _Held:
     due: datetime | None = None
 
 
-@dataclass
-class _Lab:
-    """A result as it stands."""
-
-    name: str
-    analyte: str | None
-    unit: str
-    value: float | None
-    status: str
-    at: datetime
-    rank: tuple[datetime, int]
-    order: int
-
-    @property
-    def live(self) -> bool:
-        return self.status in _LIVE
-
-    def trouble(self) -> bool:
-        """An unknown unit, or a value outside the fence: nothing can be evaluated."""
-        if self.analyte == "aluminum":
-            return self.unit not in _ALUMINUM
-        if self.analyte != "magnesium" or self.value is None:
-            return False
-        low, high = _MAGNESIUM_FENCE.get(self.unit, (1.0, 0.0))
-        return not low <= self.value <= high
-
-    def usable(self, analyte: str) -> bool:
-        return self.analyte == analyte and self.live and self.value is not None and not self.trouble()
-
-
-@dataclass
-class _Symptom:
-    name: str
-    kind: str
-    at: datetime
-    #: When it was first told of.
-    heard: datetime
-    ended_at: datetime | None
-    worse: bool
-    erroneous: bool
-
-
-@dataclass
-class _Patient:
-    """What has been said of a patient so far."""
-
-    labs: dict[str, _Lab] = field(default_factory=dict)
-    symptoms: dict[str, _Symptom] = field(default_factory=dict)
-    #: First word and end of each session.
-    sessions: dict[str, tuple[datetime, datetime | None]] = field(default_factory=dict)
-    qtc: list[tuple[datetime, float]] = field(default_factory=list)
-    loop: str | None = None
-
-    def hear(self, record: Record, body: dict[str, Any], order: int) -> str | None:
-        """File a message; returns the identity of what it was about."""
-        at = _moment(body["at"])
-        match body["type"]:
-            case "lab_result":
-                return self._result(body, at, order)
-            case "symptom":
-                return self._symptom(body, at, record.moment)
-            case "rhythm" if body["kind"] == "qtc":
-                self.qtc.append((at, body["qtc_ms"]))
-            case "session_started" | "telemetry" | "machine_alarm" | "session_ended":
-                name = body["session_id"]
-                first, end = self.sessions.get(name, (at, None))
-                ends = at if body["type"] == "session_ended" else end
-                self.sessions[name] = (min(first, at), ends)
-                self.loop = body.get("water_loop_id") or self.loop
-            case _:
-                pass
-        return None
-
-    def _result(self, body: dict[str, Any], at: datetime, order: int) -> str:
-        name, status = body["result_id"], body.get("status", "final")
-        rank = (_moment(body.get("reported_at") or body["at"]), _STATUSES.index(status))
-        known = self.labs.get(name)
-        if known is None or rank > known.rank:
-            analyte = body.get("analyte") or _LOINC.get(body.get("loinc", ""))
-            unit = str(body.get("unit", "")).strip().lower()
-            first = known.order if known else order
-            self.labs[name] = _Lab(name, analyte, unit, body.get("value"), status, at, rank, first)
-        return str(name)
-
-    def _symptom(self, body: dict[str, Any], at: datetime, heard: datetime) -> str:
-        name = body["symptom_id"]
-        known = self.symptoms.get(name)
-        ended = _moment(body["ended_at"]) if body.get("ended_at") else known.ended_at if known else None
-        erroneous = body.get("status") == "entered_in_error" or bool(known and known.erroneous)
-        heard = known.heard if known else heard
-        worse = bool(body.get("worse_after_dialysis"))
-        self.symptoms[name] = _Symptom(name, body["kind"], at, heard, ended, worse, erroneous)
-        return str(name)
-
-    def usable(self, analyte: str) -> list[_Lab]:
-        found = [lab for lab in self.labs.values() if lab.usable(analyte)]
-        return sorted(found, key=lambda lab: (lab.at, lab.order))
-
-    def present(self, kinds: frozenset[str]) -> list[_Symptom]:
-        found = [s for s in self.symptoms.values() if s.kind in kinds and not s.erroneous]
-        return sorted(found, key=lambda symptom: (symptom.at, symptom.name))
-
-    def session_at(self, moment: datetime) -> str | None:
-        running = (
-            (first, name)
-            for name, (first, end) in self.sessions.items()
-            if first <= moment and (end is None or moment <= end) and moment - first < timedelta(hours=24)
-        )
-        return max(running, default=(None, None))[1]
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
 # -- the rules ---------------------------------------------------------------------------------------------------------
 
-_Rule = Callable[[_Patient, datetime], Iterator[tuple[str, _Held]]]
+_Rule = Callable[[Patient, datetime], Iterator[tuple[str, _Held]]]
 
 
-def _low_magnesium(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
+def _low_magnesium(patient: Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
     """R01. A preliminary result counts in the critical band only."""
 
-    def bound(lab: _Lab, which: int) -> bool:
+    def bound(lab: Lab, which: int) -> bool:
         return lab.value is not None and lab.value < _MAGNESIUM[lab.unit][which]
 
     results = [lab for lab in patient.usable("magnesium") if lab.status != "preliminary" or bound(lab, 1)]
@@ -228,23 +101,23 @@ def _low_magnesium(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Hel
         yield "", _Held({results[-1].name}, severe=bound(results[-1], 1), may_be_severe=signs)
 
 
-def _bands(lab: _Lab) -> int:
-    return sum(lab.value is not None and lab.value >= bound for bound in _ALUMINUM[lab.unit])
+def _bands(lab: Lab) -> int:
+    return sum(lab.value is not None and lab.value >= bound for bound in ALUMINUM[lab.unit])
 
 
-def _levels(patient: _Patient) -> list[_Lab]:
+def _levels(patient: Patient) -> list[Lab]:
     found = patient.usable("aluminum")
     return [level for level in found if level.status != "preliminary" or _bands(level) == 4]
 
 
-def _aluminum_level(patient: _Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
+def _aluminum_level(patient: Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
     """R21: the band of the newest level; two results below it leave it."""
     levels = _levels(patient)
     if any(_bands(level) for level in levels[-2:]):
         yield "", _Held({levels[-1].name} if _bands(levels[-1]) else set(), severe=_bands(levels[-1]) == 4)
 
 
-def _picture(patient: _Patient) -> tuple[set[str], datetime, datetime] | None:
+def _picture(patient: Patient) -> tuple[set[str], datetime, datetime] | None:
     """R20: identities of the picture, when it was complete and when it began."""
     excluded = [level.at for level in _levels(patient) if level.status != "preliminary" and _bands(level) < 2]
     after = excluded[-1] if excluded else None
@@ -265,14 +138,14 @@ def _picture(patient: _Patient) -> tuple[set[str], datetime, datetime] | None:
     return set().union(*(ids for _, _, ids in found)), min(found)[0], min(begun for _, begun, _ in found)
 
 
-def _suspicion(patient: _Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
+def _suspicion(patient: Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
     picture = _picture(patient)
     if picture:
         seizure = bool(patient.present(frozenset({"seizure"})))
         yield "", _Held(picture[0], may_be_severe=seizure)
 
 
-def _overdue(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
+def _overdue(patient: Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
     """R22: suspected, and no specimen for 24 h."""
     picture = _picture(patient)
     if not picture:
@@ -283,16 +156,16 @@ def _overdue(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
         yield "", _Held(ids, due=complete + _NO_SPECIMEN)
 
 
-def _cramp_over(group: list[_Symptom]) -> datetime:
+def _cramp_over(group: list[Symptom]) -> datetime:
     """What was charted late, with no end, may go on: then the silence counts from when it was told of."""
     words = max(moment for cramp in group for moment in (cramp.at, cramp.ended_at) if moment)
     late = [cramp.heard for cramp in group if not cramp.ended_at and cramp.heard - cramp.at > _LATE]
     return words if all(cramp.ended_at for cramp in group) else max([words, *late]) + _SILENCE
 
 
-def _cramp(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
+def _cramp(patient: Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
     """R30: overlapping cramps of a session are one condition."""
-    groups: dict[str, list[_Symptom]] = {}
+    groups: dict[str, list[Symptom]] = {}
     for cramp in patient.present(_CRAMPS):
         session = patient.session_at(cramp.at)
         if session is None or cramp.at > now:
@@ -306,9 +179,9 @@ def _cramp(patient: _Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
             yield session, _Held({cramp.name for cramp in group})
 
 
-def _data_quality(patient: _Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
+def _data_quality(patient: Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
     """E07: the newest result of an analyte cannot be evaluated."""
-    newest: dict[str, _Lab] = {}
+    newest: dict[str, Lab] = {}
     for lab in patient.labs.values():
         if lab.live and lab.analyte:
             known = newest.get(lab.analyte)
@@ -336,7 +209,7 @@ class _Course:
     """The conditions of one patient, as its messages come."""
 
     def __init__(self, subject: str) -> None:
-        self.patient = _Patient()
+        self.patient = Patient()
         self.conditions: list[Condition] = []
         self._subject = subject
         self._open: dict[tuple[str, str], Condition] = {}
