@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -90,14 +92,32 @@ def test_the_command_gives_the_same_bytes_twice(thousand_events: Path) -> None:
     assert replay(thousand_events).stdout == replay(thousand_events).stdout
 
 
-def test_no_file_is_longer_than_five_hundred_lines() -> None:
+def sources() -> Iterator[tuple[str, str]]:
+    """Every module that people write, and its text."""
+    for folder in ("models", "streams", "tests", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+
+
+def test_no_file_is_longer_than_four_hundred_lines() -> None:
     """A file has one job (docs/architecture.md, Rooms)."""
-    root = Path(__file__).parents[2]
+    assert {name: lines for name, text in sources() if (lines := len(text.splitlines())) > 400} == {}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "most"),
+    [((ast.FunctionDef, ast.AsyncFunctionDef), 60), ((ast.ClassDef,), 250)],
+    ids=["function", "class"],
+)
+def test_no_function_is_longer_than_sixty_lines_and_no_class_than_250(
+    kinds: tuple[type[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef], ...], most: int
+) -> None:
+    """From its first line, without decorators, to its last."""
     long = {
-        str(path.relative_to(root)): lines
-        for folder in ("models", "streams", "tests", "benchmarks")
-        for path in (root / folder).rglob("*.py")
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500
+        f"{name}:{node.name}": lines
+        for name, text in sources()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, kinds) and (lines := (node.end_lineno or 0) - node.lineno + 1) > most
     }
     assert long == {}
 
