@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from streams.simulator.unit import Planted, Scenario, TimedMessage, unit_events
 from tests.chaos.logs import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, Plant, Sent
+from tests.events import event
 
 _MINUTE: Final = timedelta(minutes=1)
 #: Two shifts of 24 chairs, all busy.
@@ -112,7 +113,7 @@ def _plant(planted: Planted) -> Plant:
 def _sent(
     topic: str, type_: str, subject: str, stamp: datetime, at: datetime | None = None, *plants: Plant, **fields: Any
 ) -> Sent:
-    body = {"type": type_, "patient_id": subject, "at": (at or stamp).isoformat()} | fields
+    body = event(type_, subject, at or stamp, **fields)
     return Sent(topic, subject.encode(), json.dumps(body).encode(), round(stamp.timestamp() * 1000), plants)
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from models.topics import UNIT_SIGNALS
+from tests import events
 
 MEGABYTE: Final = 1024 * 1024
 
@@ -33,8 +34,7 @@ def event(
 ) -> Message:
     """An event that is published `at` a moment (now); it `tells` of that moment unless of another one."""
     moment = at or datetime.now(UTC)
-    name = "water_loop_id" if topic == UNIT_SIGNALS else "patient_id"
-    body = {"type": type_, name: subject, "at": (tells or moment).isoformat()} | fields
+    body = events.event(type_, subject, tells or moment, of_loop=topic == UNIT_SIGNALS, **fields)
     return Message(topic, subject.encode(), json.dumps(body).encode(), stamp=int(moment.timestamp() * 1000))
 
 

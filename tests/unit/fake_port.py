@@ -37,6 +37,7 @@ from streams.worker.metrics import Metrics
 from streams.worker.ports import Kind
 from streams.worker.sender import Outgoing, UnsentError
 from streams.worker.task import PartitionTask
+from tests.events import event
 
 PARTITIONS = 4
 PREFIX = "t."
@@ -174,8 +175,8 @@ class FakeKafka:
 
     def event(self, topic: str, subject: str, type_: str, at: float, *, tells: float | None = None, **more: Any) -> int:
         """Append an event; `tells` is its `at` where that is not the record's timestamp."""
-        field_ = "water_loop_id" if topic == UNIT_SIGNALS else "patient_id"
-        value = {"type": type_, field_: subject, "at": stamp(at if tells is None else tells), **more}
+        told = stamp(at if tells is None else tells)
+        value = event(type_, subject, told, of_loop=topic == UNIT_SIGNALS, **more)
         return self.put(topic, subject.encode(), value, at)
 
     def lab(self, patient: str, at: float, value: float, **more: Any) -> int:

@@ -24,6 +24,7 @@ from models.state import LoopState, PatientState, StateCodec
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.replay import Line, Replay, parse_line
 from streams.rules.catalogue import RuleSettings, parse_settings
+from tests.events import event
 
 FIRST_DAY = datetime(2026, 11, 23, tzinfo=UTC)
 RETENTION = timedelta(minutes=15)
@@ -86,11 +87,10 @@ class Unit:
 
     def send(self, type_: str, at: str, *, received: str | None = None, **fields: Any) -> None:
         """Send an event; fields that are None stay out."""
-        event: dict[str, Any] = {"type": type_, "at": stamp(at), **fields}
-        event.setdefault("patient_id", "p1")
+        made = event(type_, fields.pop("patient_id", "p1"), stamp(at), **fields)
         if received:
-            event["received_at"] = stamp(received)
-        self._take(self.replay.take(to_line({name: value for name, value in event.items() if value is not None})))
+            made["received_at"] = stamp(received)
+        self._take(self.replay.take(to_line({name: value for name, value in made.items() if value is not None})))
 
     def lab(
         self,
