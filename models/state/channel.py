@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 #: How many minutes with samples are kept, and of how many of them the seconds.
-KEPT_MINUTES: Final = 12
+KEPT_MINUTES: Final = 10
 EXACT_MINUTES: Final = 3
 #: How long a sample is valid, in seconds (contract, R32): after a longer gap samples are no longer in a row.
 LASTS_S: Final = 600

@@ -15,8 +15,9 @@ from typing import Final
 
 import msgspec
 
+from models.state.channel import Channel
 from models.state.patient import PatientState
-from models.state.session import Session
+from models.state.session import Flow, Reading
 
 #: Begins the changelog key of such a record. No subject's key begins so: keys are UTF-8.
 PREFIX: Final = b"\xfe"
@@ -25,6 +26,17 @@ SESSIONS_LOOK: Final = "sessions"
 
 #: The session and the machine of a sample.
 Source = tuple[str, str]
+
+
+class SampledSession(msgspec.Struct, omit_defaults=True, gc=False):
+    """The fields of a session that samples change (`Session`); its start and end messages are in the whole record."""
+
+    flows: list[Flow] = []
+    systolic: Reading | None = None
+    uf_rate: Reading | None = None
+    still_at: datetime | None = None
+    told_at: datetime | None = None
+    channels: dict[str, Channel] = {}
 
 
 class Sampled(msgspec.Struct, omit_defaults=True, gc=False):
@@ -39,7 +51,7 @@ class Sampled(msgspec.Struct, omit_defaults=True, gc=False):
     of: int
     heard_at: datetime
     offsets: dict[str, int]
-    sessions: dict[str, Session] = {}
+    sessions: dict[str, SampledSession] = {}
     heard: dict[str, datetime] = {}
     unit_id: str | None = None
     unit_id_at: datetime | None = None
@@ -67,7 +79,9 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
     )
     for session_id, machine_id in sources:
         if (session := state.sessions.get(session_id)) is not None:
-            found.sessions[session_id] = session
+            found.sessions[session_id] = SampledSession(
+                session.flows, session.systolic, session.uf_rate, session.still_at, session.told_at, session.channels
+            )
         if (heard := state.heard.get(machine_id)) is not None:
             found.heard[machine_id] = heard
     return found
@@ -75,10 +89,13 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
 
 def complete(state: PatientState, sampled: Sampled) -> bool:
     """Put samples into the whole record that they belong to; False if they belong to another form of it."""
-    if sampled.of != state.stored_as or not sampled.of:
+    if sampled.of != state.stored_as or not sampled.of or not sampled.sessions.keys() <= state.sessions.keys():
         return False
     state.heard_at, state.offsets = sampled.heard_at, sampled.offsets
-    state.sessions |= sampled.sessions
+    for name, part in sampled.sessions.items():
+        session = state.sessions[name]
+        session.flows, session.systolic, session.uf_rate = part.flows, part.systolic, part.uf_rate
+        session.still_at, session.told_at, session.channels = part.still_at, part.told_at, part.channels
     state.heard |= sampled.heard
     state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at
     if sampled.look is None:
@@ -90,5 +107,4 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
 
 def sources_of(sampled: Sampled) -> set[Source]:
     """Return sources that name all that samples changed, to store it again."""
-    sessions = {(name, session.machine_id) for name, session in sampled.sessions.items()}
-    return sessions | {("", machine) for machine in sampled.heard}
+    return {(name, "") for name in sampled.sessions} | {("", machine) for machine in sampled.heard}

@@ -210,6 +210,11 @@ def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, da
     for name, reading in (("systolic_mmhg", session.systolic), ("uf_rate_ml_h", session.uf_rate)):
         if reading is not None:
             told.setdefault(reading.at, {})[name] = reading.value
+    for field, channel in session.channels.items():
+        for minute in channel.minutes:  # enough of its samples that the envelope is the same again
+            for second, value in ((minute.first, minute.low), (minute.last, minute.high)):
+                at = datetime.fromtimestamp(minute.number * 60 + second, UTC)
+                told.setdefault(at, {})[field] = value
     names = {"patient_id": state.id, "session_id": session.session_id}
     for at, values in told.items():
         yield Telemetry(at=at, machine_id=session.machine_id or "unknown", **names, **values), at  # type: ignore[arg-type]

@@ -60,6 +60,23 @@ async def test_a_sample_that_changes_no_finding_writes_little_and_encodes_no_pas
         await host.settle()
     assert set(written(kafka)) == {key_of(KEY)}
     assert kafka.changelog[KEY] == whole
+
+
+async def test_hours_of_samples_are_stored_in_one_kilobyte(kafka: FakeKafka) -> None:
+    """With both bounds of a channel watched, and beyond one of them: the largest that a sample writes."""
+    kafka.clock.elapsed += 4 * 3600
+    past(kafka)
+    session(kafka, P1, 1, target_weight_kg=70.0, planned_minutes=240, chair="4", water_loop_id="loop-1", modality="HDF")
+    host = await Host(kafka).settle()
+    for number in range(0, 3 * 3600, 7):
+        flow(kafka, 10 + number, uf_rate_ml_h=800.25 + number % 5)
+    await host.settle(size=100)
+    flow(kafka, 3 * 3600 + 20, uf_rate_ml_h=801.5)
+    await host.settle()
+    written(kafka)
+    flow(kafka, 3 * 3600 + 21, uf_rate_ml_h=801.5)
+    await host.settle()
+    assert written(kafka) == [key_of(KEY)]
     assert len(kafka.changelog[key_of(KEY)]) <= MOST_BYTES
 
 
