@@ -200,6 +200,13 @@ def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, da
         state.outbox.append(Entry(topic=SESSIONS_ACTIVE, key=session.session_id))
     for event in (*session.starts, *session.ends):
         yield event, event.at
+    names = {"patient_id": state.id, "session_id": session.session_id}
+    for at, values in _readings(session).items():
+        yield Telemetry(at=at, machine_id=session.machine_id or "unknown", **names, **values), at  # type: ignore[arg-type]
+
+
+def _readings(session: Session) -> dict[datetime, dict[str, float]]:
+    """Return samples by their time that give the session's readings, blood flow and channels again."""
     told: dict[datetime, dict[str, float]] = {}
     # No sample where a start or end message gives `first_at`: it could name a machine that no message named.
     if not any(event.at == session.first_at for event in (*session.starts, *session.ends)):
@@ -215,9 +222,7 @@ def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, da
             for second, value in ((minute.first, minute.low), (minute.last, minute.high)):
                 at = datetime.fromtimestamp(minute.number * 60 + second, UTC)
                 told.setdefault(at, {})[field] = value
-    names = {"patient_id": state.id, "session_id": session.session_id}
-    for at, values in told.items():
-        yield Telemetry(at=at, machine_id=session.machine_id or "unknown", **names, **values), at  # type: ignore[arg-type]
+    return told
 
 
 def _moments(flow: Flow) -> Iterator[datetime]:

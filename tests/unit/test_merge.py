@@ -277,3 +277,20 @@ def test_a_session_that_began_before_the_patient_left_opens_nothing() -> None:
     unit.send("patient_profile", "09:00", status="deceased")
     unit.session(at="07:00", received="10:00")
     assert not unit.open
+
+
+def test_a_channel_beyond_its_bound_moves_with_its_session() -> None:
+    """Four minutes under one id and two under the other are six in a row."""
+
+    def samples(unit: Unit, patient: str, begin: int, end: int) -> None:
+        for second in range(begin, end, 10):
+            at = f"08:{second // 60:02}:{second % 60:02}"
+            unit.telemetry(at=at, uf_rate_ml_h=800.0, blood_flow_ml_min=300.0, patient_id=patient)
+
+    unit = Unit(watch="uf_rate_high")
+    unit.session(at="08:00", target_weight_kg=70.0, patient_id="p1")
+    samples(unit, "p1", 60, 300)
+    merged(unit, "p1", "p2", at="08:05")
+    samples(unit, "p2", 310, 420)
+    unit.expect("08:06", "raised", patient_id="p2")
+    unit.expect_nothing_more()
