@@ -159,9 +159,13 @@ class Idiomatic(Peer):
         raise PeerError(f"{self.name} handled nothing in {_START_S:.0f} s:\n{self.log_end()}")
 
 
+#: The settings that a peer is told; all others are the defaults.
+_SAID: Final = {"brokers", "topic_prefix", "partitions", "group", "http", "checkpoint_patients", "batch_max"}
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """The settings as environment variables."""
-    values = settings.model_dump(include={"brokers", "topic_prefix", "partitions", "group", "http"})
+    values = settings.model_dump(include=_SAID)
     return {f"DIALYSIS_{name.upper()}": str(value) for name, value in values.items()} | {
         "DIALYSIS_LOG_LEVEL": "warning"
     }

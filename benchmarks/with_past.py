@@ -2,7 +2,7 @@
 
 A first worker handles the past and stops; what is measured is how a second one, which recovers it, works off a log of
 samples. Folded, a patient's samples between two checkpoints are stored as one; with nothing to fold, a checkpoint is
-due whenever each patient has changed about once.
+due before any patient has changed twice.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ async def _round(brokers: str, folder: Path, *, fold: bool) -> CatchUp:
 
 
 def _unfolded(settings: Settings) -> Settings:
-    each_once = PATIENTS // settings.partitions
-    return settings.model_copy(update={"checkpoint_patients": each_once, "batch_max": each_once})
+    # A turn handles samples of half of a partition's patients, and a checkpoint is due after it.
+    half = PATIENTS // settings.partitions // 2
+    return settings.model_copy(update={"checkpoint_patients": half // 2, "batch_max": half})
 
 
 async def _catch_up(settings: Settings, messages: Iterator[Message], folder: Path) -> CatchUp:
