@@ -17,8 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from benchmarks.catch_up import CatchUp, Offsets, catch_up, fresh
-from benchmarks.feed import Feed
+from benchmarks.catch_up import CatchUp, catch_up, fresh
 from benchmarks.history import history
 from benchmarks.peers import OTHERS_CPU, Peer, pin
 from benchmarks.workload import Generator, Load, Message
@@ -50,24 +49,13 @@ async def _round(brokers: str, folder: Path, *, fold: bool) -> CatchUp:
         await catch_up(settings, Peer, sorted(_pasts(now), key=lambda message: message.sent_ms), folder)
         start = int(now.timestamp() * 1000) + 10_000
         samples = Generator(Load(PATIENTS, SAMPLES, start)).messages()
-        return await _catch_up(settings if fold else _unfolded(settings), samples, folder)
+        return await catch_up(settings if fold else _unfolded(settings), Peer, samples, folder)
 
 
 def _unfolded(settings: Settings) -> Settings:
     # A turn handles samples of half of a partition's patients, and a checkpoint is due after it.
     half = PATIENTS // settings.partitions // 2
     return settings.model_copy(update={"checkpoint_patients": half // 2, "batch_max": half})
-
-
-async def _catch_up(settings: Settings, messages: Iterator[Message], folder: Path) -> CatchUp:
-    async with Feed(settings) as feed:
-        feed.pack(messages, timed=False)
-        sent = await feed.send()
-    async with Offsets(settings) as offsets, Peer(settings, folder) as peer:
-        first = await peer.first()
-        await offsets.until_done(peer)
-        last = peer.usage()
-    return CatchUp(peer.name, sent.records, last.at - first.at, last.cpu - first.cpu, first.rss, last.rss, [])
 
 
 def _pasts(now: datetime) -> Iterator[Message]:

@@ -90,8 +90,8 @@ def _rule(rule: Rule[Any]) -> list[str]:
         "",
     ]
     for each in rule.yields_to:
-        how = "is not raised" if each.holds_back else "is lowered"
-        lines += [f"While an alert of `{each.by}` is open it {how}, unless it is high: {each.why}.", ""]
+        how = "No alert is raised" if each.holds_back else "Its alerts are lowered"
+        lines += [f"{how} while an alert of `{each.by}` is open, unless of priority high: {each.why}.", ""]
     if rule.without:
         lines += [f"Does without: {'; '.join(rule.without)}.", ""]
     critical = {name: f"; **critical** if {way.value}" for name, way in marked(rule.limits, Silences)}

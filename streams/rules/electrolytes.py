@@ -101,7 +101,7 @@ LOW_POTASSIUM: Final = lab_bands(
     adjust=_nadir_lowers,
     also=(SESSION,),
     yields_to=(
-        Inhibition("low_magnesium", "potassium stays low until magnesium is corrected: the magnesium is the page"),
+        Inhibition("low_magnesium", "a low potassium does not respond to replacement until magnesium is corrected"),
     ),
     family="electrolytes",
     ids="R11",
