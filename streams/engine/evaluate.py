@@ -80,7 +80,7 @@ class Evaluator(Generic[StateT]):
         steps: list[Step] = []
         for name in sorted(gone & set(self._names)):
             steps += self._match(state, self._names[name], [], later, cause)
-        self._finder.forget_conditions(state)
+        self._finder.forget_unused(state)
         state.rules = self.settings.hash
         told = self._finish(state, steps, View(state, later, self.settings)) if steps else []
         return told + self.evaluate(state, self._finder.facets, now, cause)

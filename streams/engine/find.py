@@ -11,7 +11,7 @@ from typing import Generic
 from models.state import SubjectState
 from streams.engine.dependencies import in_order
 from streams.engine.hold import hold
-from streams.engine.watches import keep_watches
+from streams.engine.watches import forget_watches, keep_watches
 from streams.rules.api import Finding, Outcome, Rule, StateT, Unchanged, View
 from streams.rules.inputs import FAILING, Facets, held_rules
 
@@ -71,9 +71,11 @@ class Finder(Generic[StateT]):
         """Ask some rules, whatever changed."""
         return self._ask_all({name: rule for name, rule in self.by_name.items() if name in names}, view)
 
-    def forget_conditions(self, state: StateT) -> None:
-        """Forget the conditions of rules that are off, or that nobody asks for any more."""
+    def forget_unused(self, state: StateT) -> None:
+        """Forget what is kept for rules that are off, and conditions that nobody asks for any more."""
         state.conditions = {name: held for name, held in state.conditions.items() if name in self._asked}
+        state.held = {name: keys for name, keys in state.held.items() if name in self.by_name}
+        forget_watches(state, self.by_name)
 
     def _to_ask(self, state: StateT, facets: Facets, now: datetime) -> dict[str, Rule[StateT]]:
         """The rules that could answer differently now: all of them when the subject is open again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from models.state import Bound, Channel, PatientState, SubjectState
@@ -28,3 +28,12 @@ def keep_watches(rule: Rule[Any], state: SubjectState, watches: Mapping[tuple[st
                 kept.bounds[f"{rule.name}:{name}"].due = NEVER_S  # the evaluation has set looks of its own
         if session.ends and not any(channel.bounds for channel in session.channels.values()):
             session.channels = {}  # nobody looks at an ended session
+
+
+def forget_watches(state: SubjectState, rules: Container[str]) -> None:
+    """Drop the bounds of all other rules: a rule that is off must not be asked for a look at every crossing."""
+    if not isinstance(state, PatientState):
+        return
+    for session in state.sessions.values():
+        for channel in session.channels.values():
+            channel.watch({name: one for name, one in channel.bounds.items() if name.partition(":")[0] in rules})
