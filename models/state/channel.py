@@ -9,7 +9,11 @@ Unix time; samples of one second on both sides of a bound may move it by a secon
 
 from __future__ import annotations
 
-from typing import Final
+import math
+import sys
+from bisect import bisect_left
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -20,6 +24,7 @@ EXACT_MINUTES: Final = 3
 LASTS_S: Final = 600
 #: Stands for no second at all.
 NEVER_S: Final = -1
+_GREATEST: Final = sys.float_info.max
 
 
 class Minute(msgspec.Struct, array_like=True, gc=False):
@@ -31,6 +36,15 @@ class Minute(msgspec.Struct, array_like=True, gc=False):
     first: int
     last: int
     seconds: int
+
+    def add_all(self, seconds: list[int], values: list[float]) -> None:
+        """Add samples of the minute, in order and none before its first, by their seconds of Unix time."""
+        self.low, self.high = min(self.low, *values), max(self.high, *values)
+        start = self.number * 60
+        self.last = max(self.last, seconds[-1] - start)
+        if self.seconds:
+            for second in seconds:
+                self.seconds |= 1 << second - start
 
     def add(self, second: int, value: float) -> None:
         """Add a sample of the minute."""
@@ -69,10 +83,22 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
     crossed: float = 0.0
     due: int = NEVER_S
 
+    def is_beyond(self, value: float) -> bool:
+        """Whether a value lies beyond it."""
+        return value > self.value if self.above else value < self.value
+
     @property
     def look_at(self) -> int:
         """Return the second at which the rule wants to know of this side, if the channel stays on it."""
         return self.since + self.waits[0 if self.is_out else 1]
+
+
+class Calm(NamedTuple):
+    """Samples before a second ask for no look if they lie from `low` to `high`; none may wait if `low` is greater."""
+
+    until: int
+    low: float
+    high: float
 
 
 class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
@@ -97,7 +123,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
         turned: list[str] = []
         in_a_row = previous < at <= previous + LASTS_S
         for name, bound in self.bounds.items():
-            is_out = value > bound.value if bound.above else value < bound.value
+            is_out = bound.is_beyond(value)
             if in_a_row and bound.since != NEVER_S:
                 if is_out is bound.is_out:
                     continue  # as nearly every sample
@@ -107,6 +133,47 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
             if not at < bound.due <= bound.look_at:
                 turned.append(name)
         return turned
+
+    def calm(self, second: int) -> Calm:
+        """Tell which samples after this second, in order and without a gap, ask for no look."""
+        until, low, high = second + LASTS_S, -_GREATEST, _GREATEST
+        if self.at != second or any(bound.since == NEVER_S for bound in self.bounds.values()):
+            return Calm(until, high, low)
+        for bound in self.bounds.values():
+            if bound.due - min(bound.waits) <= second < bound.due:
+                until = min(until, bound.due)  # its look is set, however often samples turn it
+            elif bound.above is bound.is_out:
+                low = max(low, math.nextafter(bound.value, math.inf) if bound.is_out else bound.value)
+            else:
+                high = min(high, math.nextafter(bound.value, -math.inf) if bound.is_out else bound.value)
+        return Calm(until, low, high)
+
+    def add_all(self, seconds: list[int], values: list[float]) -> None:
+        """Add samples that ask for no look (`calm`): one minimum and one maximum speak for all of a minute."""
+        if not seconds:
+            return
+        newest, before, end = self.minutes[-1], self.at, len(seconds)
+        if not before < seconds[0] or any(a == b for a, b in pairwise(seconds)):
+            for at, value in zip(seconds, values, strict=True):
+                self.add(at, value)
+            return
+        self.at, self.value = seconds[-1], values[-1]
+        for bound in self.bounds.values():
+            # The last turn counts: from the newest sample back to one on the other side.
+            place, is_out = end - 1, bound.is_beyond(values[-1])
+            while place and bound.is_beyond(values[place - 1]) is is_out:
+                place -= 1
+            if place or is_out is not bound.is_out:
+                bound.other, bound.is_out = seconds[place - 1] if place else before, is_out
+                bound.since, bound.crossed = seconds[place], values[place]
+        start = 0
+        while start < end:
+            number = seconds[start] // 60
+            stop = bisect_left(seconds, (number + 1) * 60, start)
+            if number != newest.number:
+                newest = self._new_minute(len(self.minutes), seconds[start], values[start])
+            newest.add_all(seconds[start:stop], values[start:stop])
+            start = stop
 
     def at_bound(self, name: str, bound: Bound) -> Bound:
         """Return what is known of a bound; one that is new or was moved is judged by the envelope."""
@@ -133,10 +200,17 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
         if place and self.minutes[place - 1].number == number:
             self.minutes[place - 1].add(second, value)
             return
-        self.minutes.insert(place, Minute(number, value, value, second, second, 1 << second))
+        self._new_minute(place, at, value)
+
+    def _new_minute(self, place: int, at: int, value: float) -> Minute:
+        """Insert the minute of a sample at a place in the envelope, which then loses its oldest."""
+        number, second = divmod(at, 60)
+        made = Minute(number, value, value, second, second, 1 << second)
+        self.minutes.insert(place, made)
         del self.minutes[:-KEPT_MINUTES]
         for minute in self.minutes[:-EXACT_MINUTES]:
             minute.seconds = 0
+        return made
 
     # -- bounds
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -14,9 +13,8 @@ from models.records import PatientRecord, UnitAlertResponse
 canonical = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """The result of filing an event.
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """The result of filing an event. It is a struct because many events make one, some by `msgspec.structs.replace`.
 
     Attributes:
         facets: parts of the state that changed; only rules whose inputs contain one of them are evaluated.
@@ -41,6 +39,8 @@ class Change:
 
 #: A sample changed no more than its session, and when its machine was heard (models.state.sampled).
 SAMPLED: Final = Change()
+#: The same, and another sample of that session changed it already since the subject was last stored.
+SAMPLED_AGAIN: Final = Change()
 #: A sample, or another event, was too old to change more than when the subject was heard.
 TOO_OLD: Final = Change(filed=False)
 NOT_FILED: Final = Change(filed=False)

@@ -14,6 +14,7 @@ from streams.engine.filing import apply
 from streams.engine.loop_filing import apply_loop
 from streams.engine.loop_signals import send_signals
 from streams.engine.partition import Partition
+from streams.engine.waiting_samples import WaitingSamples
 from streams.rules.api import PatientRule, PatientView
 from streams.rules.catalogue import LOOP_RULES, PATIENT_RULES, RuleSettings
 
@@ -41,7 +42,8 @@ def patient_partition(
     """Build an empty partition of patients; `retention` is how long an ended alert stays readable."""
     evaluator = Evaluator(rules, settings, retention, _after_patient, on_rule_error, merge.closed)
     channels = tuple(sorted({field for rule in rules for field in rule.channels}))
-    return Partition(StateCodec(PatientState), partial(apply, channels=channels), evaluator, merge.move_out)
+    file = partial(apply, channels=channels)
+    return Partition(StateCodec(PatientState), file, evaluator, merge.move_out, WaitingSamples(channels))
 
 
 def loop_partition(

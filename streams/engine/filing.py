@@ -7,7 +7,6 @@ on which came first. So any order of arrival leaves the same windows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -75,7 +74,7 @@ def apply(
         if not merge.keeps(state, received_at, way):
             return merge.send_on(state, event, received_at, way)
         change = apply(state, event, received_at, now, channels=channels)
-        return replace(change, facets=change.facets | MERGE.facets)
+        return msgspec.structs.replace(change, facets=change.facets | MERGE.facets)
     if isinstance(event, Telemetry):
         return file_sample(state, event, received_at, now, channels)
     horizon = now - LONGEST_WINDOW
@@ -93,7 +92,7 @@ def apply(
     if change is SESSION_CHANGED:
         change = session_change(state)
     clock = check_clock(state, source_of(event), event, received_at, now)
-    return replace(change, facets=change.facets | clock) if clock else change
+    return msgspec.structs.replace(change, facets=change.facets | clock) if clock else change
 
 
 def _latest(event: PatientRecord) -> datetime:

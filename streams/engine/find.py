@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic
 
-from models.state import SubjectState
+from models.state import PatientState, SubjectState
 from streams.engine.dependencies import in_order
 from streams.engine.hold import hold
 from streams.engine.watches import forget_watches, keep_watches
 from streams.rules.api import Finding, Outcome, Rule, StateT, Unchanged, View
-from streams.rules.inputs import FAILING, Facets, held_rules
+from streams.rules.inputs import FAILING, HELD, Facets, held_rules
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Finder(Generic[StateT]):
         #: Whose conditions each rule asks for, and all rules whose conditions are asked for.
         self._asks = {name: set(held_rules(rule.reads)) for name, rule in self.by_name.items()}
         self._asked = set[str]().union(*self._asks.values()) & set(self.by_name)
-        self._readers: dict[Facets, tuple[Rule[StateT], ...]] = {}
+        self._readers: dict[tuple[Facets, frozenset[str]], tuple[Rule[StateT], ...]] = {}
         #: The rules whose look is due at the evaluation that runs.
         self._due: set[str] = set()
 
@@ -79,23 +79,28 @@ class Finder(Generic[StateT]):
 
     def _to_ask(self, state: StateT, facets: Facets, now: datetime) -> dict[str, Rule[StateT]]:
         """The rules that could answer differently now: all of them when the subject is open again."""
-        rules = {rule.name: rule for rule in self._reading(facets)}
+        rules = {rule.name: rule for rule in self._reading(facets, _absent(state))}
         self._due.clear()
         for name, moment in list(state.looks.items()):
+            rule = self.by_name.get(name)
             if moment <= now:
                 del state.looks[name]
                 self._due.add(name)
-                if name in self.by_name:
-                    rules[name] = self.by_name[name]
+            elif rule is not None and rule.reads.isdisjoint(facets):
+                continue
+            if rule is not None:
+                rules[name] = rule
         if state.closed:
             state.closed, rules = False, dict(self.by_name)
         return rules
 
-    def _reading(self, facets: Facets) -> tuple[Rule[StateT], ...]:
-        readers = self._readers.get(facets)
+    def _reading(self, facets: Facets, absent: frozenset[str] = frozenset()) -> tuple[Rule[StateT], ...]:
+        """The rules that read one of some facets, without those that find nothing because what they need is absent."""
+        readers = self._readers.get((facets, absent))
         if readers is None:
-            readers = tuple(rule for rule in self.by_name.values() if rule.reads & facets)
-            self._readers[facets] = readers
+            reading = (rule for rule in self.by_name.values() if rule.reads & facets)
+            readers = tuple(rule for rule in reading if not rule.needed or not absent.issuperset(rule.needed))
+            self._readers[facets, absent] = readers
         return readers
 
     def _ask_all(self, rules: dict[str, Rule[StateT]], view: View[StateT]) -> list[Found[StateT]]:
@@ -129,7 +134,7 @@ class Finder(Generic[StateT]):
             return None
         outcomes = hold(rule, view, outcomes)
         if rule.channels:
-            keep_watches(rule, state, view.watches)
+            keep_watches(rule, state, view.watches or {})
         if view.next_look is None:
             state.looks.pop(rule.name, None)
         else:
@@ -143,6 +148,13 @@ class Finder(Generic[StateT]):
         if not rule.parts or view.changed is None or rule.name in self._due or rule.name in state.looks:
             return True
         return any(alert.rule == rule.name for alert in state.alerts.values())
+
+
+def _absent(state: SubjectState) -> frozenset[str]:
+    """Return the kinds of inputs of which nothing is held; none where something but a look is kept for a rule."""
+    if not isinstance(state, PatientState) or state.alerts or state.held or state.conditions or state.failing:
+        return frozenset()
+    return frozenset(kind for kind, held in HELD.items() if not held(state))
 
 
 def _of_parts(rule: Rule[StateT], view: View[StateT]) -> list[Outcome]:

@@ -23,6 +23,7 @@ from streams.rules import aluminum, aluminum_level
 from streams.rules.api import PatientView
 from streams.rules.facts import bedside
 from streams.rules.facts.suspicion import INPUTS, NAME, pictures, suspicion_limits
+from streams.rules.inputs import Facets
 
 _encode = msgspec.json.Encoder().encode
 _READS: Final = frozenset[str]().union(*(each.facets for each in INPUTS))
@@ -43,8 +44,8 @@ class _Meaning:
 def send_signals(view: PatientView) -> None:
     """Put the signals that changed since the last evaluation into the outbox."""
     state, horizon = view.read(), view.now - LONGEST_WINDOW
-    if not state.signals and view.changed is not None and not view.changed & _READS:
-        return  # no signal was sent that could be untrue now, and no input of a signal changed
+    if not state.signals and not _may_mean_something(state, view.changed):
+        return  # none was sent that could be untrue now
     # The record that stays sends the signals of a record given up.
     told = _meanings(view, horizon) if state.merged_into is None else ()
     meanings = {meaning.alert_id: meaning for meaning in told}
@@ -64,6 +65,11 @@ def send_signals(view: PatientView) -> None:
             del state.signals[signal.alert_id]
         elif not signal.retracted:
             _send(state, msgspec.structs.replace(signal, retracted=True))  # type: ignore[type-var]
+
+
+def _may_mean_something(state: PatientState, changed: Facets | None) -> bool:
+    """Return whether an input of a signal is held, and may have changed."""
+    return (changed is None or not changed.isdisjoint(_READS)) and bool(state.labs or state.symptoms)
 
 
 def _tell(state: PatientState, meaning: _Meaning, loop: str) -> None:

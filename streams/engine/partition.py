@@ -15,11 +15,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, Protocol
 
 from models.alerts import AlertRecord
 from models.state import RETIRE_AFTER, PatientState, StateCodec, SubjectState
-from streams.engine.change import Change
+from streams.engine.change import SAMPLED, Change
 from streams.engine.evaluate import Evaluator
 from streams.engine.lifecycle import NEW_SETTINGS, Cause
 from streams.engine.size_bounds import Budget, begin_anew, note, reduce
@@ -46,6 +46,25 @@ class Told(Generic[StateT]):
     alert: AlertRecord
 
 
+class Waits(Protocol):
+    """Events that may wait before they are filed (streams.engine.waiting_samples)."""
+
+    def take(self, subject: str, event: Any, received_at: datetime) -> Change | None:
+        """Let an event wait and return the change, or None if it must be filed at once."""
+
+    def begin(self, state: Any, event: Any, received_at: datetime) -> None:
+        """Let events after this one wait, which was filed just now."""
+
+    def stop(self, subject: str) -> None:
+        """File what waits of a subject; its next event is filed at once."""
+
+    def settle(self, subject: str) -> None:
+        """File what waits of a subject; its next events may wait again."""
+
+    def settle_all(self) -> None:
+        """File all that waits."""
+
+
 class Partition(Generic[StateT]):
     """State, clock and deadlines of one partition.
 
@@ -54,6 +73,7 @@ class Partition(Generic[StateT]):
         file: files an event: (state, event, received_at, now, the records that merges moved it from, if any) -> change.
         evaluator: rules and life cycle.
         go_on: puts into a subject's outbox what had no room in it before; True if there was something.
+        waiting: the samples that need not be filed at once.
     """
 
     def __init__(
@@ -62,8 +82,9 @@ class Partition(Generic[StateT]):
         file: Callable[..., Change],
         evaluator: Evaluator[StateT],
         go_on: Callable[[StateT], bool] | None = None,
+        waiting: Waits | None = None,
     ) -> None:
-        self.states: dict[str, StateT] = {}
+        self._states: dict[str, StateT] = {}
         self.now = BEGINNING
         #: The highest arrival of the events taken, at most `now`.
         self.read_to = BEGINNING
@@ -75,12 +96,38 @@ class Partition(Generic[StateT]):
         self._armed: dict[str, datetime] = {}
         self._fired: list[StateT] = []
         self._budget = Budget()
+        self._waiting = waiting
+        #: Lets an event wait: returns the change, or None for one that must be filed at once (`take` does both).
+        self.wait: Callable[[str, Any, datetime], Change | None] = _files_at_once if waiting is None else waiting.take
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def states(self) -> dict[str, StateT]:
+        """The subjects by their ids."""
+        self.settle_all()
+        return self._states
+
+    def _stop_waiting(self, state: StateT) -> None:
+        if self._waiting is not None:
+            self._waiting.stop(state.id)
+
+    def settle(self, state: StateT) -> None:
+        """File the samples of a subject that wait: do this before it is read or stored."""
+        if self._waiting is not None:
+            self._waiting.settle(state.id)
+
+    def settle_all(self) -> None:
+        """File all samples that wait."""
+        if self._waiting is not None:
+            self._waiting.settle_all()
 
     def adopt(self, states: Iterable[StateT]) -> list[Told[StateT]]:
         """Take over subjects from the changelog; those evaluated under other settings are evaluated again."""
         told: list[Told[StateT]] = []
         for state in states:
-            self.states[state.id] = state
+            self._states[state.id] = state
             if state.now is not None:
                 self.now = max(self.now, state.now)
                 self.read_to = max(self.read_to, state.now)
@@ -93,9 +140,9 @@ class Partition(Generic[StateT]):
 
     def state_of(self, subject: str) -> StateT:
         """Return the state of a subject, a new one for an unknown subject."""
-        state = self.states.get(subject)
+        state = self._states.get(subject)
         if state is None:
-            state = self.states[subject] = self._new(subject)
+            state = self._states[subject] = self._new(subject)
             state.rules = self._evaluator.settings.hash
             self._budget.begin(subject)
         return state
@@ -116,11 +163,13 @@ class Partition(Generic[StateT]):
         Returns:
             The subject's state, what filing changed, and the transitions that followed.
         """
-        state = self.states.get(subject) or self.state_of(subject)
+        if received_at > self.read_to:  # noqa: PLR1730 (of every record; a call costs more)
+            self.read_to = received_at
+        if (change := self.wait(subject, event, received_at)) is not None:
+            return self._states[subject], change, []
+        state = self._states.get(subject) or self.state_of(subject)
         if received_at > state.heard_at:  # noqa: PLR1730 (of every record; a call costs more)
             state.heard_at = received_at
-        if received_at > self.read_to:  # noqa: PLR1730
-            self.read_to = received_at
         if way:
             change = self._file(state, event, received_at, self.read_to, way)
         else:
@@ -128,6 +177,8 @@ class Partition(Generic[StateT]):
         if not change.facets:
             if change.looks:
                 self._arm(state)
+            if change is SAMPLED and self._waiting is not None:
+                self._waiting.begin(state, event, received_at)
             return state, change, []
         change = self._budget.keep(state, event, change, self.read_to)
         told = self._evaluator.evaluate(state, change.facets, self.read_to, Cause(change.corrected, change.reason))
@@ -151,9 +202,10 @@ class Partition(Generic[StateT]):
             _, subject = heapq.heappop(self._deadlines)
             if self._armed.get(subject) == moment:
                 del self._armed[subject]
-                due.append(self.states[subject])
+                due.append(self._states[subject])
         told = []
         for state in due:
+            self._stop_waiting(state)
             told += self._look(state, moment)
             self._arm(state)
         self._fired += due
@@ -216,19 +268,23 @@ class Partition(Generic[StateT]):
         No window reaches back that far, so no later event would find any of their inputs.
         """
         horizon = self.now - RETIRE_AFTER if self.now > BEGINNING else BEGINNING
-        gone = [state.id for state in self.states.values() if state.heard_at < horizon and not _is_live(state)]
+        self.settle_all()
+        gone = [state.id for state in self._states.values() if state.heard_at < horizon and not _is_live(state)]
         for subject in gone:
-            del self.states[subject]
+            self._stop_waiting(self._states[subject])
+            del self._states[subject]
             self._budget.forget(subject)
         return gone
 
     def reduce(self, state: StateT) -> None:
         """Reduce a subject to what its open alerts need; `data_quality` reports it at the next look."""
+        self._stop_waiting(state)
         reduce(state, self.now)
         self._lessened(state, "records reduced")
 
     def begin_anew(self, state: StateT) -> None:
         """Drop all of a subject but how far its input was applied; `data_quality` reports it at the next look."""
+        self._stop_waiting(state)
         begin_anew(state)
         self._lessened(state, "records set aside")
 
@@ -249,6 +305,10 @@ class Partition(Generic[StateT]):
             if len(self._deadlines) > 2 * len(self._armed) + _STALE_DEADLINES:
                 self._deadlines = [(at, subject) for subject, at in self._armed.items()]
                 heapq.heapify(self._deadlines)
+
+
+def _files_at_once(_subject: str, _event: Any, _received_at: datetime) -> None:
+    """Let no event wait."""
 
 
 def _is_live(state: SubjectState) -> bool:

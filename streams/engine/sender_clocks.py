@@ -37,7 +37,7 @@ def check_clock(
     """
     heard = state.heard.get(source)
     ahead = latest_time(event) - received_at
-    if ahead < _BEHIND and not (isinstance(event, LabResult) and event.reported_at is None):
+    if ahead < BEHIND and not (isinstance(event, LabResult) and event.reported_at is None):
         return _check_behind(state, source, ahead, received_at)
     if BELIEVABLE < ahead <= AHEAD:
         return _NOTHING
@@ -71,7 +71,7 @@ def check_clock(
 def is_in_time(state: PatientState, source: str, ahead: timedelta, received_at: datetime) -> bool:
     """Record a message in time of a source without clock problems; return False where `check_clock` must decide."""
     heard = state.heard.get(source)
-    if heard is None or source in state.behind or source in state.problems or not _BEHIND <= ahead <= BELIEVABLE:
+    if heard is None or source in state.behind or source in state.problems or not BEHIND <= ahead <= BELIEVABLE:
         return False
     if received_at > heard:
         state.heard[source] = received_at
@@ -80,7 +80,7 @@ def is_in_time(state: PatientState, source: str, ahead: timedelta, received_at: 
 
 #: A message that is later than this may come from a clock that is behind. A result without a report time does not
 #: show that: it arrives long after the collection.
-_BEHIND: Final = BEHIND_STEADY - BEHIND_STEP
+BEHIND: Final = BEHIND_STEADY - BEHIND_STEP
 
 
 def _check_behind(state: PatientState, source: str, ahead: timedelta, received_at: datetime) -> frozenset[str]:

@@ -6,9 +6,10 @@ Everything is filed under its session id; `streams.rules.facts.treatments` makes
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
+
+from msgspec import structs
 
 from models.records import PatientRecord, SessionEnded, SessionStarted, Telemetry
 from models.state import (
@@ -79,19 +80,21 @@ def file_sample(
     if (flow := sample.blood_flow_ml_min) is not None and not (flow > 0 and _flows_on(session, at)):
         change = _blood_flow(state, session, at, flow, change)
     if sample.systolic_mmhg is not None:
-        session.systolic = _newer(session.systolic, at, sample.systolic_mmhg)
+        session.systolic = newer(session.systolic, at, sample.systolic_mmhg)
     if sample.uf_rate_ml_h is not None:
-        session.uf_rate = _newer(session.uf_rate, at, sample.uf_rate_ml_h)
+        session.uf_rate = newer(session.uf_rate, at, sample.uf_rate_ml_h)
     if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
         keep_unit(state, sample)
     if change.facets >= SESSION.facets and (regrouped := _regrouped(state)):
-        change = replace(change, facets=change.facets | regrouped)
+        change = structs.replace(change, facets=change.facets | regrouped)
     if session.channels and (turned := _add_to_channels(session.channels, sample, at)):
         change = _turned(state, turned, now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
         return change
     clock = check_clock(state, sample.machine_id, sample, received_at, now)
-    return replace(change, facets=change.facets | clock)  # not `SAMPLED`: what is known of clocks may have changed
+    return structs.replace(
+        change, facets=change.facets | clock
+    )  # not `SAMPLED`: what is known of clocks may have changed
 
 
 def _add_to_channels(
@@ -116,12 +119,12 @@ def _turned(state: PatientState, turned: list[tuple[str, str, Bound]], now: date
     for field, name, bound in turned:
         rule, moment = name.partition(":")[0], datetime.fromtimestamp(bound.look_at, UTC)
         if moment <= now:
-            change = replace(change, facets=change.facets | channel_facets(field))
+            change = structs.replace(change, facets=change.facets | channel_facets(field))
         else:
             known = state.looks.get(rule)
             if known is None or moment < known:
                 known = state.looks[rule] = moment
-                change = replace(change, looks=True)
+                change = structs.replace(change, looks=True)
             bound.due = int(known.timestamp())
     return change
 
@@ -147,7 +150,7 @@ def _blood_flow(state: PatientState, session: Session, at: datetime, flow: float
         session.still_at = at
     if was_still == is_still(session):
         return change
-    return replace(change, facets=change.facets | PAUSE.facets)
+    return structs.replace(change, facets=change.facets | PAUSE.facets)
 
 
 def _flows(state: PatientState, session: Session, at: datetime) -> Change | None:
@@ -178,7 +181,7 @@ def _merged(flows: list[Flow]) -> list[Flow]:
     return merged[-MAX_FLOWS:]
 
 
-def _newer(known: Reading | None, at: datetime, value: float) -> Reading:
+def newer(known: Reading | None, at: datetime, value: float) -> Reading:
     """Return the later of two readings; of one moment the greater."""
     if known is None or at > known.at or (at == known.at and value > known.value):
         return Reading(at, value)

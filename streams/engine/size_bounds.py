@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from models.alerts import EvidenceRecord, alert_id
 from models.identity import value_ref
@@ -60,7 +61,9 @@ class Budget:
             size = size_of(state)
             if size > MAX_INPUT_BYTES:
                 dropped = trim(state, KEPT_INPUT_BYTES, now)
-                change = replace(change, facets=change.facets | _facets(dropped), dropped=change.dropped + len(dropped))
+                change = structs.replace(
+                    change, facets=change.facets | _facets(dropped), dropped=change.dropped + len(dropped)
+                )
                 size = size_of(state)
             credit = MAX_INPUT_BYTES - size
         self._credit[state.id] = credit

@@ -21,7 +21,7 @@ from streams.rules.facts.suspicion import (
     present_suspicion,
     suspicion_limits,
 )
-from streams.rules.inputs import RESPONSE
+from streams.rules.inputs import ANY_SYMPTOM, RESPONSE
 from streams.rules.thresholds import Days, Hours
 
 _MEASURE: Final = guidance(
@@ -140,6 +140,7 @@ SUSPICION_RULE: Final = PatientRule(
     ids="R20",
     title="Jerks with speech or personality change, or after dialysis",
     inputs=INPUTS,
+    needs=(ANY_SYMPTOM,),
     limits=AluminumSuspicionLimits,
     find=find_suspicion,
     named_by=bedside.every_symptom,
@@ -152,6 +153,7 @@ OVERDUE_RULE: Final = PatientRule(
     ids="R22",
     title="Aluminium suspected and not measured",
     inputs=(*INPUTS, RESPONSE),
+    needs=(ANY_SYMPTOM,),
     limits=AluminumResultOverdueLimits,
     find=find_overdue,
     named_by=bedside.every_symptom,

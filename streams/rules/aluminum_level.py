@@ -14,7 +14,7 @@ from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView
 from streams.rules.facts import labs
 from streams.rules.facts.responses import settled
 from streams.rules.facts.suspicion import INPUTS, exclusions, present_suspicion, suspicion, suspicion_limits
-from streams.rules.inputs import RESPONSE
+from streams.rules.inputs import RESPONSE, lab
 from streams.rules.thresholds import Silences
 
 NAME: Final = "aluminum_level"
@@ -219,6 +219,7 @@ RULE: Final = PatientRule(
     ids="R21 R23 R26",
     title="Plasma aluminium above normal",
     inputs=(*INPUTS, RESPONSE),
+    needs=(lab(Analyte.ALUMINUM),),
     limits=AluminumLevelLimits,
     find=find,
     named_by=labs.every_ref,

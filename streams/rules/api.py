@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
 from models.state import Bound, LoopState, PatientState, SubjectState
-from streams.rules.inputs import Facets, Input, channel, channels_of, held_rules, holds
+from streams.rules.inputs import Facets, Input, channel, channels_of, held_rules, holds, kinds_of
 
 StateT = TypeVar("StateT", bound=SubjectState)
 LimitsT = TypeVar("LimitsT", bound="Limits")
@@ -192,7 +192,7 @@ class View(Generic[StateT]):
         self.changed = changed
         self.next_look: datetime | None = None
         #: The bounds that the rule watches, by session id and field of a sample.
-        self.watches: dict[tuple[str, str], dict[str, Bound]] = {}
+        self.watches: dict[tuple[str, str], dict[str, Bound]] | None = None
 
     @property
     def subject(self) -> str:
@@ -267,7 +267,7 @@ class View(Generic[StateT]):
             UndeclaredInputError: the rule does not declare the channel.
         """
         self.read(channel(field))
-        self.watches[session_id, field] = dict(bounds)
+        self.watches = {**(self.watches or {}), (session_id, field): dict(bounds)}
 
 
 @dataclass(frozen=True)
@@ -310,6 +310,8 @@ class Rule(Generic[StateT]):
     #: The conditions of a rule with many inputs, by what they depend on: while none of them holds, only those whose
     #: inputs changed are evaluated. `find` evaluates all of them.
     parts: tuple[Part[StateT], ...] = ()
+    #: Without any of these it finds nothing and looks at nothing: it is asked only of subjects that have one.
+    needs: tuple[Input, ...] = ()
     #: Its conditions must last before they count, or are kept for a while (`Finding.counts_from`, `Lingering`).
     lingers: bool = False
     #: The greater rules whose open alerts lower this one's.
@@ -322,6 +324,11 @@ class Rule(Generic[StateT]):
         """Return the facets of all its inputs; the rules to which it yields are evaluated first."""
         greater = (holds(each.by) for each in self.yields_to)
         return frozenset().union(*(each.facets for each in (*self.inputs, *greater)))
+
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """Return the kinds of inputs that it needs."""
+        return kinds_of(frozenset().union(*(each.facets for each in self.needs)))
 
     @cached_property
     def channels(self) -> tuple[str, ...]:

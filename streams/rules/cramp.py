@@ -116,6 +116,7 @@ RULE: Final = PatientRule(
     ids="R30",
     title="Cramp or spasm during treatment",
     inputs=(symptom(*CRAMPS), SESSION, lab(Analyte.SODIUM)),
+    needs=(symptom(*CRAMPS),),
     limits=CrampLimits,
     find=find,
     named_by=_named_by,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 from models.analytes import Analyte
@@ -71,6 +72,15 @@ def holds(rule: str) -> Input:
 def held_rules(facets: Facets) -> list[str]:
     """Return the rules whose conditions are among some facets."""
     return [facet.removeprefix(f"{_HOLDS}:") for facet in sorted(facets) if facet.startswith(f"{_HOLDS}:")]
+
+
+def kinds_of(facets: Facets) -> tuple[str, ...]:
+    """Return the kinds of inputs of facets whose subjects hold them in a window of that kind (`HELD`)."""
+    return tuple(sorted({facet.partition(":")[0] for facet in facets}))
+
+
+#: Where a patient's state holds the inputs of a kind.
+HELD: Final = {_RESULT: attrgetter("labs"), _SYMPTOM: attrgetter("symptoms")}
 
 
 #: Every result, also one of an unknown analyte.

@@ -166,6 +166,7 @@ RULE: Final = PatientRule(
     ids="R01",
     title="Magnesium below the limit of its unit",
     inputs=(lab(Analyte.MAGNESIUM), symptom(*bedside.IRRITABILITY), RHYTHM),
+    needs=(lab(Analyte.MAGNESIUM),),
     limits=LowMagnesiumLimits,
     find=find,
     named_by=labs.every_ref,

@@ -44,6 +44,7 @@ _SHAPE: Final = ExpectedShape(
 RULE: Final = expected_results(
     _SHAPE,
     also=(symptom(*_SIGNS),),
+    needs=(symptom(*_SIGNS),),
     family="cramp",
     ids="R05",
     title="Signs of an electrolyte disorder without the panel that explains them",

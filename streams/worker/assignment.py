@@ -147,7 +147,7 @@ class Desk(Generic[StateT]):
     @property
     def subjects(self) -> int:
         """How many patients, or water loops, this worker keeps."""
-        return sum(len(task.subjects.states) for task in self.tasks.values())
+        return sum(len(task.subjects) for task in self.tasks.values())
 
     def _ended(self, runner: asyncio.Task[None]) -> None:
         with contextlib.suppress(asyncio.CancelledError):

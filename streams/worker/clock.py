@@ -58,6 +58,9 @@ class Clock(msgspec.Struct, omit_defaults=True):
 
 _encode: Final = msgspec.json.Encoder().encode
 
+#: Milliseconds within a second.
+_MILLISECONDS: Final = tuple(timedelta(milliseconds=ms) for ms in range(1000))
+
 
 class TaskClock:
     """Moves the clock of a partition's subjects.
@@ -73,6 +76,8 @@ class TaskClock:
         self._followed_at: float | None = None
         #: Timestamps up to these are believed, by the last reading of the wall clock.
         self._brokers_ms = self._producers_ms = 0
+        #: The second of the newest record.
+        self._second, self._began = 0, datetime.fromtimestamp(0, UTC)
         #: Number of records since `take_ahead` whose timestamp was not believed.
         self.ahead = 0
         self._said_at: float | None = None
@@ -116,7 +121,10 @@ class TaskClock:
             if not 0 < timestamp <= (self._brokers_ms if by_broker else self._producers_ms):
                 self._say_ahead(record)
                 return now
-        return datetime.fromtimestamp(timestamp / 1000, UTC)
+        second, ms = divmod(timestamp, 1000)
+        if second != self._second:  # nearly all records of one second follow each other
+            self._second, self._began = second, datetime.fromtimestamp(second, UTC)
+        return self._began + _MILLISECONDS[ms]
 
     def _say_ahead(self, record: Record) -> None:
         self.ahead += 1
@@ -147,7 +155,7 @@ class TaskClock:
             self._recovered = None
         gained = now - self._followed_at if self._followed_at is not None else 0.0
         # A longer gap was spent waiting for the broker: an outage is not a silence.
-        if self._subjects.states and gained <= END_CONFIRMED_S:
+        if len(self._subjects) and gained <= END_CONFIRMED_S:
             self.advance(self._subjects.now + timedelta(seconds=gained))
         self._followed_at = now
 
@@ -184,7 +192,7 @@ class TaskClock:
     @property
     def is_to_be_stored(self) -> bool:
         """Whether the clock alone is worth a write: without it a restart would set a quiet partition back by hours."""
-        return bool(self._subjects.states) and self._subjects.now - self._stored >= STORED_EVERY
+        return len(self._subjects) > 0 and self._subjects.now - self._stored >= STORED_EVERY
 
     def store_again(self) -> None:
         """Let the next checkpoint store the clock again: the stored one does not hold."""
@@ -196,7 +204,7 @@ class TaskClock:
         Args:
             always: return a value in these cases, too.
         """
-        if not always and (not self._subjects.states or self._subjects.now <= self._stored):
+        if not always and (not len(self._subjects) or self._subjects.now <= self._stored):
             return None
         self._stored = self._subjects.now
         return _encode(Clock(self._stored, self.marks))

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic
 
 from models.alerts import AlertRecord
 from models.parsing import Rejected, RejectReason
-from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change
+from streams.engine.change import NOT_FILED, SAMPLED, SAMPLED_AGAIN, TOO_OLD, Change
 from streams.rules.api import StateT
 from streams.rules.facts.late_clocks import LATE
 from streams.transport.api import TP, Batch, Oversized
@@ -116,15 +116,14 @@ class Intake(Generic[StateT]):
             self._checkpoint.acknowledge_later(batch.ack)
         return True
 
-    def _handle(self, topic: str, records: Sequence[Any]) -> int:  # noqa: C901, PLR0915 (a call costs more)
+    def _handle(self, topic: str, records: Sequence[Any]) -> int:  # noqa: C901 (a call costs more)
         """File records and collect the transitions; return how many, at least one. The hot path: no await.
 
         Fewer than all when an outbox is so large that it must be stored first, or the turn has lasted long enough.
         """
-        owned, checkpoint, turn_ends = self._owned, self._checkpoint, self._turn_ends
+        owned, turn_ends = self._owned, self._turn_ends
         name, subject_of, parse = self._short[topic], attrgetter(owned.kind.subject), owned.kind.parse
-        subjects, by_key, clock = owned.subjects, owned.by_key, owned.clock
-        changed, sampled, sources = checkpoint.changed, checkpoint.sampled, checkpoint.sources
+        subjects, by_key, clock, waits = owned.subjects, owned.by_key, owned.clock, owned.subjects.wait
         counts = owned.mail.counts(topic)
         count, instant, instant_ms, was_dear = len(records), subjects.now, None, False
         for number, record in enumerate(records):
@@ -155,27 +154,35 @@ class Intake(Generic[StateT]):
             way = parsed.merged_from
             # An event that a merge moved here arrived when it came to the record that was given up.
             arrived = min(parsed.received_at or instant, instant) if way else instant
-            try:
-                state, change, told = subjects.take(subject, event, arrived, way)
-            except Exception:  # noqa: BLE001 (logged there; a fault of ours costs this event, not the partition)
-                state, change, told = self._not_filed(record, subject, event)
-            by_key[key] = state
+            if state is None or (change := waits(subject, event, arrived)) is None:
+                state, change, told = self._file(record, subject, event, arrived, way)
+                by_key[key] = state
+            else:
+                told = []
             state.offsets[name] = record.offset
             counts.add(event, parsed.unknown_fields, change, parsed.left_out, late=arrived - event.at > LATE)
-            if change is SAMPLED:
+            if change is SAMPLED_AGAIN:
                 was_dear = False
-                sampled[key] = state
-                sources[key].add((event.session_id, event.machine_id))
-            elif change is TOO_OLD:
-                sampled[key] = state
-            else:
-                changed[key] = state
+                continue  # nearly always
+            was_dear = change is not SAMPLED
+            self._to_be_stored(key, state, change, event)
             if state.outbox and self._publish(key, state, told, instant):
                 count = number + 1
                 break
         self._handled_up_to(name, records[count - 1])
         counts.flush(count)
         return count
+
+    def _to_be_stored(self, key: bytes, state: StateT, change: Change, event: Any) -> None:
+        """Mark a subject to be stored after an event of it changed something."""
+        checkpoint = self._checkpoint
+        if change is SAMPLED:
+            checkpoint.sampled[key] = state
+            checkpoint.sources[key].add((event.session_id, event.machine_id))
+        elif change is TOO_OLD:
+            checkpoint.sampled[key] = state
+        else:
+            checkpoint.changed[key] = state
 
     def _handled_up_to(self, name: str, newest: Any) -> None:
         """Note that the records of a topic up to this one were handled just now."""
@@ -190,10 +197,18 @@ class Intake(Generic[StateT]):
         self._refuse(record, Rejected(RejectReason.KEY_MISMATCH, f"the key should be the {self._owned.kind.subject}"))
         return False
 
-    def _not_filed(self, record: Any, subject: str, event: Any) -> tuple[StateT, Change, list[AlertRecord]]:
-        """Make an event whose filing raised a dead letter; its subject keeps what it changed until then."""
-        self._owned.mail.not_filed(record, event)
-        return self._owned.subjects.state_of(subject), NOT_FILED, []
+    def _file(
+        self, record: Any, subject: str, event: Any, arrived: datetime, way: tuple[str, ...]
+    ) -> tuple[StateT, Change, list[AlertRecord]]:
+        """File and evaluate an event. If that raises, it is a dead letter; its subject keeps what it changed till then.
+
+        A fault of ours costs this event, not the partition.
+        """
+        try:
+            return self._owned.subjects.take(subject, event, arrived, way)
+        except Exception:  # noqa: BLE001 (logged there)
+            self._owned.mail.not_filed(record, event)
+            return self._owned.subjects.state_of(subject), NOT_FILED, []
 
     def _publish(self, key: bytes, state: StateT, told: list[AlertRecord], instant: datetime) -> bool:
         """Publish what an event told soon; return whether it must be sent before the next event is handled."""

@@ -32,6 +32,7 @@ from streams.transport import App, PartitionCountError, TopicMadeAnewError, Topi
 from streams.transport import run as run_app
 from streams.worker.active_alerts_watch import Picture
 from streams.worker.assignment import Desk
+from streams.worker.gc_pause import shorten_collections
 from streams.worker.health import Health
 from streams.worker.http_server import AddressError, HttpServer, raise_descriptor_limit
 from streams.worker.log_limit import LogLimit, limit_logs
@@ -71,6 +72,7 @@ def run(settings: Settings) -> int:
         log.warning("risk accepted in [%s]: %s; accepted: %s", risk.name, "; ".join(risk.silenced), risk.accepted)
     # Imported objects stay: if the collector skips them, its longest pause is a tenth.
     gc.freeze()
+    shorten_collections()
     return asyncio.run(Worker(settings, rules, limit).run())
 
 
@@ -265,7 +267,7 @@ class Worker:
                     if desk.kind.table == "patients"
                     else self._metrics.loop_clock_timestamp_seconds
                 )
-                if task.subjects.states:
+                if len(task.subjects):
                     gauge.labels(str(number)).set(task.subjects.now.timestamp())
                 progress = self._handled.get((desk.kind.table, number)) != task.handled or task.is_current()
                 self._handled[desk.kind.table, number] = task.handled
@@ -282,14 +284,14 @@ class Worker:
             recovering = app.recovering.get(desk.kind.table, set())
             for number in sorted(desk.tasks.keys() | recovering):
                 task = None if number in recovering else desk.tasks[number]
-                known = task is not None and bool(task.subjects.states)
+                known = task is not None and len(task.subjects) > 0
                 value = {
                     "partition": number,
                     "now": task.subjects.now if task and known else None,
                     "lag_seconds": round(task.lag().total_seconds(), 3) if task and known else None,
                     "recovering": task is None,
                     "current": task is not None and task.is_current(),
-                    "patients": len(task.subjects.states) if task else 0,
+                    "patients": len(task.subjects) if task else 0,
                     "rules_hash": self._rules.hash,
                     "at": datetime.now(UTC),
                 }

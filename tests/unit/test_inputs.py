@@ -16,9 +16,9 @@ from models.parsing import Parsed
 from models.state import StateCodec
 from streams.engine.replay import Replay, parse_line
 from streams.rules.api import Limits, PatientRule, PatientView, Rule, UndeclaredInputError, View
-from streams.rules.catalogue import ALL_RULES, RuleSettings, default_settings
+from streams.rules.catalogue import ALL_RULES, PATIENT_RULES, RuleSettings, default_settings
 from streams.rules.facts import labs
-from streams.rules.inputs import ANY_LAB, ANY_SYMPTOM, SESSION, lab, result_facets, shown, symptom
+from streams.rules.inputs import ANY_LAB, ANY_SYMPTOM, HELD, SESSION, lab, result_facets, shown, symptom
 from tests.contract.corpus import Case, cases
 from tests.unit.timeline import FIRST_DAY, Unit
 
@@ -70,6 +70,35 @@ def test_without_one_of_its_inputs_a_rule_is_refused(rule: Rule[Any], number: in
     fewer = replace(rule, inputs=(*rule.inputs[:number], *rule.inputs[number + 1 :]))
     with pytest.raises(UndeclaredInputError, match="add that to its inputs"):
         ask(fewer)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in PATIENT_RULES if rule.needs], ids=lambda rule: rule.name)
+def test_without_what_it_needs_a_rule_finds_nothing_and_waits_for_nothing(rule: PatientRule) -> None:
+    asked = 0
+    for kept, now in moments():
+        if hasattr(kept, "labs"):
+            state = _copy(kept)
+            state.alerts.clear()
+            for kind in rule.needed:
+                HELD[kind](state).clear()
+            view = View(state, now, SETTINGS, rule)
+            assert list(rule.find(view)) == []
+            assert view.next_look is None
+            asked += 1
+    assert asked > 100
+
+
+def test_a_rule_with_a_look_is_asked_when_its_input_changes_though_what_it_needs_is_gone() -> None:
+    unit = Unit()
+    unit.symptom("cramp", at="08:00")
+    (state,) = unit.replay._patients.states.values()
+    assert "symptom_workup_incomplete" in state.looks
+    state.symptoms.clear()
+    finder = unit.replay._patients._evaluator._finder
+    for facets, expected in ((symptom(SymptomKind.CRAMP).facets, True), (SESSION.facets, False)):
+        view: PatientView = View(state, FIRST_DAY, SETTINGS, changed=facets)
+        assert ("symptom_workup_incomplete" in [found.rule.name for found in finder.find(view, facets)]) is expected
+        assert "intradialytic_cramp" not in [found.rule.name for found in finder.find(view, facets)]
 
 
 def test_the_error_names_what_is_missing() -> None:

@@ -166,7 +166,7 @@ class StoppedTask:
 
     def __init__(self, *, stored: bool) -> None:
         self.stored, self.rejoined = stored, False
-        self.subjects = SimpleNamespace(states={})
+        self.subjects: dict[str, Any] = {}
 
     def stop(self) -> None:
         pass

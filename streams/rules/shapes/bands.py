@@ -98,6 +98,7 @@ def lab_bands(
         name=name,
         version=1,
         inputs=(lab(analyte), *also),
+        needs=(lab(analyte),),
         limits=shape.limits,
         find=find,
         named_by=labs.refs_of(analyte),

@@ -1,0 +1,201 @@
+"""Samples that wait: those that no rule needs to look at are filed a few at a time.
+
+Nearly every message is a sample of a running treatment: in order and in time, while blood flows, and on the known side
+of every bound that a rule watches. Filing such a sample changes nothing that a rule would be asked about, so it waits
+for the next ones. What is filed then is the same as one by one. Whoever evaluates or stores a patient has it filed
+first.
+"""
+
+from __future__ import annotations
+
+from array import array
+from datetime import UTC, datetime
+from math import isnan, nan
+from operator import attrgetter
+from typing import Any, Final
+
+from models.records import Telemetry
+from models.state import PatientState
+from models.state.channel import LASTS_S
+from streams.engine.change import SAMPLED, SAMPLED_AGAIN, Change
+from streams.engine.sender_clocks import BEHIND, BELIEVABLE
+from streams.engine.sessions import newer
+from streams.rules.facts.treatments import is_still
+
+#: How many samples of a patient wait at most.
+MOST_WAITING: Final = 64
+#: Where fewer samples than this wait between two checkpoints, filing each at once costs less.
+_WORTH_IT: Final = 2
+#: Subtracting it costs half as much as `datetime.timestamp`.
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: The readings that a session keeps beside its channels.
+_READINGS: Final = ("systolic_mmhg", "uf_rate_ml_h")
+
+
+class _Waiting:
+    """The samples of one patient that wait, in order, and which ones may: of this session, machine and unit.
+
+    Attributes:
+        received_at: the newest arrival.
+        numbers: the time of the newest sample, the time before which samples may wait, and the least and greatest
+            value of each channel with which they may; then of each sample its time and the fields that the session
+            keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array because most of the
+            cost is memory that other patients have pushed out of the caches.
+    """
+
+    __slots__ = ("machine_id", "numbers", "received_at", "session", "session_id", "state", "unit_id")
+
+    def __init__(self, state: PatientState, sample: Telemetry, received_at: datetime, numbers: array[float]) -> None:
+        self.state, self.session, self.received_at = state, state.sessions[sample.session_id], received_at
+        self.session_id, self.machine_id, self.unit_id = sample.session_id, sample.machine_id, sample.unit_id
+        self.numbers = numbers
+
+
+class WaitingSamples:
+    """The samples of all patients of a partition that wait.
+
+    Args:
+        channels: the fields of samples that rules watch.
+    """
+
+    def __init__(self, channels: tuple[str, ...]) -> None:
+        self._by_patient: dict[str, _Waiting] = {}
+        self._unsettled: dict[str, _Waiting] = {}
+        #: Patients of whom a sample was filed since all was settled: the next one is worth waiting for.
+        self._recent: set[str] = set()
+        self._channels = channels
+        self._fields = tuple(dict.fromkeys((*_READINGS, *channels)))
+        self._read = attrgetter(*self._fields)
+        #: For each channel its place in what `_read` returns, and that of its least value in `_Waiting.numbers`.
+        self._ranges = tuple((self._fields.index(name), _AT_RANGES + 2 * n) for n, name in enumerate(channels))
+        self._at_samples = _AT_RANGES + 2 * len(channels)
+        self._width = 1 + len(self._fields)
+        self._full = self._at_samples + MOST_WAITING * self._width
+
+    def take(self, subject: str, event: Any, received_at: datetime) -> Change | None:
+        """Let a sample wait and return the change, or None if the event must be filed at once."""
+        found = self._by_patient.get(subject)
+        if found is None:
+            return None
+        if (
+            type(event) is not Telemetry
+            or event.session_id != found.session_id
+            or event.machine_id != found.machine_id
+            or event.unit_id != found.unit_id
+            or not event.blood_flow_ml_min
+            or not BEHIND <= event.at - received_at <= BELIEVABLE
+        ):
+            self.stop(subject)
+            return None
+        numbers, at, values = found.numbers, (event.at - _EPOCH).total_seconds(), self._read(event)
+        if not numbers[_AT] < at < numbers[_UNTIL]:
+            self.stop(subject)
+            return None
+        for place, low in self._ranges:
+            value = values[place]
+            if value is not None and not numbers[low] <= value <= numbers[low + 1]:
+                self.stop(subject)
+                return None
+        change, count = SAMPLED_AGAIN, len(numbers)
+        if count == self._at_samples:
+            change = SAMPLED
+            self._unsettled[subject] = found
+        elif count >= self._full:
+            self._settle(found)
+        numbers.fromlist([at, *(values if None not in values else [nan if one is None else one for one in values])])
+        numbers[_AT] = at
+        if received_at > found.received_at:  # noqa: PLR1730 (of every sample; a call costs more)
+            found.received_at = received_at
+        return change
+
+    def begin(self, state: PatientState, event: Telemetry, received_at: datetime) -> None:
+        """Let the samples after this one wait, which was filed just now, if they are likely to change little."""
+        if state.id not in self._recent:
+            self._recent.add(state.id)
+            return
+        session = state.sessions[event.session_id]
+        flows, source = session.flows, event.machine_id
+        if (
+            state.merged_into is not None
+            or session.ends
+            or not flows
+            or flows[-1].until != event.at
+            or is_still(session)
+            or source not in state.heard
+            or source in state.behind
+            or source in state.problems
+            or (event.unit_id is not None and (state.unit_id, state.unit_id_at) != (event.unit_id, event.at))
+            or session.channels.keys() != set(self._channels)
+        ):
+            return
+        at = event.at.timestamp()
+        calm = [session.channels[field].calm(int(at)) for field in self._channels]
+        until = min((one.until for one in calm), default=int(at) + LASTS_S)
+        ranges = [bound for one in calm for bound in (one.low, one.high)]
+        numbers = array("d", [at, until, *ranges])
+        self._by_patient[state.id] = _Waiting(state, event, received_at, numbers)
+
+    def stop(self, subject: str) -> None:
+        """File what waits of a patient; its next sample is filed at once."""
+        self.settle(subject)
+        self._by_patient.pop(subject, None)
+
+    def settle(self, subject: str) -> None:
+        """File what waits of a patient; its next samples may wait again."""
+        found = self._unsettled.pop(subject, None)
+        if found is not None:
+            self._settle(found)
+
+    def settle_all(self) -> None:
+        """File all that waits; where it was several samples of a patient, the next ones may wait again."""
+        worth_it = self._at_samples + _WORTH_IT * self._width
+        for subject, found in self._unsettled.items():
+            if len(found.numbers) < worth_it:
+                del self._by_patient[subject]
+            self._settle(found)
+        self._unsettled.clear()
+        self._recent.clear()
+
+    def _settle(self, found: _Waiting) -> None:
+        """File samples as `streams.engine.sessions.file_sample` files them one by one."""
+        samples, width = found.numbers[self._at_samples :], self._width
+        del found.numbers[self._at_samples :]
+        state, session = found.state, found.session
+        arrived = found.received_at
+        state.heard_at = max(state.heard_at, arrived)
+        state.heard[found.machine_id] = max(state.heard[found.machine_id], arrived)
+        if found.unit_id is not None:
+            state.unit_id_at = _moment(samples[-width])
+        session.flows[-1].until = _moment(samples[-width])
+        if (systolic := _newest(samples, width, 1)) is not None:
+            session.systolic = newer(session.systolic, *systolic)
+        if (uf_rate := _newest(samples, width, 2)) is not None:
+            session.uf_rate = newer(session.uf_rate, *uf_rate)
+        seconds = list(map(int, samples[::width]))
+        for field, (place, _) in zip(self._channels, self._ranges, strict=True):
+            session.channels[field].add_all(*_known(seconds, samples[1 + place :: width].tolist()))
+
+
+#: Places in `_Waiting.numbers`.
+_AT, _UNTIL, _AT_RANGES = range(3)
+
+
+def _newest(samples: array[float], width: int, place: int) -> tuple[datetime, float] | None:
+    """Return the newest of a reading and when it was taken."""
+    for start in range(len(samples) - width, -1, -width):
+        if not isnan(samples[start + place]):
+            return _moment(samples[start]), samples[start + place]
+    return None
+
+
+def _known(seconds: list[int], values: list[float]) -> tuple[list[int], list[float]]:
+    """Return the seconds and values of those samples that have a value."""
+    if not any(map(isnan, values)):
+        return seconds, values
+    known = [(second, value) for second, value in zip(seconds, values, strict=True) if not isnan(value)]
+    return [second for second, _ in known], [value for _, value in known]
+
+
+def _moment(seconds: float) -> datetime:
+    """Return a moment; the microseconds of this century come back exactly."""
+    return datetime.fromtimestamp(seconds, UTC)
