@@ -66,7 +66,8 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
     Attributes:
         value: in the unit of the channel.
         above: whether beyond it is above it, not below; a sample on the bound is inside.
-        waits: for how many seconds the channel must stay beyond it, and inside it, before the rule wants to know.
+        waits: for how many seconds the channel must stay beyond it, and inside it, before the rule wants to know;
+            `NEVER_S` for a side of which it does not want to know.
         is_out: whether the newest sample lies beyond it.
         other: the second of the newest sample on the other side.
         since: the first second of the samples on this side in a row up to the newest.
@@ -90,7 +91,13 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
     @property
     def look_at(self) -> int:
         """Return the second at which the rule wants to know of this side, if the channel stays on it."""
-        return self.since + self.waits[0 if self.is_out else 1]
+        wait = self.waits[0 if self.is_out else 1]
+        return NEVER_S if wait == NEVER_S else self.since + wait
+
+    def wants_look(self, at: int) -> bool:
+        """Whether a sample that turned it asks for a look: the rule wants one of this side, and none is set before."""
+        look_at = self.look_at
+        return look_at != NEVER_S and not at < self.due <= look_at
 
 
 class Calm(NamedTuple):
@@ -130,7 +137,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 bound.other, bound.is_out, bound.since, bound.crossed = previous, is_out, at, value
             elif not self._place(bound, at, value, previous, is_out=is_out):
                 continue
-            if not at < bound.due <= bound.look_at:
+            if bound.wants_look(at):
                 turned.append(name)
         return turned
 
@@ -140,7 +147,8 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
         if self.at != second or any(bound.since == NEVER_S for bound in self.bounds.values()):
             return Calm(until, high, low)
         for bound in self.bounds.values():
-            if bound.due - min(bound.waits) <= second < bound.due:
+            shortest = min((wait for wait in bound.waits if wait != NEVER_S), default=0)
+            if bound.due - shortest <= second < bound.due:
                 until = min(until, bound.due)  # its look is set, however often samples turn it
             elif bound.above is bound.is_out:
                 low = max(low, math.nextafter(bound.value, math.inf) if bound.is_out else bound.value)

@@ -13,6 +13,7 @@ from streams.worker import gc_pause
 @pytest.fixture(autouse=True)
 def unfrozen() -> Iterator[None]:
     before = list(gc.callbacks)
+    gc.unfreeze()  # what an earlier test left
     yield
     gc.callbacks[:] = before
     gc.unfreeze()

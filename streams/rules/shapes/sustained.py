@@ -128,10 +128,13 @@ class SustainedShape:
             view.watch(running.session_id, self.field, {})
             return
         bounds = self._bounds(view, running, scale)
-        view.watch(running.session_id, self.field, bounds)
         standing = self.standing(view, running, scale) if self.standing else None
-        kept = running.session.channels.get(self.field)
+        kept = self._channel(running)
         known = {} if kept is None else {name: kept.at_bound(f"{self.name}:{name}", b) for name, b in bounds.items()}
+        if running.key not in state.held.get(self.name, ()) and not any(bound.is_out for bound in known.values()):
+            for bound in bounds.values():
+                bound.waits = bound.waits[0], NEVER_S  # there is nothing that could end
+        view.watch(running.session_id, self.field, bounds)
         unknown_since = None if kept is None else self._unknown_since(view, running, kept)
         out = {name: bound for name, bound in known.items() if bound.is_out and unknown_since is None}
         if out:
@@ -140,6 +143,11 @@ class SustainedShape:
             yield self._of_standing(running, standing)
         elif (inside_since := unknown_since or self._inside_since(known)) is not None:
             yield Lingering(running.key, inside_since + timedelta(minutes=view.limits(self.limits).keep_minutes))
+
+    def _channel(self, running: Treatment) -> Channel | None:
+        """Return the channel of a treatment; None before its first sample."""
+        kept = running.session.channels.get(self.field)
+        return None if kept is None or kept.at == NEVER_S else kept
 
     def _inside_since(self, known: dict[str, Bound]) -> datetime | None:
         """Return since when the channel lies inside the mildest band; None if no sample tells."""
@@ -157,8 +165,6 @@ class SustainedShape:
 
     def _unknown_since(self, view: PatientView, running: Treatment, kept: Channel) -> datetime | None:
         """Return since when no sample tells of the channel, or blood stands, where that ends the condition."""
-        if kept.at == NEVER_S:
-            return None
         over = _moment(kept.at) + timedelta(seconds=LASTS_S)
         if self.gap is Policy.ENDS:
             if any(bound.is_out for bound in kept.bounds.values()):
