@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import sys
 from bisect import bisect_left
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -43,8 +42,12 @@ class Minute(msgspec.Struct, array_like=True, gc=False):
         start = self.number * 60
         self.last = max(self.last, seconds[-1] - start)
         if self.seconds:
-            for second in seconds:
-                self.seconds |= 1 << second - start
+            first, count = seconds[0] - start, len(seconds)
+            if self.last - first < count:  # every second of a stretch, as most machines send
+                self.seconds |= ((1 << count) - 1) << first
+            else:
+                for second in seconds:
+                    self.seconds |= 1 << second - start
 
     def add(self, second: int, value: float) -> None:
         """Add a sample of the minute."""
@@ -161,7 +164,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
         if not seconds:
             return
         newest, before, end = self.minutes[-1], self.at, len(seconds)
-        if not before < seconds[0] or any(a == b for a, b in pairwise(seconds)):
+        if not before < seconds[0] or len(set(seconds)) < end:
             for at, value in zip(seconds, values, strict=True):
                 self.add(at, value)
             return

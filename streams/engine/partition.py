@@ -55,6 +55,9 @@ class Waits(Protocol):
     def begin(self, state: Any, event: Any, received_at: datetime) -> None:
         """Let events after this one wait, which was filed just now."""
 
+    def resume(self, state: Any) -> None:
+        """Let events of a subject wait again that another kind of event stopped, if nothing has changed for them."""
+
     def stop(self, subject: str) -> None:
         """File what waits of a subject; its next event is filed at once."""
 
@@ -182,6 +185,8 @@ class Partition(Generic[StateT]):
             return state, change, []
         change = self._budget.keep(state, event, change, self.read_to)
         told = self._evaluator.evaluate(state, change.facets, self.read_to, Cause(change.corrected, change.reason))
+        if self._waiting is not None:
+            self._waiting.resume(state)
         self._arm(state)
         return state, change, told
 
@@ -233,9 +238,13 @@ class Partition(Generic[StateT]):
         fired, self._fired = self._fired, []
         return fired
 
-    def is_due(self, moment: datetime) -> bool:
-        """Return whether a deadline may lie at or before a moment."""
-        return bool(self._deadlines) and self._deadlines[0][0] <= moment
+    def pass_quietly(self, to: datetime) -> bool:
+        """Move the clock on where no deadline lies at or before a moment; False where `advance` must."""
+        if self._deadlines and self._deadlines[0][0] <= to:
+            return False
+        if to > self.now:  # noqa: PLR1730 (of every record; a call costs more)
+            self.now = to
+        return True
 
     def rearm(self, state: StateT) -> None:
         """Set the deadline anew after looks were changed outside an evaluation."""

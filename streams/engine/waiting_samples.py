@@ -45,10 +45,10 @@ class _Waiting:
 
     __slots__ = ("machine_id", "numbers", "received_at", "session", "session_id", "state", "unit_id")
 
-    def __init__(self, state: PatientState, sample: Telemetry, received_at: datetime, numbers: array[float]) -> None:
+    def __init__(self, state: PatientState, sample: Telemetry, received_at: datetime) -> None:
         self.state, self.session, self.received_at = state, state.sessions[sample.session_id], received_at
         self.session_id, self.machine_id, self.unit_id = sample.session_id, sample.machine_id, sample.unit_id
-        self.numbers = numbers
+        self.numbers = array("d")
 
 
 class WaitingSamples:
@@ -63,7 +63,9 @@ class WaitingSamples:
         self._unsettled: dict[str, _Waiting] = {}
         #: Patients of whom a sample was filed since all was settled: the next one is worth waiting for.
         self._recent: set[str] = set()
-        self._channels = channels
+        #: Whose samples an event of another kind has just stopped.
+        self._stopped: _Waiting | None = None
+        self._channels, self._watched = channels, frozenset(channels)
         self._fields = tuple(dict.fromkeys((*_READINGS, *channels)))
         self._read = attrgetter(*self._fields)
         #: For each channel its place in what `_read` returns, and that of its least value in `_Waiting.numbers`.
@@ -77,17 +79,20 @@ class WaitingSamples:
         found = self._by_patient.get(subject)
         if found is None:
             return None
+        if type(event) is not Telemetry:
+            self._stopped = found
+            self.stop(subject)
+            return None
         if (
-            type(event) is not Telemetry
-            or event.session_id != found.session_id
+            event.session_id != found.session_id
             or event.machine_id != found.machine_id
             or event.unit_id != found.unit_id
             or not event.blood_flow_ml_min
-            or not BEHIND <= event.at - received_at <= BELIEVABLE
+            or not BEHIND <= (moment := event.at) - received_at <= BELIEVABLE
         ):
             self.stop(subject)
             return None
-        numbers, at, values = found.numbers, (event.at - _EPOCH).total_seconds(), self._read(event)
+        numbers, at, values = found.numbers, (moment - _EPOCH).total_seconds(), self._read(event)
         if not numbers[_AT] < at < numbers[_UNTIL]:
             self.stop(subject)
             return None
@@ -110,30 +115,41 @@ class WaitingSamples:
 
     def begin(self, state: PatientState, event: Telemetry, received_at: datetime) -> None:
         """Let the samples after this one wait, which was filed just now, if they are likely to change little."""
-        if state.id not in self._recent:
+        if state.id in self._recent:
+            self._begin(_Waiting(state, event, received_at), event.at)
+        else:
             self._recent.add(state.id)
-            return
-        session = state.sessions[event.session_id]
-        flows, source = session.flows, event.machine_id
+
+    def resume(self, state: PatientState) -> None:
+        """Let samples wait again that another kind of event stopped, if nothing has changed for them."""
+        found, self._stopped = self._stopped, None
+        if found is not None and found.state is state:
+            self._begin(found, _moment(found.numbers[_AT]))
+
+    def _begin(self, made: _Waiting, moment: datetime) -> None:
+        """Let samples wait after one of a moment, which is the newest of its session."""
+        state, source = made.state, made.machine_id
+        session = state.sessions.get(made.session_id)
         if (
-            state.merged_into is not None
+            session is None
+            or state.merged_into is not None
             or session.ends
-            or not flows
-            or flows[-1].until != event.at
+            or not session.flows
+            or session.flows[-1].until != moment
             or is_still(session)
             or source not in state.heard
             or source in state.behind
             or source in state.problems
-            or (event.unit_id is not None and (state.unit_id, state.unit_id_at) != (event.unit_id, event.at))
-            or session.channels.keys() != set(self._channels)
+            or (made.unit_id is not None and (state.unit_id, state.unit_id_at) != (made.unit_id, moment))
+            or session.channels.keys() != self._watched
         ):
             return
-        at = event.at.timestamp()
+        at = (moment - _EPOCH).total_seconds()
         calm = [session.channels[field].calm(int(at)) for field in self._channels]
         until = min((one.until for one in calm), default=int(at) + LASTS_S)
-        ranges = [bound for one in calm for bound in (one.low, one.high)]
-        numbers = array("d", [at, until, *ranges])
-        self._by_patient[state.id] = _Waiting(state, event, received_at, numbers)
+        made.session = session
+        made.numbers = array("d", [at, until, *(bound for one in calm for bound in (one.low, one.high))])
+        self._by_patient[state.id] = made
 
     def stop(self, subject: str) -> None:
         """File what waits of a patient; its next sample is filed at once."""
@@ -190,7 +206,7 @@ def _newest(samples: array[float], width: int, place: int) -> tuple[datetime, fl
 
 def _known(seconds: list[int], values: list[float]) -> tuple[list[int], list[float]]:
     """Return the seconds and values of those samples that have a value."""
-    if not any(map(isnan, values)):
+    if not isnan(sum(values)):  # it is NaN if one of them is
         return seconds, values
     known = [(second, value) for second, value in zip(seconds, values, strict=True) if not isnan(value)]
     return [second for second, _ in known], [value for _, value in known]

@@ -96,10 +96,8 @@ class TaskClock:
 
     def advance(self, to: datetime) -> None:
         """Move to a moment; deadlines due before it fire first."""
-        if self._subjects.is_due(to):
+        if not self._subjects.pass_quietly(to):
             self._fire(to)
-        else:
-            self._subjects.now = max(self._subjects.now, to)
 
     def reach(self, record: Record) -> None:
         """Move to a record's timestamp: a record that needs no filing drives the clock as well."""
