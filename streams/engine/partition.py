@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, Protocol
+from typing import Any, Final, Generic
 
 from models.alerts import AlertRecord
 from models.state import RETIRE_AFTER, PatientState, StateCodec, SubjectState
@@ -23,6 +23,7 @@ from streams.engine.change import SAMPLED, Change
 from streams.engine.evaluate import Evaluator
 from streams.engine.lifecycle import NEW_SETTINGS, Cause
 from streams.engine.size_bounds import Budget, begin_anew, note, reduce
+from streams.engine.waits import NOTHING_WAITS, Waits
 from streams.rules.api import StateT
 
 log = logging.getLogger(__name__)
@@ -46,28 +47,6 @@ class Told(Generic[StateT]):
     alert: AlertRecord
 
 
-class Waits(Protocol):
-    """Events that may wait before they are filed (streams.engine.waiting_samples)."""
-
-    def take(self, subject: str, event: Any, received_at: datetime) -> Change | None:
-        """Let an event wait and return the change, or None if it must be filed at once."""
-
-    def begin(self, state: Any, event: Any, received_at: datetime) -> None:
-        """Let events after this one wait, which was filed just now."""
-
-    def resume(self, state: Any) -> None:
-        """Let events of a subject wait again that another kind of event stopped, if nothing has changed for them."""
-
-    def stop(self, subject: str) -> None:
-        """File what waits of a subject; its next event is filed at once."""
-
-    def settle(self, subject: str) -> None:
-        """File what waits of a subject; its next events may wait again."""
-
-    def settle_all(self) -> None:
-        """File all that waits."""
-
-
 class Partition(Generic[StateT]):
     """State, clock and deadlines of one partition.
 
@@ -85,7 +64,7 @@ class Partition(Generic[StateT]):
         file: Callable[..., Change],
         evaluator: Evaluator[StateT],
         go_on: Callable[[StateT], bool] | None = None,
-        waiting: Waits | None = None,
+        waiting: Waits = NOTHING_WAITS,
     ) -> None:
         self._states: dict[str, StateT] = {}
         self.now = BEGINNING
@@ -99,9 +78,7 @@ class Partition(Generic[StateT]):
         self._armed: dict[str, datetime] = {}
         self._fired: list[StateT] = []
         self._budget = Budget()
-        self._waiting = waiting
-        #: Lets an event wait: returns the change, or None for one that must be filed at once (`take` does both).
-        self.wait: Callable[[str, Any, datetime], Change | None] = _files_at_once if waiting is None else waiting.take
+        self.waiting = waiting
 
     def __len__(self) -> int:
         return len(self._states)
@@ -109,22 +86,8 @@ class Partition(Generic[StateT]):
     @property
     def states(self) -> dict[str, StateT]:
         """The subjects by their ids."""
-        self.settle_all()
+        self.waiting.settle_all()
         return self._states
-
-    def _stop_waiting(self, state: StateT) -> None:
-        if self._waiting is not None:
-            self._waiting.stop(state.id)
-
-    def settle(self, state: StateT) -> None:
-        """File the samples of a subject that wait: do this before it is read or stored."""
-        if self._waiting is not None:
-            self._waiting.settle(state.id)
-
-    def settle_all(self) -> None:
-        """File all samples that wait."""
-        if self._waiting is not None:
-            self._waiting.settle_all()
 
     def adopt(self, states: Iterable[StateT]) -> list[Told[StateT]]:
         """Take over subjects from the changelog; those evaluated under other settings are evaluated again."""
@@ -168,7 +131,7 @@ class Partition(Generic[StateT]):
         """
         if received_at > self.read_to:  # noqa: PLR1730 (of every record; a call costs more)
             self.read_to = received_at
-        if (change := self.wait(subject, event, received_at)) is not None:
+        if (change := self.waiting.take(subject, event, received_at.timestamp())) is not None:
             return self._states[subject], change, []
         state = self._states.get(subject) or self.state_of(subject)
         if received_at > state.heard_at:  # noqa: PLR1730 (of every record; a call costs more)
@@ -180,13 +143,12 @@ class Partition(Generic[StateT]):
         if not change.facets:
             if change.looks:
                 self._arm(state)
-            if change is SAMPLED and self._waiting is not None:
-                self._waiting.begin(state, event, received_at)
+            if change is SAMPLED:
+                self.waiting.begin(state, event, received_at)
             return state, change, []
         change = self._budget.keep(state, event, change, self.read_to)
         told = self._evaluator.evaluate(state, change.facets, self.read_to, Cause(change.corrected, change.reason))
-        if self._waiting is not None:
-            self._waiting.resume(state)
+        self.waiting.resume(state)
         self._arm(state)
         return state, change, told
 
@@ -210,7 +172,7 @@ class Partition(Generic[StateT]):
                 due.append(self._states[subject])
         told = []
         for state in due:
-            self._stop_waiting(state)
+            self.waiting.stop(state.id)
             told += self._look(state, moment)
             self._arm(state)
         self._fired += due
@@ -237,6 +199,10 @@ class Partition(Generic[StateT]):
         """Return and clear the subjects evaluated at a deadline, or under new settings, since the last call."""
         fired, self._fired = self._fired, []
         return fired
+
+    def first_deadline(self) -> datetime | None:
+        """Return a moment before which no deadline is due."""
+        return self._deadlines[0][0] if self._deadlines else None
 
     def pass_quietly(self, to: datetime) -> bool:
         """Move the clock on where no deadline lies at or before a moment; False where `advance` must."""
@@ -277,23 +243,23 @@ class Partition(Generic[StateT]):
         No window reaches back that far, so no later event would find any of their inputs.
         """
         horizon = self.now - RETIRE_AFTER if self.now > BEGINNING else BEGINNING
-        self.settle_all()
+        self.waiting.settle_all()
         gone = [state.id for state in self._states.values() if state.heard_at < horizon and not _is_live(state)]
         for subject in gone:
-            self._stop_waiting(self._states[subject])
+            self.waiting.stop(subject)
             del self._states[subject]
             self._budget.forget(subject)
         return gone
 
     def reduce(self, state: StateT) -> None:
         """Reduce a subject to what its open alerts need; `data_quality` reports it at the next look."""
-        self._stop_waiting(state)
+        self.waiting.stop(state.id)
         reduce(state, self.now)
         self._lessened(state, "records reduced")
 
     def begin_anew(self, state: StateT) -> None:
         """Drop all of a subject but how far its input was applied; `data_quality` reports it at the next look."""
-        self._stop_waiting(state)
+        self.waiting.stop(state.id)
         begin_anew(state)
         self._lessened(state, "records set aside")
 
@@ -314,10 +280,6 @@ class Partition(Generic[StateT]):
             if len(self._deadlines) > 2 * len(self._armed) + _STALE_DEADLINES:
                 self._deadlines = [(at, subject) for subject, at in self._armed.items()]
                 heapq.heapify(self._deadlines)
-
-
-def _files_at_once(_subject: str, _event: Any, _received_at: datetime) -> None:
-    """Let no event wait."""
 
 
 def _is_live(state: SubjectState) -> bool:

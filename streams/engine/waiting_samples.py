@@ -20,6 +20,8 @@ from models.state.channel import LASTS_S
 from streams.engine.change import SAMPLED, SAMPLED_AGAIN, Change
 from streams.engine.sender_clocks import BEHIND, BELIEVABLE
 from streams.engine.sessions import newer
+from streams.engine.waits import Waits
+from streams.rules.facts.late_clocks import LATE
 from streams.rules.facts.treatments import is_still
 
 #: How many samples of a patient wait at most.
@@ -28,6 +30,8 @@ MOST_WAITING: Final = 64
 _WORTH_IT: Final = 2
 #: Subtracting it costs half as much as `datetime.timestamp`.
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_S: Final = -min(LATE, -BEHIND).total_seconds()
+_BELIEVABLE_S: Final = BELIEVABLE.total_seconds()
 #: The readings that a session keeps beside its channels.
 _READINGS: Final = ("systolic_mmhg", "uf_rate_ml_h")
 
@@ -36,22 +40,21 @@ class _Waiting:
     """The samples of one patient that wait, in order, and which ones may: of this session, machine and unit.
 
     Attributes:
-        received_at: the newest arrival.
-        numbers: the time of the newest sample, the time before which samples may wait, and the least and greatest
-            value of each channel with which they may; then of each sample its time and the fields that the session
-            keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array because most of the
-            cost is memory that other patients have pushed out of the caches.
+        numbers: the time of the newest sample, the time before which samples may wait, the newest arrival, and the
+            least and greatest value of each channel with which they may; then of each sample its time and the fields
+            that the session keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array
+            because most of the cost is memory that other patients have pushed out of the caches.
     """
 
-    __slots__ = ("machine_id", "numbers", "received_at", "session", "session_id", "state", "unit_id")
+    __slots__ = ("machine_id", "numbers", "session", "session_id", "state", "unit_id")
 
-    def __init__(self, state: PatientState, sample: Telemetry, received_at: datetime) -> None:
-        self.state, self.session, self.received_at = state, state.sessions[sample.session_id], received_at
+    def __init__(self, state: PatientState, sample: Telemetry) -> None:
+        self.state, self.session = state, state.sessions[sample.session_id]
         self.session_id, self.machine_id, self.unit_id = sample.session_id, sample.machine_id, sample.unit_id
         self.numbers = array("d")
 
 
-class WaitingSamples:
+class WaitingSamples(Waits):
     """The samples of all patients of a partition that wait.
 
     Args:
@@ -74,8 +77,14 @@ class WaitingSamples:
         self._width = 1 + len(self._fields)
         self._full = self._at_samples + MOST_WAITING * self._width
 
-    def take(self, subject: str, event: Any, received_at: datetime) -> Change | None:
-        """Let a sample wait and return the change, or None if the event must be filed at once."""
+    def take(self, subject: str, event: Any, arrived: float) -> Change | None:
+        """Let a sample wait and return the change, or None if the event must be filed at once.
+
+        Args:
+            subject: the patient.
+            event: what arrived.
+            arrived: when, as Unix time in seconds.
+        """
         found = self._by_patient.get(subject)
         if found is None:
             return None
@@ -88,12 +97,11 @@ class WaitingSamples:
             or event.machine_id != found.machine_id
             or event.unit_id != found.unit_id
             or not event.blood_flow_ml_min
-            or not BEHIND <= (moment := event.at) - received_at <= BELIEVABLE
         ):
             self.stop(subject)
             return None
-        numbers, at, values = found.numbers, (moment - _EPOCH).total_seconds(), self._read(event)
-        if not numbers[_AT] < at < numbers[_UNTIL]:
+        numbers, at, values = found.numbers, (event.at - _EPOCH).total_seconds(), self._read(event)
+        if not numbers[_AT] < at < numbers[_UNTIL] or not _LATEST_S <= at - arrived <= _BELIEVABLE_S:
             self.stop(subject)
             return None
         for place, low in self._ranges:
@@ -109,14 +117,14 @@ class WaitingSamples:
             self._settle(found)
         numbers.fromlist([at, *(values if None not in values else [nan if one is None else one for one in values])])
         numbers[_AT] = at
-        if received_at > found.received_at:  # noqa: PLR1730 (of every sample; a call costs more)
-            found.received_at = received_at
+        if arrived > numbers[_ARRIVED]:  # noqa: PLR1730 (of every sample; a call costs more)
+            numbers[_ARRIVED] = arrived
         return change
 
     def begin(self, state: PatientState, event: Telemetry, received_at: datetime) -> None:
         """Let the samples after this one wait, which was filed just now, if they are likely to change little."""
         if state.id in self._recent:
-            self._begin(_Waiting(state, event, received_at), event.at)
+            self._begin(_Waiting(state, event), event.at, received_at.timestamp())
         else:
             self._recent.add(state.id)
 
@@ -124,9 +132,9 @@ class WaitingSamples:
         """Let samples wait again that another kind of event stopped, if nothing has changed for them."""
         found, self._stopped = self._stopped, None
         if found is not None and found.state is state:
-            self._begin(found, _moment(found.numbers[_AT]))
+            self._begin(found, _moment(found.numbers[_AT]), found.numbers[_ARRIVED])
 
-    def _begin(self, made: _Waiting, moment: datetime) -> None:
+    def _begin(self, made: _Waiting, moment: datetime, arrived: float) -> None:
         """Let samples wait after one of a moment, which is the newest of its session."""
         state, source = made.state, made.machine_id
         session = state.sessions.get(made.session_id)
@@ -148,7 +156,7 @@ class WaitingSamples:
         calm = [session.channels[field].calm(int(at)) for field in self._channels]
         until = min((one.until for one in calm), default=int(at) + LASTS_S)
         made.session = session
-        made.numbers = array("d", [at, until, *(bound for one in calm for bound in (one.low, one.high))])
+        made.numbers = array("d", [at, until, arrived, *(bound for one in calm for bound in (one.low, one.high))])
         self._by_patient[state.id] = made
 
     def stop(self, subject: str) -> None:
@@ -177,7 +185,7 @@ class WaitingSamples:
         samples, width = found.numbers[self._at_samples :], self._width
         del found.numbers[self._at_samples :]
         state, session = found.state, found.session
-        arrived = found.received_at
+        arrived = _moment(found.numbers[_ARRIVED])
         state.heard_at = max(state.heard_at, arrived)
         state.heard[found.machine_id] = max(state.heard[found.machine_id], arrived)
         if found.unit_id is not None:
@@ -193,7 +201,7 @@ class WaitingSamples:
 
 
 #: Places in `_Waiting.numbers`.
-_AT, _UNTIL, _AT_RANGES = range(3)
+_AT, _UNTIL, _ARRIVED, _AT_RANGES = range(4)
 
 
 def _newest(samples: array[float], width: int, place: int) -> tuple[datetime, float] | None:

@@ -115,7 +115,7 @@ class Checkpoint(Generic[StateT]):
         """Store every changed subject, then acknowledge the batches that changed them."""
         started, owned = time.monotonic(), self._owned
         self._retire()
-        owned.subjects.settle_all()
+        owned.subjects.waiting.settle_all()
         handled, self._handled = self._handled, []
         changed, self.changed = self.changed, {}
         sampled, self.sampled = self.sampled, {}

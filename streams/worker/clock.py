@@ -99,26 +99,54 @@ class TaskClock:
         if not self._subjects.pass_quietly(to):
             self._fire(to)
 
-    def reach(self, record: Record) -> None:
-        """Move to a record's timestamp: a record that needs no filing drives the clock as well."""
+    def reach(self, record: Record) -> datetime:
+        """Move to a record's timestamp and return it: a record that needs no filing drives the clock as well."""
         instant = self.instant(record)
         if instant > self._subjects.read_to:
             self._subjects.read_to = instant
             self.advance(instant)
+        return instant
+
+    def quiet_until(self) -> float:
+        """Return the timestamp (ms) before which records are believed and no deadline is due.
+
+        Such records may be filed before the clock moves to the newest of them (`pass_to`).
+        """
+        due = self._subjects.first_deadline()
+        believed = min(self._brokers_ms, self._producers_ms)
+        return believed if due is None else min(believed, due.timestamp() * 1000)
+
+    def pass_to(self, timestamp: int) -> None:
+        """Move to a timestamp (ms) before `quiet_until`, if there is one."""
+        if not timestamp:
+            return
+        moment = self._moment(timestamp)
+        if moment > self._subjects.read_to:
+            self._subjects.read_to = moment
+            self.advance(moment)
 
     def instant(self, record: Record) -> datetime:
         """Return a record's timestamp; one too far ahead of the wall clock, or none at all, counts as this moment.
 
         A producer's time must not move the clock far ahead: every later event would lie behind all windows.
         """
+        believed = self._believed(record)
+        if believed is None:
+            self._say_ahead(record)
+            return datetime.now(UTC)
+        return believed
+
+    def _believed(self, record: Record) -> datetime | None:
         timestamp, by_broker = record.timestamp, record.timestamp_type == _LOG_APPEND_TIME
         if not 0 < timestamp <= (self._brokers_ms if by_broker else self._producers_ms):
             now = datetime.now(UTC)  # a timestamp too far ahead at the last reading may not be so now
             self._brokers_ms = int((now + FURTHEST_AHEAD).timestamp() * 1000)
             self._producers_ms = int((now + PRODUCER_AHEAD).timestamp() * 1000)
             if not 0 < timestamp <= (self._brokers_ms if by_broker else self._producers_ms):
-                self._say_ahead(record)
-                return now
+                return None
+        return self._moment(timestamp)
+
+    def _moment(self, timestamp: int) -> datetime:
         second, ms = divmod(timestamp, 1000)
         if second != self._second:  # nearly all records of one second follow each other
             self._second, self._began = second, datetime.fromtimestamp(second, UTC)
@@ -184,7 +212,7 @@ class TaskClock:
         a silence that ended long ago would seem to last. No subject goes back behind its own last evaluation.
         """
         if self._recovered is not None:
-            self._subjects.now = min(self._subjects.now, self.instant(record))
+            self._subjects.now = min(self._subjects.now, self._believed(record) or datetime.now(UTC))
             self._subjects.read_to = min(self._subjects.read_to, self._subjects.now)
 
     @property

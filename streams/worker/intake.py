@@ -116,16 +116,16 @@ class Intake(Generic[StateT]):
             self._checkpoint.acknowledge_later(batch.ack)
         return True
 
-    def _handle(self, topic: str, records: Sequence[Any]) -> int:  # noqa: C901 (a call costs more)
+    def _handle(self, topic: str, records: Sequence[Any]) -> int:
         """File records and collect the transitions; return how many, at least one. The hot path: no await.
 
         Fewer than all when an outbox is so large that it must be stored first, or the turn has lasted long enough.
         """
         owned, turn_ends = self._owned, self._turn_ends
         name, subject_of, parse = self._short[topic], attrgetter(owned.kind.subject), owned.kind.parse
-        subjects, by_key, clock, waits = owned.subjects, owned.by_key, owned.clock, owned.subjects.wait
+        by_key, clock, waits = owned.by_key, owned.clock, owned.subjects.waiting.take
         counts = owned.mail.counts(topic)
-        count, instant, instant_ms, was_dear = len(records), subjects.now, None, False
+        count, was_dear, quiet_until, waited_to = len(records), False, clock.quiet_until(), 0
         for number, record in enumerate(records):
             if was_dear and time.monotonic() > turn_ends:
                 count = number
@@ -145,30 +145,30 @@ class Intake(Generic[StateT]):
             subject = subject_of(event)
             if (state is None or subject != state.id) and not self._admits(record, subject, state):
                 continue
-            if record.timestamp != instant_ms:
-                instant_ms = record.timestamp
-                instant = clock.instant(record)
-                if instant > subjects.read_to:
-                    subjects.read_to = instant
-                    clock.advance(instant)
-            way = parsed.merged_from
+            ms, change, way = record.timestamp, None, parsed.merged_from
+            if 0 < ms < quiet_until and state is not None and not (way or parsed.unknown_fields or parsed.left_out):
+                change = waits(subject, event, ms / 1000)
+                if change is SAMPLED_AGAIN:  # nearly always
+                    state.offsets[name] = record.offset
+                    counts.samples, was_dear, waited_to = counts.samples + 1, False, max(waited_to, ms)
+                    continue
+            clock.pass_to(waited_to)
+            instant = clock.reach(record)
             # An event that a merge moved here arrived when it came to the record that was given up.
             arrived = min(parsed.received_at or instant, instant) if way else instant
-            if state is None or (change := waits(subject, event, arrived)) is None:
+            told: list[AlertRecord] = []
+            if state is None or change is None:
                 state, change, told = self._file(record, subject, event, arrived, way)
                 by_key[key] = state
-            else:
-                told = []
             state.offsets[name] = record.offset
             counts.add(event, parsed.unknown_fields, change, parsed.left_out, late=arrived - event.at > LATE)
-            if change is SAMPLED_AGAIN:
-                was_dear = False
-                continue  # nearly always
             was_dear = change is not SAMPLED
             self._to_be_stored(key, state, change, event)
+            quiet_until = clock.quiet_until()
             if state.outbox and self._publish(key, state, told, instant):
                 count = number + 1
                 break
+        clock.pass_to(waited_to)
         self._handled_up_to(name, records[count - 1])
         counts.flush(count)
         return count
@@ -176,6 +176,8 @@ class Intake(Generic[StateT]):
     def _to_be_stored(self, key: bytes, state: StateT, change: Change, event: Any) -> None:
         """Mark a subject to be stored after an event of it changed something."""
         checkpoint = self._checkpoint
+        if change is SAMPLED_AGAIN:
+            return
         if change is SAMPLED:
             checkpoint.sampled[key] = state
             checkpoint.sources[key].add((event.session_id, event.machine_id))

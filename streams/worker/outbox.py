@@ -16,6 +16,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from models.alerts import AlertRecord, Priority
 from models.parsing import FaultReason, RejectReason
+from models.records import Telemetry
 from models.repair import LeftOut
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, LoopState, PatientState, SubjectState
@@ -70,6 +71,7 @@ class Counts:
         "_types",
         "duplicates",
         "late",
+        "samples",
         "unknown",
         "unusable",
     )
@@ -80,6 +82,8 @@ class Counts:
         self._topic_metrics = metrics.topic(topic)
         self._types: dict[type, int] = {}
         self.duplicates = self.late = self.unknown = self.unusable = 0
+        #: Usable samples, in time, of which nothing else is to be counted.
+        self.samples = 0
 
     def add(
         self, event: object, unknown_fields: int, change: Change, left_out: tuple[LeftOut, ...] = (), *, late: bool
@@ -117,6 +121,9 @@ class Counts:
     def flush(self, records: int) -> None:
         """Add the counts of so many records to the metrics, and report to health how many were usable."""
         self._health.seen(self._topic, records - self.unusable, self.unusable)
+        if self.samples:
+            self._types[Telemetry] = self._types.get(Telemetry, 0) + self.samples
+            self.samples = 0
         for kind, number in self._types.items():
             self._topic_metrics.events[str(kind.__struct_config__.tag)].inc(number)  # type: ignore[attr-defined]
         self._types.clear()
@@ -124,6 +131,8 @@ class Counts:
         self._topic_metrics.late.inc(self.late)
         self._topic_metrics.unknown_fields.inc(self.unknown)
         self.duplicates = self.late = self.unknown = self.unusable = 0
+        #: Usable samples, in time, of which nothing else is to be counted.
+        self.samples = 0
 
 
 class Mail:

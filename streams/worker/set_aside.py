@@ -59,7 +59,7 @@ class SetAside(Generic[StateT]):
             if state is None:
                 entries |= {key: None, key_of(key): None}
             else:
-                self._subjects.settle(state)
+                self._subjects.waiting.settle(state.id)
                 entries[key] = self._encode(key, state)
         return entries
 

@@ -16,6 +16,7 @@ from models.state.channel import Bound, Channel
 from streams.engine.change import SAMPLED, SAMPLED_AGAIN
 from streams.engine.factory import patient_partition
 from streams.engine.partition import Partition
+from streams.engine.waits import NOTHING_WAITS
 from streams.rules.catalogue import default_settings
 from tests.events import event
 
@@ -28,8 +29,7 @@ Arrival = tuple[datetime, Any]
 def partition(*, waits: bool) -> Partition[PatientState]:
     made = patient_partition(default_settings(), RETENTION)
     if not waits:
-        made.wait = lambda _subject, _event, _at: None
-        made._waiting = None
+        made.waiting = NOTHING_WAITS
     return made
 
 
@@ -84,9 +84,9 @@ def run(on: Partition[PatientState], arrivals: list[Arrival], settle: random.Ran
         told += [msgspec.json.encode(alert) for alert in alerts]
         waited += change is SAMPLED_AGAIN
         if settle is not None and settle.random() < 0.05:
-            on.settle_all()
+            on.waiting.settle_all()
         elif settle is not None and settle.random() < 0.05:
-            on.settle(on._states["p1"])
+            on.waiting.settle("p1")
     return told + [msgspec.json.encode(one.alert) for one in on.advance(arrivals[-1][0] + timedelta(days=1))], waited
 
 
@@ -122,7 +122,7 @@ def test_a_sample_is_marked_to_be_stored_once_until_it_is_settled() -> None:
         at = START + number * SECOND
         changes.append(on.take("p1", parsed("telemetry", at, **names), at)[1])
         if number == 8:
-            on.settle_all()
+            on.waiting.settle_all()
     marks = [change is SAMPLED for change in changes]
     # Two are filed at once, then one waits for the others.
     assert marks == [True, True, True, False, False, False, False, False, True, False, False]
