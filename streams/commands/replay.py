@@ -181,8 +181,8 @@ def print_loads(loads: list[Load], names: list[Path | None]) -> None:
         table.add_column("settings", overflow="fold")
     for column in ("high", "medium", "low", "info", "transitions", "unanswered", "open"):
         table.add_column(column, justify="right", no_wrap=True)
-    told = [rule.name for rule in ALL_RULES if any(load.transitions[rule.name] for load in loads)]
-    for rule in (*told, None):
+    transitions = [rule.name for rule in ALL_RULES if any(load.transitions[rule.name] for load in loads)]
+    for rule in (*transitions, None):
         table.add_section()
         for index, load in enumerate(loads):
             settings = [str(names[index] or "default")] if len(loads) > 1 else []

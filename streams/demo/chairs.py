@@ -53,7 +53,7 @@ def grid(scene: Scene, width: int, *, tall: bool) -> list[Text]:
         width: Of the terminal.
         tall: Three lines a chair in place of one.
     """
-    seats, alerts = scene.picture.chairs(), scene.picture.worst_by_patient()
+    seats, alerts = scene.screen_state.chairs(), scene.screen_state.worst_by_patient()
     number = columns(width)
     wide = (width - 1) // number - 1
     cells = []

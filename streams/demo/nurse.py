@@ -12,7 +12,7 @@ import msgspec
 from models.alerts import Alert, Priority, Status
 from models.settings import Settings
 from models.topics import CLINICAL_EVENTS
-from streams.demo.screen_state import Picture
+from streams.demo.screen_state import ScreenState
 from streams.kafka.clients import explained, producer_client
 
 #: The share of alerts that get an answer, and the bounds of its delay, seconds.
@@ -61,7 +61,7 @@ def answer(alert: Alert, at: datetime) -> bytes:
     )
 
 
-async def attend(settings: Settings, picture: Picture, seed: int, is_live: Callable[[], bool]) -> None:
+async def attend(settings: Settings, screen_state: ScreenState, seed: int, is_live: Callable[[], bool]) -> None:
     """Acknowledge alerts for ever, once the unit is live.
 
     Raises:
@@ -71,6 +71,6 @@ async def attend(settings: Settings, picture: Picture, seed: int, is_live: Calla
     async with explained(settings), producer_client(settings) as producer:
         while True:
             await asyncio.sleep(_LOOK_S)
-            if is_live() and (alert := nurse.due(picture.ranked(), time.monotonic())):
+            if is_live() and (alert := nurse.due(screen_state.ranked(), time.monotonic())):
                 key = (alert.patient_id or "").encode()
                 await producer.send_and_wait(topic, answer(alert, datetime.now(UTC)), key)

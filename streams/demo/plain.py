@@ -24,7 +24,7 @@ class Plain:
         self._was_blind = False
         self._waiting: list[Alert] = []
 
-    def told(self, alert: Alert) -> None:
+    def transition(self, alert: Alert) -> None:
         """Print a transition, except one of the past: those come all at once and are only counted."""
         if alert.at < self._scene.start:
             return

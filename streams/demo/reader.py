@@ -1,4 +1,4 @@
-"""Read the worker's output topics into a `Picture`, as any screen may."""
+"""Read the worker's output topics into a `ScreenState`, as any screen may."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,7 +8,7 @@ from aiokafka.structs import TopicPartition
 from models.alerts import Alert
 from models.settings import Settings
 from models.topics import ALERTS_ACTIVE, ALERTS_UNIT, DEAD_LETTERS, FAMILIES, SESSIONS_ACTIVE, WORKER_STATUS
-from streams.demo.screen_state import Picture
+from streams.demo.screen_state import ScreenState
 from streams.kafka.clients import Record, consumer_client, explained
 from streams.kafka.topic_setup import wanted_topics
 
@@ -24,12 +24,12 @@ _READ: Final = (
 )
 
 
-async def read(settings: Settings, picture: Picture, told: Callable[[Alert], None]) -> None:
+async def read(settings: Settings, screen_state: ScreenState, told: Callable[[Alert], None]) -> None:
     """Read from the beginning, for ever.
 
     Args:
         settings: Where the broker is, and the names of topics.
-        picture: Receives the records.
+        screen_state: Receives the records.
         told: Called with each transition, once.
 
     Raises:
@@ -49,19 +49,19 @@ async def read(settings: Settings, picture: Picture, told: Callable[[Alert], Non
             fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
             for tp, records in fetched.items():
                 for record in records:
-                    take(picture, names[tp.topic], record, told)
+                    take(screen_state, names[tp.topic], record, told)
 
 
-def take(picture: Picture, name: str, record: Record, told: Callable[[Alert], None]) -> None:
-    """Add one record to the picture; `name` is the contract's name of its topic."""
+def take(screen_state: ScreenState, name: str, record: Record, told: Callable[[Alert], None]) -> None:
+    """Add one record to the screen state; `name` is the contract's name of its topic."""
     key = (record.key or b"").decode(errors="replace")
     if name == ALERTS_ACTIVE:
-        picture.alert(key, record.value)
+        screen_state.alert(key, record.value)
     elif name == SESSIONS_ACTIVE:
-        picture.session(key, record.value)
+        screen_state.session(key, record.value)
     elif name == WORKER_STATUS:
-        picture.worker_word(record.value)
+        screen_state.worker_status(record.value)
     elif name == DEAD_LETTERS:
-        picture.dead_letters += 1
-    elif alert := picture.transition(record.value):
+        screen_state.dead_letters += 1
+    elif alert := screen_state.transition(record.value):
         told(alert)

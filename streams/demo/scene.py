@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.settings import Settings
 from streams.demo.gauges import Gauges
-from streams.demo.screen_state import Picture
+from streams.demo.screen_state import ScreenState
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Scene:
     folder: Path
     begin: datetime
     start: datetime
-    picture: Picture = field(default_factory=Picture)
+    screen_state: ScreenState = field(default_factory=ScreenState)
     gauges: Gauges = field(default_factory=Gauges)
     live: bool = False
 

@@ -19,8 +19,8 @@ class Screen:
         self._console = console
         self._live = Live(console=console, screen=True, auto_refresh=False)
 
-    def told(self, alert: Alert) -> None:
-        """Do nothing: the picture holds the transition."""
+    def transition(self, alert: Alert) -> None:
+        """Do nothing: the screen state holds the transition."""
 
     def show(self, now: datetime) -> None:
         """Draw at the terminal's present size, so that the view grows with the terminal."""

@@ -43,7 +43,7 @@ _seat: Final = msgspec.json.Decoder(Seat)
 _word: Final = msgspec.json.Decoder(WorkerWord)
 
 
-class Picture:
+class ScreenState:
     """The present state, from all records so far."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Picture:
         if before is None or seat.at >= before.at:
             self.seats[session_id] = seat
 
-    def worker_word(self, value: bytes | None) -> None:
+    def worker_status(self, value: bytes | None) -> None:
         """Take a record of `worker-status`."""
         if value is None:
             return

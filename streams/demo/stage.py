@@ -75,9 +75,9 @@ class Stage:
         on_terminal = console.is_terminal and not console.is_dumb_terminal
         show = Screen(self.scene, console) if on_terminal else Plain(self.scene)
         tasks = [
-            asyncio.create_task(read(self._settings, self.scene.picture, show.told)),
+            asyncio.create_task(read(self._settings, self.scene.screen_state, show.transition)),
             asyncio.create_task(watch(self.scene.gauges, self._settings.http, _METRICS_S)),
-            asyncio.create_task(attend(self._settings, self.scene.picture, SEED, lambda: self.scene.live)),
+            asyncio.create_task(attend(self._settings, self.scene.screen_state, SEED, lambda: self.scene.live)),
         ]
         try:
             with show:
@@ -151,7 +151,7 @@ class Stage:
 
     def _keep_hints(self) -> None:
         """Keep the written acknowledgement command on an alert that waits for an answer."""
-        waiting = (a for a in self.scene.picture.ranked() if a.patient_id and a.status is Status.ACTIVE)
+        waiting = (a for a in self.scene.screen_state.ranked() if a.patient_id and a.status is Status.ACTIVE)
         urgent = next(waiting, None)
         if self.scene.live and urgent and urgent.alert_id != self._urgent:
             self._write_hints(urgent)

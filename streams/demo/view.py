@@ -60,14 +60,14 @@ def _title(width: int, title: str) -> Text:
 
 
 def _chairs(scene: Scene, width: int, *, tall: bool) -> list[Text]:
-    busy = len(scene.picture.chairs())
+    busy = len(scene.screen_state.chairs())
     legend = "number, highest open alert, systolic mm[Hg]" + (", patient, time" if tall else "")
     return [_title(width, f"Chairs: {busy} in use  ({legend})"), *grid(scene, width, tall=tall)]
 
 
 def _alerts(scene: Scene, width: int, room: int, now: datetime) -> list[Text]:
     """List the most urgent alerts, padded to `room` lines so that the rest of the view does not move."""
-    ranked = scene.picture.ranked()
+    ranked = scene.screen_state.ranked()
     shown = ranked if len(ranked) <= room else ranked[: room - 1]
     chairs = wording.chairs_by_patient(scene)
     lines = [_title(width, f"Alerts: {wording.open_alerts(scene, marked=True)}")]
@@ -99,8 +99,8 @@ def _alert(alert: Alert, chairs: dict[str, str], width: int, now: datetime) -> T
 
 def _transitions(scene: Scene, width: int, number: int) -> list[Text]:
     chairs = wording.chairs_by_patient(scene)
-    lines = [_title(width, f"Last transitions: {scene.picture.counts.total()} in all")]
-    for alert in [*scene.picture.latest][: -number - 1 : -1]:
+    lines = [_title(width, f"Last transitions: {scene.screen_state.counts.total()} in all")]
+    for alert in [*scene.screen_state.latest][: -number - 1 : -1]:
         colour = _OVER.get(alert.transition, COLOURS[alert.priority])
         line = Text(f" {wording.clock(alert.at)} ")
         line.append(f"{alert.transition:13}", colour)

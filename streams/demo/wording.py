@@ -21,7 +21,7 @@ def place(alert: Alert, chairs: dict[str, str]) -> str:
 
 def chairs_by_patient(scene: Scene) -> dict[str, str]:
     """Return the present chair of each patient."""
-    return {seat.patient_id: chair for chair, seat in scene.picture.chairs().items()}
+    return {seat.patient_id: chair for chair, seat in scene.screen_state.chairs().items()}
 
 
 def state(alert: Alert) -> str:
@@ -67,7 +67,7 @@ def _duration(seconds: float) -> str:
 
 def open_alerts(scene: Scene, *, marked: bool = False) -> str:
     """Format the number of open alerts by priority; `marked` adds the marks that a list has in place of the words."""
-    tally = scene.picture.by_priority()
+    tally = scene.screen_state.by_priority()
     named = {priority: f"{priority} {MARKS[priority]}" if marked else str(priority) for priority in tally}
     counts = ", ".join(f"{number} {named[priority]}" for priority, number in tally.items() if number)
     return f"{sum(tally.values())} open: {counts}" if counts else "none open"
@@ -75,9 +75,9 @@ def open_alerts(scene: Scene, *, marked: bool = False) -> str:
 
 def blindness(scene: Scene, now: datetime) -> str | None:
     """Return the warning of a reader that has received no status from the worker for too long, else None."""
-    if not scene.live or not scene.picture.is_blind(now):
+    if not scene.live or not scene.screen_state.is_blind(now):
         return None
-    silence = scene.picture.silence(now)
+    silence = scene.screen_state.silence(now)
     how_long = f"for {silence.total_seconds():.0f} s" if silence else "at all"
     return f"BLIND: no word from the worker {how_long}"
 
@@ -89,6 +89,6 @@ def worker(scene: Scene, now: datetime) -> str:
         return blind
     if not scene.live:
         return f"past: {scene.progress():.0%}"
-    spoke, wanted = scene.picture.partitions(now), scene.settings.partitions
+    spoke, wanted = scene.screen_state.partitions(now), scene.settings.partitions
     word = "ok" if spoke >= wanted else f"{spoke} of {wanted} partitions"
     return f"worker {word}, lag {scene.gauges.lag:.0f}"

@@ -12,7 +12,7 @@ from models.topics import SESSIONS_ACTIVE
 from streams.rules.facts.treatments import Treatment, treatment_at, treatments
 
 #: The least time between two messages about a running session.
-TOLD_EVERY: Final = timedelta(seconds=30)
+PUBLISHED_EVERY: Final = timedelta(seconds=30)
 #: Key of the sessions' entry in the subject's looks.
 SESSIONS: Final = "sessions"
 _encode = msgspec.json.Encoder().encode
@@ -25,9 +25,9 @@ def _running(state: PatientState, now: datetime) -> Treatment | None:
 def end_sessions(state: PatientState, now: datetime) -> None:
     """Put a tombstone into the outbox for every published session that is over."""
     state.looks.pop(SESSIONS, None)
-    told = [session for session in state.sessions.values() if session.told_at is not None]
-    running = _running(state, now) if told else None
-    for session in told:
+    published = [session for session in state.sessions.values() if session.told_at is not None]
+    running = _running(state, now) if published else None
+    for session in published:
         if running is not None and session is running.session:
             _look_again(state, running, now)
         else:
@@ -54,22 +54,22 @@ def over_since(state: PatientState, now: datetime, horizon: timedelta) -> list[s
     ]
 
 
-def tell_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None:
+def publish_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None:
     """Return key and value for `sessions.active` if the running session is due, and record the time of publishing."""
-    if _was_told(state, now):
+    if _was_published(state, now):
         return None
     running = _running(state, now)
     if running is None:
         return None
     session = running.session
-    if session.told_at is not None and now - session.told_at < TOLD_EVERY:
+    if session.told_at is not None and now - session.told_at < PUBLISHED_EVERY:
         return None
     session.told_at = now
     _look_again(state, running, now)
     return session.session_id, _encode(_shown(state, running, now))
 
 
-def _was_told(state: PatientState, now: datetime) -> bool:
+def _was_published(state: PatientState, now: datetime) -> bool:
     """Return whether a session was published lately and every session without an end is published: a cheap test.
 
     It is true nearly always. A session whose id was used again after its end, while another runs, waits until that
@@ -80,7 +80,7 @@ def _was_told(state: PatientState, now: datetime) -> bool:
         if session.told_at is None:
             if not session.ends:
                 return False
-        elif now - session.told_at < TOLD_EVERY:
+        elif now - session.told_at < PUBLISHED_EVERY:
             lately = True
     return lately
 

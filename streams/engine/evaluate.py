@@ -82,8 +82,8 @@ class Evaluator(Generic[StateT]):
             steps += self._match(state, self._names[name], [], later, cause)
         self._finder.forget_unused(state)
         state.rules = self.settings.hash
-        told = self._finish(state, steps, View(state, later, self.settings)) if steps else []
-        return told + self.evaluate(state, self._finder.facets, now, cause)
+        transitions = self._finish(state, steps, View(state, later, self.settings)) if steps else []
+        return transitions + self.evaluate(state, self._finder.facets, now, cause)
 
     def _close(self, state: StateT, reason: Reason, now: datetime) -> list[AlertRecord]:
         """End every open alert of a closed subject; nothing is due of it but what is left of its alerts."""
@@ -110,12 +110,12 @@ class Evaluator(Generic[StateT]):
         """Publish the steps, follow people and the clock, and do what else follows."""
         now = view.now
         assert isinstance(state, PatientState | LoopState)  # noqa: S101 (for the type checker)
-        told = self._tell(state, steps, now)
+        transitions = self._tell(state, steps, now)
         if state.alerts:
             before = self._greater(state)
-            told += self._tell(state, lifecycle.tend(state, self._names, self.settings.responses, now), now)
+            transitions += self._tell(state, lifecycle.tend(state, self._names, self.settings.responses, now), now)
             if (freed := before - self._greater(state)) and not state.closed:
-                told += self._tell(state, self._freed(freed, view), now)
+                transitions += self._tell(state, self._freed(freed, view), now)
             bury(state, now, self.retention)
             deadline = lifecycle.next_deadline(state, self._names, self.settings.responses, self.retention)
             if deadline is None:
@@ -128,7 +128,7 @@ class Evaluator(Generic[StateT]):
             except Exception:  # as with a rule: what follows from alerts must not cost the alerts
                 log.exception("what follows from an evaluation failed")
                 self.on_rule_error("after")
-        return told
+        return transitions
 
     def _greater(self, state: PatientState | LoopState) -> set[tuple[str, str]]:
         """Return the open alerts that may lower others, each with its rule."""

@@ -23,7 +23,7 @@ from models.state import MAX_EVIDENCE, AlertState, LoopState, PatientState
 from streams.engine.size_bounds import bounded
 from streams.rules.api import Ending, Finding, Outcome, Rule
 from streams.rules.catalogue import ResponseLimits
-from streams.rules.facts.responses import Word, responses_to, settled_at
+from streams.rules.facts.responses import CountedAnswer, responses_to, settled_at
 
 State = PatientState | LoopState
 #: The rules of a subject's kind by their names.
@@ -268,7 +268,7 @@ def _is_settled(state: State, rule: Rule[Any], alert: AlertState) -> bool:
     return settled is not None and settled >= alert.known_at
 
 
-def _responses(state: State, rule: Rule[Any], alert: AlertState) -> list[Word]:
+def _responses(state: State, rule: Rule[Any], alert: AlertState) -> list[CountedAnswer]:
     return responses_to(state, rule.name, alert.key, _names(state, rule, alert.key, alert.anchors))
 
 

@@ -207,22 +207,22 @@ def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, da
 
 def _readings(session: Session) -> dict[datetime, dict[str, float]]:
     """Return samples by their time that give the session's readings, blood flow and channels again."""
-    told: dict[datetime, dict[str, float]] = {}
+    readings: dict[datetime, dict[str, float]] = {}
     # No sample where a start or end message gives `first_at`: it could name a machine that no message named.
     if not any(event.at == session.first_at for event in (*session.starts, *session.ends)):
-        told[session.first_at] = {}
+        readings[session.first_at] = {}
     for flow in session.flows:
         for at in _moments(flow):
-            told[at] = {"blood_flow_ml_min": _FLOWED}
+            readings[at] = {"blood_flow_ml_min": _FLOWED}
     for name, reading in (("systolic_mmhg", session.systolic), ("uf_rate_ml_h", session.uf_rate)):
         if reading is not None:
-            told.setdefault(reading.at, {})[name] = reading.value
+            readings.setdefault(reading.at, {})[name] = reading.value
     for field, channel in session.channels.items():
         for minute in channel.minutes:  # enough of its samples that the envelope is the same again
             for second, value in ((minute.first, minute.low), (minute.last, minute.high)):
                 at = datetime.fromtimestamp(minute.number * 60 + second, UTC)
-                told.setdefault(at, {})[field] = value
-    return told
+                readings.setdefault(at, {})[field] = value
+    return readings
 
 
 def _moments(flow: Flow) -> Iterator[datetime]:

@@ -40,7 +40,7 @@ BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Told(Generic[StateT]):
+class SubjectTransition(Generic[StateT]):
     """A transition and the subject whose outbox holds it."""
 
     state: StateT
@@ -89,9 +89,9 @@ class Partition(Generic[StateT]):
         self.waiting.settle_all()
         return self._states
 
-    def adopt(self, states: Iterable[StateT]) -> list[Told[StateT]]:
+    def adopt(self, states: Iterable[StateT]) -> list[SubjectTransition[StateT]]:
         """Take over subjects from the changelog; those evaluated under other settings are evaluated again."""
-        told: list[Told[StateT]] = []
+        transitions: list[SubjectTransition[StateT]] = []
         for state in states:
             self._states[state.id] = state
             if state.now is not None:
@@ -99,10 +99,10 @@ class Partition(Generic[StateT]):
                 self.read_to = max(self.read_to, state.now)
                 if state.rules != self._evaluator.settings.hash:
                     alerts = self._evaluator.evaluate_all(state, state.now, NEW_SETTINGS)
-                    told += [Told(state, alert) for alert in alerts]
+                    transitions += [SubjectTransition(state, alert) for alert in alerts]
                     self._fired.append(state)  # to be stored, so that this happens only once
             self._arm(state)
-        return told
+        return transitions
 
     def state_of(self, subject: str) -> StateT:
         """Return the state of a subject, a new one for an unknown subject."""
@@ -147,12 +147,14 @@ class Partition(Generic[StateT]):
                 self.waiting.begin(state, event, received_at)
             return state, change, []
         change = self._budget.keep(state, event, change, self.read_to)
-        told = self._evaluator.evaluate(state, change.facets, self.read_to, Cause(change.corrected, change.reason))
+        transitions = self._evaluator.evaluate(
+            state, change.facets, self.read_to, Cause(change.corrected, change.reason)
+        )
         self.waiting.resume(state)
         self._arm(state)
-        return state, change, told
+        return state, change, transitions
 
-    def advance(self, to: datetime) -> Iterator[Told[StateT]]:
+    def advance(self, to: datetime) -> Iterator[SubjectTransition[StateT]]:
         """Move the clock on, firing every deadline up to and including `to` at its own time.
 
         Deadlines of one moment fire together: endings before escalations, then by rule and id.
@@ -162,7 +164,7 @@ class Partition(Generic[StateT]):
             yield from self._fire(moment)
         self.now = max(self.now, to)
 
-    def _fire(self, moment: datetime) -> list[Told[StateT]]:
+    def _fire(self, moment: datetime) -> list[SubjectTransition[StateT]]:
         self.now = max(self.now, moment)
         due = []
         while self._deadlines and self._deadlines[0][0] == moment:
@@ -170,30 +172,30 @@ class Partition(Generic[StateT]):
             if self._armed.get(subject) == moment:
                 del self._armed[subject]
                 due.append(self._states[subject])
-        told = []
+        transitions = []
         for state in due:
             self.waiting.stop(state.id)
-            told += self._look(state, moment)
+            transitions += self._look(state, moment)
             self._arm(state)
         self._fired += due
-        return sorted(told, key=lambda one: (one.alert.status.is_open, one.alert.rule, one.alert.alert_id))
+        return sorted(transitions, key=lambda one: (one.alert.status.is_open, one.alert.rule, one.alert.alert_id))
 
-    def _look(self, state: StateT, moment: datetime) -> list[Told[StateT]]:
+    def _look(self, state: StateT, moment: datetime) -> list[SubjectTransition[StateT]]:
         """Evaluate a subject until none of its looks is due; after an exception due looks wait for its next event."""
-        told: list[Told[StateT]] = []
+        transitions: list[SubjectTransition[StateT]] = []
         try:
             for _ in range(_MOST_LOOKS):
                 alerts = self._evaluator.evaluate(state, frozenset(), moment)
-                told += [Told(state, alert) for alert in alerts]
+                transitions += [SubjectTransition(state, alert) for alert in alerts]
                 stuck = [name for name, look in state.looks.items() if look <= moment]
                 if not stuck:
-                    return told
+                    return transitions
             log.error("%s ask to be looked at for ever; they wait for the next event", ", ".join(stuck))
         except Exception:  # one subject must not stop the clock of all
             log.exception("a deadline of one subject failed; it waits for its next event")
             self._evaluator.on_rule_error("deadline")
         state.looks = {name: look for name, look in state.looks.items() if look > moment}
-        return told
+        return transitions
 
     def take_fired(self) -> list[StateT]:
         """Return and clear the subjects evaluated at a deadline, or under new settings, since the last call."""

@@ -57,14 +57,14 @@ class Replay:
         return min((moment for moment in moments if moment), default=None)
 
     def _fire(self, partition: Partition[StateT], to: datetime) -> Iterator[AlertRecord]:
-        for told in partition.advance(to):
-            yield told.alert
+        for transitions in partition.advance(to):
+            yield transitions.alert
         for state in partition.take_fired():
             yield from self._sent(partition, state)
 
     def _file(self, partition: Partition[StateT], subject: str, event: Any, at: datetime) -> Iterator[AlertRecord]:
-        state, _, told = partition.take(subject, event, at)
-        yield from told
+        state, _, transitions = partition.take(subject, event, at)
+        yield from transitions
         yield from self._sent(partition, state)
 
     def _sent(self, partition: Partition[StateT], state: StateT) -> Iterator[AlertRecord]:
@@ -89,8 +89,8 @@ class Replay:
         parsed = parse_patient_event(bytes(entry.value))
         if isinstance(parsed, Parsed):
             at = min(parsed.received_at or now, now)
-            state, _, told = self._patients.take(entry.key, parsed.record, at, parsed.merged_from)
-            yield from told
+            state, _, transitions = self._patients.take(entry.key, parsed.record, at, parsed.merged_from)
+            yield from transitions
             yield from self._sent(self._patients, state)
 
 

@@ -54,8 +54,8 @@ def check_clock(
             changed = True
         return _CLOCK if changed else _NOTHING
     known = state.problems.get(source)
-    told = (received_at, latest_time(event))
-    if (heard is not None and heard >= received_at) or (known and (known.received_at, known.at) >= told):
+    stated = (received_at, latest_time(event))
+    if (heard is not None and heard >= received_at) or (known and (known.received_at, known.at) >= stated):
         return _NOTHING
     state.problems[source] = Problem(
         id=known.id if known else event.at.isoformat(),

@@ -25,11 +25,11 @@ from aiokafka.errors import KafkaError
 from models.settings import Settings
 from models.topics import ALERTS_ACTIVE
 from streams.transport import StaleGenerationError
-from streams.worker.ports import NO_REVISION, Claimed, Shown, Word
+from streams.worker.ports import NO_REVISION, Claimed, NamedRecord, Shown
 
 if TYPE_CHECKING:
     from streams.transport import App
-    from streams.worker.assignment import Desk
+    from streams.worker.assignment import Assignment
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,11 @@ _REBALANCE_S: Final = 0.25
 _decode: Final = msgspec.json.Decoder(Claimed).decode
 
 
-class Picture:
+class ActiveAlertsWatch:
     """Reads `alerts.active` of this worker's partitions and lets their tasks correct it."""
 
-    def __init__(self, app: App, settings: Settings, desks: Sequence[Desk[Any]]) -> None:
-        self._app, self._settings, self._desks = app, settings, desks
+    def __init__(self, app: App, settings: Settings, assignments: Sequence[Assignment[Any]]) -> None:
+        self._app, self._settings, self._assignments = app, settings, assignments
         self._topic = settings.topic(ALERTS_ACTIVE)
 
     async def watch(self) -> None:
@@ -80,7 +80,7 @@ class Picture:
             ends: dict[TopicPartition, int] = {}
             waiting: dict[tuple[int, bytes], tuple[float, bytes | None]] = {}
             while True:
-                if not all(desk.ready for desk in self._desks):
+                if not all(assignment.ready for assignment in self._assignments):
                     ends = ends or await self._ends(consumer, range(self._settings.partitions))
                     await asyncio.sleep(_REBALANCE_S)
                     continue
@@ -108,7 +108,7 @@ class Picture:
         There the watch goes on at its position: an owner that keeps a partition re-sends nothing, and a zombie sends
         just before it joins. A rebalance that ended unnoticed leaves no ends: then the watch starts at the present end.
         """
-        numbers = {number for desk in self._desks for number in desk.tasks}
+        numbers = {number for assignment in self._assignments for number in assignment.tasks}
         tps = [TopicPartition(self._topic, number) for number in sorted(numbers)]
         stayed = {tp: await consumer.position(tp) for tp in consumer.assignment() & set(tps)}
         ends = ends or await self._ends(consumer, numbers)
@@ -123,39 +123,41 @@ class Picture:
 
     async def _judge(self, settled: dict[tuple[int, bytes], bytes | None]) -> set[tuple[int, bytes]]:
         """Let the tasks judge the last records; return the places of those that are dealt with."""
-        said: dict[int, list[Word]] = {}
+        found: dict[int, list[NamedRecord]] = {}
         for (number, key), value in settled.items():
             try:
-                said.setdefault(number, []).append((key.decode(), None if value is None else _shown(value)))
+                found.setdefault(number, []).append((key.decode(), None if value is None else _shown(value)))
             except UnicodeDecodeError:
                 # No alert of ours has such an id, so this record is not ours to remove.
                 log.warning("%s[%d] holds something under %r, which is no alert id", self._topic, number, key[:100])
         left: set[tuple[int, bytes]] = set()
-        for number, words in said.items():
-            put_off = await self._correct(number, words)
-            names = [name for name, _ in words] if put_off is None else put_off
+        for number, records in found.items():
+            put_off = await self._correct(number, records)
+            names = [name for name, _ in records] if put_off is None else put_off
             left |= {(number, name.encode()) for name in names}
         return settled.keys() - left
 
-    async def _correct(self, number: int, words: Sequence[Word]) -> set[str] | None:
+    async def _correct(self, number: int, records: Sequence[NamedRecord]) -> set[str] | None:
         """Let the tasks of a partition correct records; return the alerts that it is too soon to correct.
 
         None if the partition has no task, or a task lost it meanwhile.
         """
         put_off: set[str] = set()
-        tasks = [(desk, task) for desk in self._desks if (task := desk.tasks.get(number)) is not None]
-        for desk, task in tasks:
+        tasks = [
+            (assignment, task) for assignment in self._assignments if (task := assignment.tasks.get(number)) is not None
+        ]
+        for assignment, task in tasks:
             try:
-                put_off |= await task.correct(words)
+                put_off |= await task.correct(records)
             except StaleGenerationError:
-                log.info("%s[%d] was lost meanwhile", desk.kind.table, number)
+                log.info("%s[%d] was lost meanwhile", assignment.kind.table, number)
                 return None
             except asyncio.CancelledError:
                 watching = asyncio.current_task()
                 if watching is None or watching.cancelling():
                     raise
                 # The task for which we waited was cancelled, by a revocation that ran out of time.
-                log.info("%s[%d] was given up meanwhile", desk.kind.table, number)
+                log.info("%s[%d] was given up meanwhile", assignment.kind.table, number)
                 return None
         return put_off if tasks else None
 
@@ -163,7 +165,7 @@ class Picture:
 def _shown(value: bytes) -> Shown:
     """Read any value of the topic: one that is no alert hides an alert all the same."""
     try:
-        said = _decode(value)
+        found = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Shown(NO_REVISION, value=value)
-    return Shown(said.revision, said.patient_id, said.water_loop_id, value)
+    return Shown(found.revision, found.patient_id, found.water_loop_id, value)

@@ -49,7 +49,7 @@ class KafkaPort:
         await self._sender.send_all(messages, lambda: self._writer.fence(self._generation))
 
 
-class Desk(Generic[StateT]):
+class Assignment(Generic[StateT]):
     """The tasks of one kind that this worker runs: one for each partition it owns.
 
     Args:

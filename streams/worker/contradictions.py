@@ -12,8 +12,8 @@ from models.state import AlertState, LoopState, PatientState, SubjectState
 from streams.engine.partition import Partition
 from streams.rules.api import StateT
 from streams.worker.answer_backoff import Repeats
-from streams.worker.outbox import Mail
-from streams.worker.ports import Kind, Shown, Word
+from streams.worker.outbox import TaskOutput
+from streams.worker.ports import Kind, NamedRecord, Shown
 from streams.worker.sender import Outgoing
 
 #: A task further behind than this cannot tell whether a record is wrong or ahead of it.
@@ -41,18 +41,18 @@ class Corrector(Generic[StateT]):
     """
 
     def __init__(
-        self, kind: Kind[StateT], subjects: Partition[StateT], mail: Mail, by_key: Mapping[bytes, StateT]
+        self, kind: Kind[StateT], subjects: Partition[StateT], output: TaskOutput, by_key: Mapping[bytes, StateT]
     ) -> None:
-        self._kind, self._subjects, self._mail, self._by_key = kind, subjects, mail, by_key
+        self._kind, self._subjects, self._output, self._by_key = kind, subjects, output, by_key
         self._repeats = Repeats()
 
-    def answer(self, words: Iterable[Word], lag: timedelta) -> Answers[StateT]:
+    def answer(self, records: Iterable[NamedRecord], lag: timedelta) -> Answers[StateT]:
         """Judge last records; `lag` is how far the task is behind the world."""
         answers: Answers[StateT] = Answers()
-        for alert_id, shown in words:
+        for alert_id, shown in records:
             if shown is None:
                 # A task that lags may be about to end the alert, as the writer of the tombstone did.
-                again = self._mail.open_again(alert_id, self._by_key.values()) if lag < CURRENT else None
+                again = self._output.open_again(alert_id, self._by_key.values()) if lag < CURRENT else None
                 answers.messages += [again] if again else []
             elif (state := self._owner_of(alert_id, shown)) is not None:
                 self._judge(state, alert_id, shown, lag, answers)
@@ -69,10 +69,10 @@ class Corrector(Generic[StateT]):
                 answers.put_off.add(alert.alert_id)
                 return
             if alert.revision < shown.revision <= LAST_REVISION and count < MOST_RESTATED:
-                told = self._subjects.restate(state, alert.alert_id, shown.revision)
-                answers.restated += [(state, record) for record in told]
+                transitions = self._subjects.restate(state, alert.alert_id, shown.revision)
+                answers.restated += [(state, record) for record in transitions]
                 return
-        answers.messages.append(self._mail.shown_again(alert.alert_id, ours))
+        answers.messages.append(self._output.shown_again(alert.alert_id, ours))
 
     def _owner_of(self, alert_id: str, shown: Shown) -> StateT | None:
         """Find the alert's subject: the one named or, if that is wrong or missing, the one that has it open."""
@@ -80,7 +80,7 @@ class Corrector(Generic[StateT]):
         state = self._by_key.get(name.encode(errors="replace")) if name is not None else None
         if state is not None and alert_id in _known(state):
             return state
-        if not self._mail.is_open(alert_id):
+        if not self._output.is_open(alert_id):
             return None
         return next((state for state in self._by_key.values() if alert_id in state.alerts), None)
 

@@ -96,7 +96,7 @@ class Intake(Generic[StateT]):
         return busy
 
     def _is_turn_over(self) -> bool:
-        return self._rest is not None or self._owned.mail.much_waits or time.monotonic() > self._turn_ends
+        return self._rest is not None or self._owned.output.much_waits or time.monotonic() > self._turn_ends
 
     def _take_slice(self) -> bool:
         """Handle the oldest records that may be handled now; False if there are none."""
@@ -124,7 +124,7 @@ class Intake(Generic[StateT]):
         owned, turn_ends = self._owned, self._turn_ends
         name, subject_of, parse = self._short[topic], attrgetter(owned.kind.subject), owned.kind.parse
         by_key, clock, waits = owned.by_key, owned.clock, owned.subjects.waiting.take
-        counts = owned.mail.counts(topic)
+        counts = owned.output.counts(topic)
         count, was_dear, quiet_until, waited_to = len(records), False, clock.quiet_until(), 0
         for number, record in enumerate(records):
             if was_dear and time.monotonic() > turn_ends:
@@ -156,16 +156,16 @@ class Intake(Generic[StateT]):
             instant = clock.reach(record)
             # An event that a merge moved here arrived when it came to the record that was given up.
             arrived = min(parsed.received_at or instant, instant) if way else instant
-            told: list[AlertRecord] = []
+            transitions: list[AlertRecord] = []
             if state is None or change is None:
-                state, change, told = self._file(record, subject, event, arrived, way)
+                state, change, transitions = self._file(record, subject, event, arrived, way)
                 by_key[key] = state
             state.offsets[name] = record.offset
             counts.add(event, parsed.unknown_fields, change, parsed.left_out, late=arrived - event.at > LATE)
             was_dear = change is not SAMPLED
             self._to_be_stored(key, state, change, event)
             quiet_until = clock.quiet_until()
-            if state.outbox and self._publish(key, state, told, instant):
+            if state.outbox and self._publish(key, state, transitions, instant):
                 count = number + 1
                 break
         clock.pass_to(waited_to)
@@ -194,7 +194,7 @@ class Intake(Generic[StateT]):
 
     def _admits(self, record: Any, subject: str, state: StateT | None) -> bool:
         """Whether a record begins a subject: its key names it, and belongs on this partition. Refuse it if not."""
-        if state is None and record.key == subject.encode() and self._owned.mail.is_placed_here(record):
+        if state is None and record.key == subject.encode() and self._owned.output.is_placed_here(record):
             return True
         self._refuse(record, Rejected(RejectReason.KEY_MISMATCH, f"the key should be the {self._owned.kind.subject}"))
         return False
@@ -209,21 +209,21 @@ class Intake(Generic[StateT]):
         try:
             return self._owned.subjects.take(subject, event, arrived, way)
         except Exception:  # noqa: BLE001 (logged there)
-            self._owned.mail.not_filed(record, event)
+            self._owned.output.not_filed(record, event)
             return self._owned.subjects.state_of(subject), NOT_FILED, []
 
-    def _publish(self, key: bytes, state: StateT, told: list[AlertRecord], instant: datetime) -> bool:
+    def _publish(self, key: bytes, state: StateT, transitions: list[AlertRecord], instant: datetime) -> bool:
         """Publish what an event told soon; return whether it must be sent before the next event is handled."""
-        self._owned.mail.all_told(told, instant)
+        self._owned.output.note_all(transitions, instant)
         self._publisher.add(key, state)
-        return bool(told or state.closed) and self._publisher.is_full(state)
+        return bool(transitions or state.closed) and self._publisher.is_full(state)
 
     def _refuse(self, record: Any, why: Rejected) -> None:
         """Send an unusable record on to the partition of its key, or make it a dead letter."""
-        mail = self._owned.mail
+        output = self._owned.output
         if isinstance(record.value, Oversized):
-            mail.dead_letter(record, RejectReason.TOO_LARGE, record.value.detail)
-        elif mail.is_placed_here(record):
-            mail.dead_letter(record, why.reason, why.detail)
+            output.dead_letter(record, RejectReason.TOO_LARGE, record.value.detail)
+        elif output.is_placed_here(record):
+            output.dead_letter(record, why.reason, why.detail)
         else:
-            mail.send_on(record)
+            output.send_on(record)

@@ -21,7 +21,7 @@ from models.repair import LeftOut
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, LoopState, PatientState, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, PATIENT_TOPICS, SESSIONS_ACTIVE
-from streams.engine.active_sessions import over_since, tell_session
+from streams.engine.active_sessions import over_since, publish_session
 from streams.engine.change import Change
 from streams.engine.partition import Partition
 from streams.kafka.dead_letter import as_read, dead_letter
@@ -135,7 +135,7 @@ class Counts:
         self.samples = 0
 
 
-class Mail:
+class TaskOutput:
     """The outgoing side of one task."""
 
     def __init__(self, settings: Settings, partition: int, metrics: Metrics, health: Health, table: str) -> None:
@@ -149,7 +149,7 @@ class Mail:
         self._counts: dict[str, Counts] = {}
         self._extra: list[Outgoing] = []
         self._extra_bytes = 0
-        self._told: list[Noted] = []
+        self._noted: list[Noted] = []
         #: Open alerts: id to rule, priority and newest bytes.
         self._open: dict[str, tuple[str, Priority, bytes]] = {}
         #: Adopted alerts that are over: id to newest bytes, empty once the tombstone was sent; and adopted sessions.
@@ -230,25 +230,25 @@ class Mail:
         self._extra.append(message)
         self._extra_bytes += len(message.key or b"") + len(message.value or b"")
 
-    def told(self, alert: AlertRecord, appended_at: datetime | None) -> None:
+    def note(self, alert: AlertRecord, appended_at: datetime | None) -> None:
         """Note a transition; `appended_at` is the timestamp of the record that made it, None for a deadline."""
-        self._told.append((alert, appended_at))
+        self._noted.append((alert, appended_at))
 
-    def all_told(self, alerts: Iterable[AlertRecord], appended_at: datetime) -> None:
+    def note_all(self, alerts: Iterable[AlertRecord], appended_at: datetime) -> None:
         """Note the transitions that one record made."""
-        self._told += [(alert, appended_at) for alert in alerts]
+        self._noted += [(alert, appended_at) for alert in alerts]
 
     def take_waiting(self) -> list[Outgoing]:
         """Take the dead letters and the records to be sent on; the caller sends them now."""
         waiting, self._extra, self._extra_bytes = self._extra, [], 0
         return waiting
 
-    def of_outboxes(self, outboxes: Iterable[Iterable[Entry]], told: Iterable[Noted]) -> list[Outgoing]:
+    def of_outboxes(self, outboxes: Iterable[Iterable[Entry]], transitions: Iterable[Noted]) -> list[Outgoing]:
         """Build the messages of several subjects, in the order in which their transitions were made.
 
         Each subject's own order stays; entries that a predecessor left were made before everything noted.
         """
-        places = {f"{alert.alert_id}:{alert.revision}": place for place, (alert, _) in enumerate(told, 1)}
+        places = {f"{alert.alert_id}:{alert.revision}": place for place, (alert, _) in enumerate(transitions, 1)}
         placed: list[tuple[int, Entry]] = []
         for entries in outboxes:
             place = 0
@@ -258,15 +258,15 @@ class Mail:
         placed.sort(key=itemgetter(0))
         return [message for _, entry in placed for message in self._of_entry(entry)]
 
-    def take_told(self) -> list[Noted]:
+    def take_noted(self) -> list[Noted]:
         """Take the transitions noted until now; `acknowledged` counts them when the broker has them."""
-        told, self._told = self._told, []
-        return told
+        transitions, self._noted = self._noted, []
+        return transitions
 
-    def acknowledged(self, told: list[Noted]) -> None:
+    def acknowledged(self, transitions: list[Noted]) -> None:
         """Count transitions that the broker has acknowledged."""
         now = time.time()
-        for alert, appended_at in told:
+        for alert, appended_at in transitions:
             self._metrics.alert_transitions.labels(alert.rule, alert.priority, alert.transition).inc()
             if appended_at is not None:
                 seconds = max(0.0, now - appended_at.timestamp())
@@ -293,7 +293,7 @@ class Mail:
         counts = Counter((rule, str(priority)) for rule, priority, _ in self._open.values())
         self._metrics.open_alerts.replace(self._owner, counts)
 
-    def last_words(self) -> list[Outgoing]:
+    def final_states(self) -> list[Outgoing]:
         """Build the newest message of each adopted alert, and a tombstone for each session that is over.
 
         Ended alerts included: a frozen predecessor may have published them as open after they ended, and compaction
@@ -327,8 +327,8 @@ class Mail:
         topic = self._settings.topic(SESSIONS_ACTIVE)
         messages = []
         for state in states:
-            if isinstance(state, PatientState) and state.sessions and (told := tell_session(state, subjects.now)):
-                session_id, value = told
+            if isinstance(state, PatientState) and state.sessions and (shown := publish_session(state, subjects.now)):
+                session_id, value = shown
                 messages.append(Outgoing(topic, session_id.encode(), value, (), self._partition))
                 subjects.rearm(state)
         return messages

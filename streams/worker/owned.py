@@ -10,7 +10,7 @@ from streams.engine.partition import Partition
 from streams.rules.api import StateT
 from streams.worker.clock import TaskClock
 from streams.worker.metrics import Metrics
-from streams.worker.outbox import Mail
+from streams.worker.outbox import TaskOutput
 from streams.worker.ports import Kind
 
 
@@ -28,5 +28,5 @@ class Owned(Generic[StateT]):
     metrics: Metrics
     subjects: Partition[StateT]
     clock: TaskClock
-    mail: Mail
+    output: TaskOutput
     by_key: dict[bytes, StateT] = field(default_factory=dict)

@@ -43,7 +43,7 @@ class Shown(NamedTuple):
 
 
 #: An alert's id, and a record about it; None for a tombstone.
-Word = tuple[str, Shown | None]
+NamedRecord = tuple[str, Shown | None]
 
 
 class Port(Protocol):

@@ -30,8 +30,8 @@ from streams.exit_status import DONE, FAILED, WRONG_USE
 from streams.rules.catalogue import RuleSettings, RuleSettingsError, load_settings
 from streams.transport import App, PartitionCountError, TopicMadeAnewError, TopicWatch, check_partitions, create_app
 from streams.transport import run as run_app
-from streams.worker.active_alerts_watch import Picture
-from streams.worker.assignment import Desk
+from streams.worker.active_alerts_watch import ActiveAlertsWatch
+from streams.worker.assignment import Assignment
 from streams.worker.gc_pause import shorten_collections
 from streams.worker.health import Health
 from streams.worker.http_server import AddressError, HttpServer, raise_descriptor_limit
@@ -86,7 +86,7 @@ class Worker:
             self._metrics.accepted_risks.labels(risk.name).set(1)
         self._stop = asyncio.Event()
         self._error: BaseException | None = None
-        self._desks: list[Desk[Any]] = []
+        self._assignments: list[Assignment[Any]] = []
         self._handled: dict[tuple[str, int], int] = {}
         self._assigned: list[tuple[str, int]] = []
         self._ready = 0
@@ -112,22 +112,24 @@ class Worker:
             if not await self._broker_is_ready():
                 return DONE
             app = create_app(self._settings)
-            self._desks = [
-                Desk(app, kind, self._settings, self._metrics, self._health, self._assignment, self._fail)
+            self._assignments = [
+                Assignment(app, kind, self._settings, self._metrics, self._health, self._assignment, self._fail)
                 for kind in self._kinds()
             ]
             status = asyncio.create_task(self._tell_status(app), name="status")
-            picture = asyncio.create_task(Picture(app, self._settings, self._desks).watch(), name="picture")
+            active_alerts = asyncio.create_task(
+                ActiveAlertsWatch(app, self._settings, self._assignments).watch(), name="active alerts"
+            )
             watch = asyncio.create_task(
                 TopicWatch(self._settings, self._wanted(), self._health.topics).watch(), name="topics"
             )
-            for task in (status, picture, watch):
+            for task in (status, active_alerts, watch):
                 task.add_done_callback(self._ended)
             try:
                 await run_app(app, self._stop)
             finally:
                 status.cancel()
-                picture.cancel()
+                active_alerts.cancel()
                 watch.cancel()
         except (PartitionCountError, LostStateError) as error:
             print(error, file=sys.stderr)
@@ -237,15 +239,15 @@ class Worker:
                 await sender.send_all(statuses)
 
     def _assignment(self) -> None:
-        """Report that partitions came or went. Health waits for the recovery until every desk has its state again."""
-        before, self._ready = self._ready, sum(desk.ready for desk in self._desks)
+        """Report that partitions came or went. Health waits for the recovery until every kind has its state again."""
+        before, self._ready = self._ready, sum(assignment.ready for assignment in self._assignments)
         if self._ready <= before:  # also partitions lost during their takeover: they were counted already
             self._metrics.partitions_revoked()
         if self._ready < before:
             self._health.assigned(self._assigned)
-        if self._ready < len(self._desks):
+        if self._ready < len(self._assignments):
             return
-        self._assigned = [(tp.topic, tp.partition) for desk in self._desks for tp in desk.tps]
+        self._assigned = [(tp.topic, tp.partition) for assignment in self._assignments for tp in assignment.tps]
         self._health.assigned(self._assigned)
         self._health.recovered()
         self._metrics.assignments.inc()
@@ -254,36 +256,36 @@ class Worker:
         now = time.monotonic()
         if app.heartbeat_at is not None and now - app.heartbeat_at < TIMER_S * 3:
             self._health.broker_answered()
-        # Known only once the desks have taken over their partitions: 0 until then.
+        # Known only once the tasks of all kinds are there: 0 until then.
         self._metrics.state_recovery_seconds.set(app.recovery_seconds or 0.0)
-        for desk in self._desks:
-            for tp in desk.tps:
+        for assignment in self._assignments:
+            for tp in assignment.tps:
                 lag = app.lag(tp)
                 if lag is not None:
                     self._metrics.lag(tp.topic, tp.partition, lag)
-            for number, task in desk.tasks.items():
+            for number, task in assignment.tasks.items():
                 gauge = (
                     self._metrics.clock_timestamp_seconds
-                    if desk.kind.table == "patients"
+                    if assignment.kind.table == "patients"
                     else self._metrics.loop_clock_timestamp_seconds
                 )
                 if len(task.subjects):
                     gauge.labels(str(number)).set(task.subjects.now.timestamp())
-                progress = self._handled.get((desk.kind.table, number)) != task.handled or task.is_current()
-                self._handled[desk.kind.table, number] = task.handled
+                progress = self._handled.get((assignment.kind.table, number)) != task.handled or task.is_current()
+                self._handled[assignment.kind.table, number] = task.handled
                 if progress:
-                    for topic in desk.topics.topics:
+                    for topic in assignment.topics.topics:
                         self._health.polled(topic, number)
 
     def _statuses(self, app: App) -> list[Outgoing]:
         """Build the `worker-status` messages: the clock of each partition, and how far it is behind."""
         topic, messages = self._settings.topic(WORKER_STATUS), []
-        for desk in self._desks:
-            if desk.kind.table != "patients":
+        for assignment in self._assignments:
+            if assignment.kind.table != "patients":
                 continue
-            recovering = app.recovering.get(desk.kind.table, set())
-            for number in sorted(desk.tasks.keys() | recovering):
-                task = None if number in recovering else desk.tasks[number]
+            recovering = app.recovering.get(assignment.kind.table, set())
+            for number in sorted(assignment.tasks.keys() | recovering):
+                task = None if number in recovering else assignment.tasks[number]
                 known = task is not None and len(task.subjects) > 0
                 value = {
                     "partition": number,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Generic
 
-from streams.engine.partition import Told
+from streams.engine.partition import SubjectTransition
 from streams.rules.api import StateT
 from streams.worker.checkpoint import Checkpoint
 from streams.worker.owned import Owned
@@ -56,7 +56,7 @@ class Publisher(Generic[StateT]):
     @property
     def is_urgent(self) -> bool:
         """Whether so much waits that it must be sent before more is handled."""
-        return self._is_urgent or self._owned.mail.much_waits
+        return self._is_urgent or self._owned.output.much_waits
 
     def adopt(self, key: bytes, state: StateT) -> None:
         """Take over a recovered subject: what its outbox holds may be unsent."""
@@ -75,10 +75,10 @@ class Publisher(Generic[StateT]):
         self._is_urgent |= full
         return full
 
-    def note(self, told: list[Told[StateT]]) -> None:
+    def note(self, transitions: list[SubjectTransition[StateT]]) -> None:
         """Note the transitions of subjects whose deadline fired; they are in their outboxes."""
-        for one in told:
-            self._owned.mail.told(one.alert, None)
+        for one in transitions:
+            self._owned.output.note(one.alert, None)
         for state in self._owned.subjects.take_fired():
             key = state.id.encode()
             self._checkpoint.touch(key, state)
@@ -100,7 +100,7 @@ class Publisher(Generic[StateT]):
                 return
             self._running.result()
             self._running = None
-        if self._pending or self._owned.mail.waiting:
+        if self._pending or self._owned.output.waiting:
             name = f"{self._owned.kind.table}[{self._owned.partition}] publishes"
             self._running = asyncio.create_task(self._publish(), name=name)
             self._running.add_done_callback(lambda _: self._ended())
@@ -124,18 +124,18 @@ class Publisher(Generic[StateT]):
         Records handled meanwhile append to the same outboxes: only their stored beginning is sent. Dead letters go
         first: once a subject is stored, its records up to the newest applied are never handled again.
         """
-        mail, checkpoint = self._owned.mail, self._checkpoint
+        output, checkpoint = self._owned.output, self._checkpoint
         pending, self._pending = self._pending, {}
         lengths = {key: len(state.outbox) for key, state in pending.items()}
-        told = mail.take_told()
-        messages = mail.of_outboxes([state.outbox for state in pending.values()], told)
+        transitions = output.take_noted()
+        messages = output.of_outboxes([state.outbox for state in pending.values()], transitions)
         stored = self._set_aside.encode(pending)  # after `of_outboxes`: what cannot be encoded loses its outbox
-        waiting = mail.take_waiting()
+        waiting = output.take_waiting()
         await checkpoint.send(waiting)
         # A refused subject's outbox is sent all the same: its input is acknowledged once a checkpoint made it fit.
         checkpoint.store_again(await self._set_aside.store_what_fits(self.port, stored))
         await checkpoint.send(messages)
-        mail.acknowledged(told)
+        output.acknowledged(transitions)
         for key, state in pending.items():
             # The stored outbox is dropped by the next checkpoint; until then a crash sends the same bytes again.
             del state.outbox[: lengths[key]]

@@ -20,7 +20,7 @@ from streams.kafka.dead_letter import as_read
 from streams.rules.api import StateT
 from streams.worker.changelog_writer import UnstoredError
 from streams.worker.metrics import Metrics
-from streams.worker.outbox import Mail
+from streams.worker.outbox import TaskOutput
 from streams.worker.ports import Port
 from streams.worker.sender import Outgoing, UnsentError
 
@@ -43,11 +43,11 @@ class SetAside(Generic[StateT]):
         self,
         codec: StateCodec[StateT],
         subjects: Partition[StateT],
-        mail: Mail,
+        output: TaskOutput,
         metrics: Metrics,
         place: tuple[str, int],
     ) -> None:
-        self._codec, self._subjects, self._mail, self._metrics = codec, subjects, mail, metrics
+        self._codec, self._subjects, self._output, self._metrics = codec, subjects, output, metrics
         self._place = place
         #: Subjects that began anew, and until when the metric counts them.
         self._until: dict[bytes, datetime] = {}
@@ -92,7 +92,7 @@ class SetAside(Generic[StateT]):
         except UnsentError as error:
             log.error("%s", error)
             with contextlib.suppress(UnsentError):
-                await port.send_all(self._mail.unsent(error.messages))
+                await port.send_all(self._output.unsent(error.messages))
 
     async def store_what_fits(self, port: Port, entries: Mapping[bytes, bytes | None]) -> Collection[bytes]:
         """Write the entries that are not refused; return what `Port.write` returns."""
@@ -111,7 +111,7 @@ class SetAside(Generic[StateT]):
         foreign: set[bytes] = set()
         left, how = dict(entries), REDUCED
         while left:
-            await self.send(port, self._mail.take_waiting())
+            await self.send(port, self._output.take_waiting())
             try:
                 return foreign | set(await port.write(self._place[1], left))
             except UnstoredError as error:
@@ -155,7 +155,7 @@ class SetAside(Generic[StateT]):
         self._metrics.records_refused.labels(ANEW).inc()
         table, partition = self._place
         record = as_read(table, partition, key, raw)
-        self._mail.dead_letter(record, FaultReason.STATE_TOO_LARGE, "the stored record of the subject, not an input")
+        self._output.dead_letter(record, FaultReason.STATE_TOO_LARGE, "the stored record of the subject, not an input")
         self._subjects.begin_anew(state)
         self._until[key] = self._subjects.now + DROPS_FORGOTTEN
         self.count()

@@ -32,9 +32,9 @@ from streams.worker.gc_pause import collector_rests
 from streams.worker.health import Health
 from streams.worker.intake import Intake
 from streams.worker.metrics import Metrics
-from streams.worker.outbox import Mail
+from streams.worker.outbox import TaskOutput
 from streams.worker.owned import Owned
-from streams.worker.ports import Kind, Port, Word
+from streams.worker.ports import Kind, NamedRecord, Port
 from streams.worker.publisher import Publisher
 from streams.worker.recovered_state import Stored
 from streams.worker.set_aside import SetAside
@@ -58,10 +58,10 @@ class PartitionTask(Generic[StateT]):
         self.subjects = subjects = kind.make()
         self._metrics = metrics
         self._clock = TaskClock(subjects, lambda to: self._publisher.note(list(subjects.advance(to))))
-        mail = Mail(settings, partition, metrics, health, kind.table)
-        self._owned = owned = Owned(kind, partition, settings, metrics, subjects, self._clock, mail)
-        set_aside = SetAside(kind.codec, subjects, mail, metrics, (kind.table, partition))
-        self._corrector = Corrector(kind, subjects, mail, owned.by_key)
+        output = TaskOutput(settings, partition, metrics, health, kind.table)
+        self._owned = owned = Owned(kind, partition, settings, metrics, subjects, self._clock, output)
+        set_aside = SetAside(kind.codec, subjects, output, metrics, (kind.table, partition))
+        self._corrector = Corrector(kind, subjects, output, owned.by_key)
         self._checkpoint = Checkpoint(owned, port, set_aside)
         self._wake = asyncio.Event()
         self._publisher = Publisher(owned, port, set_aside, self._checkpoint, self._wake.set)
@@ -75,7 +75,7 @@ class PartitionTask(Generic[StateT]):
 
     async def adopt(self, recovered: Recovered) -> None:
         """Take over what the changelog holds; send again what may be unsent, and the newest state of alerts."""
-        by_key, mail = self._owned.by_key, self._owned.mail
+        by_key, output = self._owned.by_key, self._owned.output
         found = Stored(self.kind.table, self.kind.codec, self.number, self._owned.settings, recovered)
         with collector_rests():
             async for states in found.all_states(recovered):
@@ -87,7 +87,7 @@ class PartitionTask(Generic[StateT]):
         self._clock.adopt(found.clock)
         self._checkpoint.store_again(recovered.shadowed)
         for key, state in by_key.items():
-            mail.adopt(state, self.subjects.now)
+            output.adopt(state, self.subjects.now)
             self._publisher.adopt(key, state)
             if isinstance(state, PatientState):
                 for session in state.sessions.values():
@@ -96,7 +96,7 @@ class PartitionTask(Generic[StateT]):
                         self._checkpoint.touch(key, state)
         async with self._lock:
             await self._publisher.finish()
-            await self._checkpoint.send(mail.last_words())
+            await self._checkpoint.send(output.final_states())
             await self._store()
 
     async def put(self, batch: Batch) -> None:
@@ -153,10 +153,10 @@ class PartitionTask(Generic[StateT]):
         self._port = self._checkpoint.port = self._publisher.port = port
         self._intake.rejoin(port)
         self._clock.stand()
-        self._owned.mail.count_open()
+        self._owned.output.count_open()
         self._stopping = False
 
-    async def correct(self, words: Iterable[Word]) -> set[str]:
+    async def correct(self, records: Iterable[NamedRecord]) -> set[str]:
         """Correct the last records of alerts on `alerts.active` that this task did not write (see `Corrector`).
 
         Returns:
@@ -164,13 +164,13 @@ class PartitionTask(Generic[StateT]):
         """
         async with self._lock:
             await self._publisher.finish()
-            answers = self._corrector.answer(words, self.lag())
+            answers = self._corrector.answer(records, self.lag())
             if number := len(answers.messages) + len(answers.restated):
                 log.warning("%d alerts on alerts.active were not as they are: said again", number)
             await self._checkpoint.send(answers.messages)
             for state, alert in answers.restated:
                 key = state.id.encode()
-                self._owned.mail.told(alert, None)
+                self._owned.output.note(alert, None)
                 self._checkpoint.touch(key, state)
                 self._publisher.add(key, state)
             await self._publisher.finish()

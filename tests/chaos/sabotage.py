@@ -21,7 +21,7 @@ from streams.worker.assignment import KafkaPort
 from streams.worker.checkpoint import Checkpoint
 from streams.worker.clock import TaskClock
 from streams.worker.intake import Intake
-from streams.worker.outbox import Mail
+from streams.worker.outbox import TaskOutput
 from streams.worker.publisher import Publisher
 from streams.worker.sender import Outgoing
 from streams.worker.task import PartitionTask
@@ -31,7 +31,7 @@ _Task: Any = PartitionTask
 _Intake: Any = Intake
 _Publisher: Any = Publisher
 _Checkpoint: Any = Checkpoint
-_Mail: Any = Mail
+_TaskOutput: Any = TaskOutput
 _Port: Any = KafkaPort
 _Partition: Any = Partition
 _Clock: Any = TaskClock
@@ -73,13 +73,13 @@ def commit_before_send() -> None:
 
 def outbox_forgotten() -> None:
     """What was stored but not sent before a crash is not sent after it."""
-    adopt = _Mail.adopt
+    adopt = _TaskOutput.adopt
 
     def adopt_without_outbox(self: Any, state: Any, *more: Any) -> None:
         adopt(self, state, *more)
         state.outbox.clear()
 
-    _Mail.adopt = adopt_without_outbox
+    _TaskOutput.adopt = adopt_without_outbox
     _Port.send_all = _after(1.0, _Port.send_all)
 
 
@@ -120,30 +120,30 @@ def drop_on_revoke() -> None:
 
 def revision_reused() -> None:
     """After a recovery an alert goes on with the revision it had, as if it had not been told."""
-    adopt = _Mail.adopt
+    adopt = _TaskOutput.adopt
 
     def adopt_one_back(self: Any, state: Any, *more: Any) -> None:
         adopt(self, state, *more)
         for alert in state.alerts.values():
             alert.revision -= 1
 
-    _Mail.adopt = adopt_one_back
+    _TaskOutput.adopt = adopt_one_back
 
 
 def picture_forgotten() -> None:
     """The end of an alert goes to its family's topic, but not to `alerts.active`."""
-    of_entry = _Mail._of_entry
+    of_entry = _TaskOutput._of_entry
 
     def without_ends(self: Any, entry: Any) -> list[Outgoing]:
         messages: list[Outgoing] = of_entry(self, entry)
         return messages[:1] if entry.ce_type.endswith("resolved") else messages
 
-    _Mail._of_entry = without_ends
+    _TaskOutput._of_entry = without_ends
 
 
 def dead_letter_forgotten() -> None:
     """Of every third unusable message nobody hears."""
-    dead_letter = _Mail.dead_letter
+    dead_letter = _TaskOutput.dead_letter
     number = 0
 
     def sometimes(self: Any, record: Any, reason: str, detail: str) -> None:
@@ -152,12 +152,12 @@ def dead_letter_forgotten() -> None:
         if number % 3:
             dead_letter(self, record, reason, detail)
 
-    _Mail.dead_letter = sometimes
+    _TaskOutput.dead_letter = sometimes
 
 
 def repeat_differs() -> None:
     """What is sent again after a crash says more than it did the first time."""
-    adopt = _Mail.adopt
+    adopt = _TaskOutput.adopt
 
     def adopt_and_add(self: Any, state: Any, *more: Any) -> None:
         adopt(self, state, *more)
@@ -168,7 +168,7 @@ def repeat_differs() -> None:
                     entry.topic, entry.key, msgspec.Raw(value), entry.ce_id, entry.ce_type
                 )
 
-    _Mail.adopt = adopt_and_add
+    _TaskOutput.adopt = adopt_and_add
     # Sent at once, but the input stays unacknowledged: a crash then sends again.
     _Checkpoint.store = _after(1.0, _Checkpoint.store)
 

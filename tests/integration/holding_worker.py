@@ -16,12 +16,12 @@ from typing import Any
 
 from streams.cli import main
 from streams.transport import TP
-from streams.worker.assignment import Desk
+from streams.worker.assignment import Assignment
 
 log = logging.getLogger(__name__)
 
-_Desk: Any = Desk
-on_assigned = _Desk.on_assigned
+_Assignment: Any = Assignment
+on_assigned = _Assignment.on_assigned
 
 
 class Hold:
@@ -29,17 +29,17 @@ class Hold:
 
     holding = True
 
-    def apply(self, desk: Any) -> None:
+    def apply(self, assignment: Any) -> None:
         """Make it so."""
-        topic = next(topic for topic in desk.topics.topics if topic.endswith(os.environ["HOLD"]))
-        tps = {TP(topic, number) for number in desk.tasks}
-        (desk._app.pause if self.holding else desk._app.resume)(tps)
+        topic = next(topic for topic in assignment.topics.topics if topic.endswith(os.environ["HOLD"]))
+        tps = {TP(topic, number) for number in assignment.tasks}
+        (assignment._app.pause if self.holding else assignment._app.resume)(tps)
         log.info("%s %s", "holding" if self.holding else "letting go of", topic)
 
-    def turn(self, desk: Any) -> None:
+    def turn(self, assignment: Any) -> None:
         """The signal came."""
         self.holding = not self.holding
-        self.apply(desk)
+        self.apply(assignment)
 
 
 hold = Hold()
@@ -53,6 +53,6 @@ async def holding_on_assigned(self: Any, *args: Any) -> None:
 
 
 if __name__ == "__main__":
-    _Desk.on_assigned = holding_on_assigned
+    _Assignment.on_assigned = holding_on_assigned
     sys.argv[1:] = ["worker"]
     main()

@@ -14,8 +14,8 @@ from aiokafka.structs import ConsumerRecord
 
 from streams.transport.api import StaleGenerationError
 from streams.worker import active_alerts_watch
-from streams.worker.active_alerts_watch import Picture
-from streams.worker.ports import NO_REVISION, Word
+from streams.worker.active_alerts_watch import ActiveAlertsWatch
+from streams.worker.ports import NO_REVISION, NamedRecord
 from tests.unit.fake_port import FakeKafka, Host, install, settings
 from tests.unit.task_events import P1
 
@@ -63,11 +63,11 @@ class Owner:
     """A task: what it was told were last words."""
 
     def __init__(self) -> None:
-        self.words: list[Word] = []
+        self.words: list[NamedRecord] = []
         self.put_off: set[str] = set()
         self.error: BaseException | None = None
 
-    async def correct(self, words: Iterable[Word]) -> set[str]:
+    async def correct(self, words: Iterable[NamedRecord]) -> set[str]:
         if self.error is not None:
             raise self.error
         self.words += words
@@ -75,7 +75,7 @@ class Owner:
 
 
 class Group:
-    """An app and a desk of one task."""
+    """An app and an assignment of one task."""
 
     def __init__(self) -> None:
         self.generation, self.ready, self.task = 1, True, Owner()
@@ -96,7 +96,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 @contextlib.asynccontextmanager
 async def _watching(group: Group) -> Any:
-    watching = asyncio.create_task(Picture(group, settings(), [group]).watch())  # type: ignore[arg-type, list-item]
+    watching = asyncio.create_task(ActiveAlertsWatch(group, settings(), [group]).watch())  # type: ignore[arg-type, list-item]
     await asyncio.sleep(0.05)
     yield watching
     watching.cancel()

@@ -20,7 +20,7 @@ from streams.demo.plain import Plain
 from streams.demo.programs import environment, last_lines
 from streams.demo.reader import take
 from streams.demo.scene import Scene
-from streams.demo.screen_state import Picture, kinds
+from streams.demo.screen_state import ScreenState, kinds
 from streams.demo.stage import BACKFILL
 from streams.demo.summary import summarize
 from streams.demo.view import draw
@@ -74,102 +74,102 @@ def scene(tmp_path: Path) -> Scene:
     start = NOW - timedelta(seconds=30)
     scene = Scene(settings, tmp_path, start - BACKFILL, start, live=True)
     for number in range(1, 20):
-        scene.picture.session(f"S{number}", seat(number, f"{number:02d}"))
+        scene.screen_state.session(f"S{number}", seat(number, f"{number:02d}"))
     for partition in range(2):
-        scene.picture.worker_word(word(partition, NOW))
+        scene.screen_state.worker_status(word(partition, NOW))
     return scene
 
 
-def raise_alerts(picture: Picture, *priorities: str) -> None:
+def raise_alerts(screen_state: ScreenState, *priorities: str) -> None:
     for number, priority in enumerate(priorities, 1):
-        picture.transition(value(number=number, priority=priority))
-        picture.alert(f"id-{number}", value(number=number, priority=priority))
+        screen_state.transition(value(number=number, priority=priority))
+        screen_state.alert(f"id-{number}", value(number=number, priority=priority))
 
 
 # -- the reader
 
 
 def test_repeats_are_dropped_and_no_alert_goes_back() -> None:
-    picture = Picture()
-    assert picture.transition(value())
-    assert not picture.transition(value())
-    assert picture.transition(value(revision=2, transition="acknowledged"))
-    assert not picture.transition(value())
-    assert picture.counts == {("low_magnesium", "raised"): 1, ("low_magnesium", "acknowledged"): 1}
-    picture.alert("id-1", value(revision=2, status="acknowledged"))
-    picture.alert("id-1", value())
-    assert picture.open["id-1"].status is Status.ACKNOWLEDGED
+    screen_state = ScreenState()
+    assert screen_state.transition(value())
+    assert not screen_state.transition(value())
+    assert screen_state.transition(value(revision=2, transition="acknowledged"))
+    assert not screen_state.transition(value())
+    assert screen_state.counts == {("low_magnesium", "raised"): 1, ("low_magnesium", "acknowledged"): 1}
+    screen_state.alert("id-1", value(revision=2, status="acknowledged"))
+    screen_state.alert("id-1", value())
+    assert screen_state.open["id-1"].status is Status.ACKNOWLEDGED
 
 
 def test_an_alert_leaves_with_its_end_or_its_tombstone() -> None:
-    picture = Picture()
-    picture.alert("id-1", value())
-    picture.alert("id-1", value(revision=2, status="resolved", transition="resolved"))
-    assert not picture.open
-    picture.alert("id-1", value())
-    assert not picture.open
-    picture.alert("id-2", value(number=2))
-    picture.alert("id-2", None)
-    picture.alert("id-2", value(number=2))
-    assert not picture.open
-    picture.alert("id-2", value(number=2, revision=3))
-    assert list(picture.open) == ["id-2"]
+    screen_state = ScreenState()
+    screen_state.alert("id-1", value())
+    screen_state.alert("id-1", value(revision=2, status="resolved", transition="resolved"))
+    assert not screen_state.open
+    screen_state.alert("id-1", value())
+    assert not screen_state.open
+    screen_state.alert("id-2", value(number=2))
+    screen_state.alert("id-2", None)
+    screen_state.alert("id-2", value(number=2))
+    assert not screen_state.open
+    screen_state.alert("id-2", value(number=2, revision=3))
+    assert list(screen_state.open) == ["id-2"]
 
 
 def test_a_session_leaves_with_its_tombstone_and_the_newer_one_has_the_chair() -> None:
-    picture = Picture()
-    picture.session("S1", seat(1, "07", minutes=300))
-    picture.session("S2", seat(2, "07", minutes=5))
-    assert picture.chairs()["07"].session_id == "S2"
-    picture.session("S2", None)
-    assert picture.chairs()["07"].session_id == "S1"
+    screen_state = ScreenState()
+    screen_state.session("S1", seat(1, "07", minutes=300))
+    screen_state.session("S2", seat(2, "07", minutes=5))
+    assert screen_state.chairs()["07"].session_id == "S2"
+    screen_state.session("S2", None)
+    assert screen_state.chairs()["07"].session_id == "S1"
 
 
 def test_ten_seconds_without_a_word_are_blindness(scene: Scene) -> None:
-    assert Picture().is_blind(NOW)
-    assert not scene.picture.is_blind(NOW + timedelta(seconds=10))
+    assert ScreenState().is_blind(NOW)
+    assert not scene.screen_state.is_blind(NOW + timedelta(seconds=10))
     later = NOW + timedelta(seconds=11)
-    assert scene.picture.is_blind(later)
+    assert scene.screen_state.is_blind(later)
     assert wording.worker(scene, later) == "BLIND: no word from the worker for 11 s"
-    scene.picture.worker_word(word(1, later))
+    scene.screen_state.worker_status(word(1, later))
     assert wording.worker(scene, later) == "worker 1 of 2 partitions, lag 0"
-    scene.picture.worker_word(word(0, later, recovering=True))
+    scene.screen_state.worker_status(word(0, later, recovering=True))
     assert wording.worker(scene, later) == "worker 1 of 2 partitions, lag 0"
 
 
 def test_the_most_urgent_comes_first_and_info_does_not_come() -> None:
-    picture = Picture()
-    raise_alerts(picture, "low", "high", "info", "medium", "high")
-    picture.alert("id-2", value(number=2, revision=2, priority="high", status="acknowledged"))
-    assert [one.alert_id for one in picture.ranked()] == ["id-5", "id-2", "id-4", "id-1"]
-    assert picture.by_priority() == {Priority.HIGH: 2, Priority.MEDIUM: 1, Priority.LOW: 1, Priority.INFO: 1}
-    assert next(iter(picture.by_priority())) is Priority.HIGH
+    screen_state = ScreenState()
+    raise_alerts(screen_state, "low", "high", "info", "medium", "high")
+    screen_state.alert("id-2", value(number=2, revision=2, priority="high", status="acknowledged"))
+    assert [one.alert_id for one in screen_state.ranked()] == ["id-5", "id-2", "id-4", "id-1"]
+    assert screen_state.by_priority() == {Priority.HIGH: 2, Priority.MEDIUM: 1, Priority.LOW: 1, Priority.INFO: 1}
+    assert next(iter(screen_state.by_priority())) is Priority.HIGH
 
 
 def test_what_cannot_be_understood_is_counted() -> None:
-    picture = Picture()
-    picture.alert("id-1", b"{}")
-    picture.transition(b"nonsense")
-    picture.session("S1", b"{}")
-    picture.worker_word(b"[]")
-    assert picture.strange == 4
-    assert not picture.open
+    screen_state = ScreenState()
+    screen_state.alert("id-1", b"{}")
+    screen_state.transition(b"nonsense")
+    screen_state.session("S1", b"{}")
+    screen_state.worker_status(b"[]")
+    assert screen_state.strange == 4
+    assert not screen_state.open
 
 
 def test_each_topic_finds_its_place() -> None:
-    picture, told = Picture(), list[Alert]()
+    screen_state, told = ScreenState(), list[Alert]()
 
     def record(key: bytes, content: bytes | None) -> Record:
         return Record("t", 0, 0, 0, 0, key, content, None, 0, 0, ())
 
-    take(picture, "alerts.active", record(b"id-1", value()), told.append)
-    take(picture, "alerts.low-magnesium", record(b"P00001", value()), told.append)
-    take(picture, "alerts.low-magnesium", record(b"P00001", value()), told.append)
-    take(picture, "sessions.active", record(b"S1", seat(1, "01")), told.append)
-    take(picture, "worker-status", record(b"0", word(0, NOW)), told.append)
-    take(picture, "dead-letters", record(b"P00001", b"\xff"), told.append)
-    assert len(told) == len(picture.open) == len(picture.seats) == picture.dead_letters == 1
-    assert not picture.is_blind(NOW)
+    take(screen_state, "alerts.active", record(b"id-1", value()), told.append)
+    take(screen_state, "alerts.low-magnesium", record(b"P00001", value()), told.append)
+    take(screen_state, "alerts.low-magnesium", record(b"P00001", value()), told.append)
+    take(screen_state, "sessions.active", record(b"S1", seat(1, "01")), told.append)
+    take(screen_state, "worker-status", record(b"0", word(0, NOW)), told.append)
+    take(screen_state, "dead-letters", record(b"P00001", b"\xff"), told.append)
+    assert len(told) == len(screen_state.open) == len(screen_state.seats) == screen_state.dead_letters == 1
+    assert not screen_state.is_blind(NOW)
 
 
 # -- what the worker's metrics say
@@ -216,7 +216,7 @@ def rendered(scene: Scene, width: int, height: int, now: datetime = NOW) -> list
 )
 @pytest.mark.parametrize("number", [0, 3, 300])
 def test_the_view_fits_and_fills_the_terminal(scene: Scene, width: int, height: int, number: int) -> None:
-    raise_alerts(scene.picture, *(["high", "medium", "low"] * number)[:number])
+    raise_alerts(scene.screen_state, *(["high", "medium", "low"] * number)[:number])
     lines = rendered(scene, width, height)
     assert len(lines) == height
     assert max(map(len, lines)) <= width
@@ -230,8 +230,8 @@ def test_the_view_fits_and_fills_the_terminal(scene: Scene, width: int, height: 
 
 
 def test_the_view_shows_where_and_what(scene: Scene) -> None:
-    raise_alerts(scene.picture, "high")
-    scene.picture.alert(
+    raise_alerts(scene.screen_state, "high")
+    scene.screen_state.alert(
         "loop", value(number=9, patient_id=None, rule="aluminum_cluster", escalation=1, summary="2 patients")
     )
     text = "\n".join(rendered(scene, 80, 24))
@@ -260,9 +260,9 @@ def test_the_view_says_that_it_is_blind_or_still_in_the_past(scene: Scene) -> No
 
 def test_plain_lines_leave_the_past_out(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     plain = Plain(scene)
-    plain.told(Alert.model_validate_json(value(at=(NOW - timedelta(hours=1)).isoformat())))
+    plain.transition(Alert.model_validate_json(value(at=(NOW - timedelta(hours=1)).isoformat())))
     assert not capsys.readouterr().out
-    plain.told(Alert.model_validate_json(value()))
+    plain.transition(Alert.model_validate_json(value()))
     assert capsys.readouterr().out.endswith(
         " raised       medium 01     low_magnesium: Magnesium 1.4 mg/dL, low (below 1.7 mg/dL)\n"
     )
@@ -276,10 +276,10 @@ def test_plain_lines_leave_the_past_out(scene: Scene, capsys: pytest.CaptureFixt
 
 
 def test_the_summary_counts_by_rule_and_kind(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    raise_alerts(scene.picture, "high", "low")
-    scene.picture.transition(value(revision=2, transition="resolved"))
-    scene.picture.transition(value(number=3, rule="seizure"))
-    assert [rule for rule, _ in kinds(scene.picture.counts)] == ["low_magnesium", "seizure"]
+    raise_alerts(scene.screen_state, "high", "low")
+    scene.screen_state.transition(value(revision=2, transition="resolved"))
+    scene.screen_state.transition(value(number=3, rule="seizure"))
+    assert [rule for rule, _ in kinds(scene.screen_state.counts)] == ["low_magnesium", "seizure"]
     summarize(scene, 60.0)
     said = capsys.readouterr().out
     assert "low_magnesium  2 raised, 1 resolved" in said

@@ -12,7 +12,7 @@ import pytest
 from models.alerts import Reason, Status
 from models.state import MAX_OTHERS, PatientState, StateCodec
 from streams.engine import merge
-from streams.engine.active_sessions import tell_session
+from streams.engine.active_sessions import publish_session
 from tests.unit.fake_port import EPOCH
 from tests.unit.timeline import Unit
 
@@ -181,7 +181,7 @@ def test_a_running_session_moves_and_leaves_no_deadline_behind(caplog: pytest.Lo
     unit = Unit()
     unit.session(at="08:00")
     state = unit.replay._patients.states["p1"]
-    assert tell_session(state, unit.replay._patients.now) is not None
+    assert publish_session(state, unit.replay._patients.now) is not None
     unit.replay._patients.rearm(state)
     merged(unit, "p1", "p2")
     assert list(unit.replay._patients.states["p2"].sessions) == ["s1"]

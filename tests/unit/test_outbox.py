@@ -17,7 +17,7 @@ from models.state.migrations import NEVER
 from streams.engine.change import Change
 from streams.worker.health import Health
 from streams.worker.metrics import Metrics
-from streams.worker.outbox import MOVED_FROM, Mail
+from streams.worker.outbox import MOVED_FROM, TaskOutput
 from tests.unit.fake_port import EPOCH, PREFIX, place, settings, stamp, subjects
 
 HERE, ELSEWHERE = subjects(2, 1)[0].encode(), subjects(3, 1)[0].encode()
@@ -25,11 +25,11 @@ LABS = PREFIX + "lab-results"
 
 
 class Post:
-    """The mail of partition 2."""
+    """The output of partition 2."""
 
     def __init__(self, **changed: Any) -> None:
         self.metrics, self.health = Metrics(), Health()
-        self.mail = Mail(settings(**changed), 2, self.metrics, self.health, "patients")
+        self.output = TaskOutput(settings(**changed), 2, self.metrics, self.health, "patients")
 
     def value(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
@@ -77,9 +77,9 @@ def alert(
 
 def test_a_record_belongs_where_murmur2_of_its_key_says(post: Post) -> None:
     assert (place(HERE), place(ELSEWHERE)) == (2, 3)
-    assert post.mail.is_placed_here(record(HERE))
-    assert not post.mail.is_placed_here(record(ELSEWHERE))
-    assert post.mail.is_placed_here(record(None))
+    assert post.output.is_placed_here(record(HERE))
+    assert not post.output.is_placed_here(record(ELSEWHERE))
+    assert post.output.is_placed_here(record(None))
 
 
 def test_murmur2_is_javas() -> None:
@@ -92,15 +92,15 @@ def test_murmur2_is_javas() -> None:
 def test_what_is_sent_on_keeps_everything_and_says_where_it_was(post: Post, caplog: pytest.LogCaptureFixture) -> None:
     headers: Any = (("trace", b"1"), ("empty", None))
     for offset in range(3):
-        post.mail.send_on(record(ELSEWHERE, None if offset else b"v", headers=headers, offset=offset))
-    messages = post.mail.take_waiting()
+        post.output.send_on(record(ELSEWHERE, None if offset else b"v", headers=headers, offset=offset))
+    messages = post.output.take_waiting()
     assert [(m.topic, m.key, m.value, m.partition) for m in messages] == [
         (LABS, ELSEWHERE, b"v", 3),
         (LABS, ELSEWHERE, None, 3),
         (LABS, ELSEWHERE, None, 3),
     ]
     assert messages[0].headers == (*headers, (MOVED_FROM, b"2:0"))
-    assert post.mail.take_waiting() == []
+    assert post.output.take_waiting() == []
     assert post.value("dialysis_misplaced_records_total", topic=LABS) == 3
     # Once a topic, not once a record.
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
@@ -114,8 +114,8 @@ def test_what_its_topic_would_refuse_with_one_more_header_is_a_dead_letter(where
     if where == "key":
         key = next(k for n in range(100) if place(k := large + b"%d" % n) != 2)
     headers = (("h", large),) if where == "header" else ()
-    post.mail.send_on(record(key, large if where == "value" else b"v", headers=headers))
-    (letter,) = post.mail.take_waiting()
+    post.output.send_on(record(key, large if where == "value" else b"v", headers=headers))
+    (letter,) = post.output.take_waiting()
     assert letter.topic == PREFIX + "dead-letters"
     assert dict(letter.headers)["dl_reason"] == b"key_mismatch"
     assert post.value("dialysis_misplaced_records_total", topic=LABS) == 0
@@ -123,16 +123,16 @@ def test_what_its_topic_would_refuse_with_one_more_header_is_a_dead_letter(where
 
 def test_a_dead_letter_is_counted_and_weighs_on_readiness(post: Post) -> None:
     for _ in range(120):
-        post.mail.dead_letter(record(HERE, b"\xff"), "invalid_json", "why")
-    letters = post.mail.take_waiting()
+        post.output.dead_letter(record(HERE, b"\xff"), "invalid_json", "why")
+    letters = post.output.take_waiting()
     assert len(letters) == 120
     assert {letter.partition for letter in letters} == {None}
     assert (letters[0].key, letters[0].value) == (HERE, b"\xff")
     assert post.value("dialysis_dead_letters_total", topic=LABS, reason="invalid_json") == 120
-    post.mail.counts(LABS).flush(200)
+    post.output.counts(LABS).flush(200)
     assert not next(check for check in post.health.ready() if check.name == "dead_letters").ok
     # Flushed once, not again.
-    post.mail.counts(LABS).flush(200)
+    post.output.counts(LABS).flush(200)
     assert next(check for check in post.health.ready() if check.name == "dead_letters").ok
 
 
@@ -141,14 +141,14 @@ def test_a_dead_letter_is_counted_and_weighs_on_readiness(post: Post) -> None:
 
 def test_a_transition_goes_to_its_family_and_to_alerts_active_with_the_same_headers(post: Post) -> None:
     entry = Entry("alerts.cramp", "p", msgspec.Raw(b'{"a":1}'), "id-1:3", "dialysis.alert.updated")
-    family, active = post.mail.of_outboxes([[entry]], [])
+    family, active = post.output.of_outboxes([[entry]], [])
     assert (family.topic, family.key, family.value, family.partition) == (
         PREFIX + "alerts.cramp",
         b"p",
         b'{"a":1}',
         None,
     )
-    # The owner of the patient owns the picture: it lies on the patient's partition number.
+    # The owner of the patient publishes the session: it lies on the patient's partition number.
     assert (active.topic, active.key, active.value, active.partition) == (
         PREFIX + "alerts.active",
         b"id-1",
@@ -175,7 +175,7 @@ def test_tombstones_and_signals_carry_no_cloudevents_headers(post: Post) -> None
     ]
     found = [
         (m.topic.removeprefix(PREFIX), m.key, m.value, m.headers, m.partition)
-        for m in post.mail.of_outboxes([entries], [])
+        for m in post.output.of_outboxes([entries], [])
     ]
     assert found == [
         ("alerts.active", b"id-1", None, (), 2),
@@ -212,10 +212,10 @@ def test_what_is_over_is_said_again_for_a_day(post: Post) -> None:
     state.buried["buried"] = kept("buried", status=Status.RESOLVED, over_at=ended, value=NO_VALUE)
     state.buried["old"] = kept("old", over_at=EPOCH - timedelta(hours=25), value=NO_VALUE)
     state.buried_until = ended
-    post.mail.adopt(state, EPOCH)
-    found = {message.key: (message.value, message.partition) for message in post.mail.last_words()}
+    post.output.adopt(state, EPOCH)
+    found = {message.key: (message.value, message.partition) for message in post.output.final_states()}
     assert found == {b"over": (msgspec.json.encode(alert()), 2), b"buried": (None, 2)}
-    assert post.mail.last_words() == []
+    assert post.output.final_states() == []
     assert post.value("dialysis_alerts_active", rule="low_magnesium", priority="high") == 0
 
 
@@ -223,8 +223,8 @@ def test_what_is_shown_again_is_what_was_shown(post: Post) -> None:
     body = msgspec.json.encode(alert())
     state = PatientState(id="p", schema_version=SCHEMA_VERSION, heard_at=NEVER)
     state.alerts["a1"] = kept("a1")
-    post.mail.adopt(state, EPOCH)
-    (message,) = post.mail.last_words()
+    post.output.adopt(state, EPOCH)
+    (message,) = post.output.final_states()
     assert (message.topic, message.key, message.value, message.partition) == (PREFIX + "alerts.active", b"a1", body, 2)
     headers = dict(message.headers)
     assert (headers["ce_id"], headers["ce_type"]) == (b"a1:1", b"dialysis.alert.raised")
@@ -236,25 +236,25 @@ def test_what_is_shown_again_is_what_was_shown(post: Post) -> None:
 
 def test_transitions_are_counted_when_the_broker_has_them_not_before(post: Post) -> None:
     labels = {"rule": "low_magnesium", "priority": "high", "transition": "raised"}
-    post.mail.told(alert(), datetime.now(UTC) - timedelta(seconds=2))
-    told = post.mail.take_told()
+    post.output.note(alert(), datetime.now(UTC) - timedelta(seconds=2))
+    told = post.output.take_noted()
     assert post.value("dialysis_alert_transitions_total", **labels) == 0
-    post.mail.acknowledged(told)
+    post.output.acknowledged(told)
     assert post.value("dialysis_alert_transitions_total", **labels) == 1
     assert post.value("dialysis_event_to_alert_seconds_count", family="low-magnesium") == 1
     assert 2 <= post.value("dialysis_event_to_alert_seconds_sum", family="low-magnesium") < 3
-    assert post.mail.take_told() == []
+    assert post.output.take_noted() == []
     # A deadline has no input to count from.
-    post.mail.told(alert("a2"), None)
-    post.mail.acknowledged(post.mail.take_told())
+    post.output.note(alert("a2"), None)
+    post.output.acknowledged(post.output.take_noted())
     assert post.value("dialysis_event_to_alert_seconds_count", family="low-magnesium") == 1
 
 
 def test_the_gauge_of_open_alerts_follows_priority_and_end(post: Post) -> None:
     def tell(*alerts: AlertRecord) -> None:
         for one in alerts:
-            post.mail.told(one, None)
-        post.mail.acknowledged(post.mail.take_told())
+            post.output.note(one, None)
+        post.output.acknowledged(post.output.take_noted())
 
     def open_now() -> tuple[float, float]:
         name = "dialysis_alerts_active"
@@ -272,7 +272,7 @@ def test_events_repeats_late_ones_and_unknown_fields_are_counted_by_topic_and_ty
     raw = b'{"type":"weight","patient_id":"p","at":"%s","kg":70.0,"moment":"pre","scale":"7"}' % stamp(0).encode()
     parsed = parse_patient_event(raw)
     assert isinstance(parsed, Parsed)
-    counts = post.mail.counts(LABS)
+    counts = post.output.counts(LABS)
     counts.add(parsed.record, parsed.unknown_fields, Change(), late=True)
     counts.add(parsed.record, parsed.unknown_fields, Change(filed=False), late=False)
     counts.duplicates += 1

@@ -13,7 +13,7 @@ from streams.transport.api import Recovered, TopicSet
 from streams.transport.app import App
 from streams.transport.changelog import Stamp
 from streams.transport.ownership import Attached, Claim
-from streams.worker.assignment import Desk, KafkaPort
+from streams.worker.assignment import Assignment, KafkaPort
 from streams.worker.ports import CLOCK_KEY
 from tests.unit.fake_port import EPOCH, PREFIX, FakeKafka, Host
 from tests.unit.task_events import HOUR, MINUTE, P1, P2, at, cramp, session, stored, telemetry
@@ -162,7 +162,7 @@ async def test_open_alerts_are_counted_again_after_a_rebalance(kafka: FakeKafka)
 
 
 class StoppedTask:
-    """Of a `PartitionTask` what its desk asks when partitions go and come."""
+    """Of a `PartitionTask` what its assignment asks when partitions go and come."""
 
     def __init__(self, *, stored: bool) -> None:
         self.stored, self.rejoined = stored, False
@@ -194,15 +194,15 @@ async def test_a_desk_keeps_only_what_is_stored_and_only_until_the_next_assignme
         end_confirmed_at=None,
         end_offset=None,
     )
-    desk: Any = Desk(app, host.kind, host.settings, host.metrics, host.health, lambda: None, lambda _: None)
+    assignment: Any = Assignment(app, host.kind, host.settings, host.metrics, host.health, lambda: None, lambda _: None)
     tasks = {number: StoppedTask(stored=number != 1) for number in range(3)}
-    desk.tasks = dict(tasks)
-    assert set(await desk.on_revoked({0, 1, 2})) == {0, 2}
-    await desk.on_assigned({0}, {})
-    assert desk.tasks == {0: tasks[0]}
+    assignment.tasks = dict(tasks)
+    assert set(await assignment.on_revoked({0, 1, 2})) == {0, 2}
+    await assignment.on_assigned({0}, {})
+    assert assignment.tasks == {0: tasks[0]}
     assert [task.rejoined for task in tasks.values()] == [True, False, False]
-    assert desk._kept == {}
-    assert set(await desk.on_revoked({0})) == {0}
+    assert assignment._kept == {}
+    assert set(await assignment.on_revoked({0})) == {0}
 
 
 def test_a_partition_in_whose_changelog_somebody_wrote_is_not_kept() -> None:

@@ -17,7 +17,7 @@ from streams.rules.catalogue import parse_settings
 from streams.transport import PartitionCountError, StaleGenerationError, TopicSet, create_app
 from streams.transport.api import TP
 from streams.transport.ownership import Attached
-from streams.worker.assignment import Desk
+from streams.worker.assignment import Assignment
 from streams.worker.health import Health
 from streams.worker.metrics import Metrics
 from tests.unit.fake_port import patients
@@ -63,7 +63,7 @@ async def test_an_agent_is_one_coroutine() -> None:
     """Several at once would take the batches of a partition in any order."""
     settings = Settings()
     app = create_app(settings)
-    Desk(app, patients(parse_settings({})), settings, Metrics(), Health(), passes, passes)  # type: ignore[arg-type]
+    Assignment(app, patients(parse_settings({})), settings, Metrics(), Health(), passes, passes)  # type: ignore[arg-type]
     assert [agent.concurrency for agent in app.agents.values()] == [1]
 
 

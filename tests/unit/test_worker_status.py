@@ -16,7 +16,7 @@ async def test_a_partition_that_is_being_recovered_says_so(kafka: FakeKafka) -> 
     telemetry(kafka, P1, 5)
     host = await Host(kafka).settle()
     worker: Any = Worker(host.settings, parse_settings({}))
-    worker._desks = [SimpleNamespace(kind=host.kind, tasks={0: host.task, 1: host.task})]
+    worker._assignments = [SimpleNamespace(kind=host.kind, tasks={0: host.task, 1: host.task})]
     app: Any = SimpleNamespace(recovering={"patients": {1, 2}})
     messages = worker._statuses(app)
     assert {message.topic for message in messages} == {PREFIX + "worker-status"}

@@ -19,7 +19,7 @@ from streams.rules.inputs import RESPONSE
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class CountedAnswer:
     """A person's answer: from when it counts, and until when a snooze lasts."""
 
     at: datetime
@@ -28,7 +28,7 @@ class Word:
     until: datetime | None
 
 
-def responses_to(state: PatientState | LoopState, rule: str, key: str, anchors: Iterable[str]) -> list[Word]:
+def responses_to(state: PatientState | LoopState, rule: str, key: str, anchors: Iterable[str]) -> list[CountedAnswer]:
     """Return the answers to the condition of `key`, oldest first.
 
     A person who names an alert knew of it, and so of the input that gave it its id: an answer counts from the arrival
@@ -49,14 +49,16 @@ def responses_to(state: PatientState | LoopState, rule: str, key: str, anchors: 
     for response in state.responses.values():
         if response.alert_id in known:
             since = known[response.alert_id]
-            said_at = max(response.at, since) if since else response.at
-            found.append(Word(said_at, response.action, response.by, response.until))
-    return sorted(found, key=lambda word: (word.at, word.action, word.by))
+            counts_at = max(response.at, since) if since else response.at
+            found.append(CountedAnswer(counts_at, response.action, response.by, response.until))
+    return sorted(found, key=lambda answer: (answer.at, answer.action, answer.by))
 
 
 def settled_at(state: PatientState | LoopState, rule: str, key: str, anchors: Iterable[str]) -> datetime | None:
     """Return when a person last resolved the condition of `key`, or None."""
-    resolved = [word.at for word in responses_to(state, rule, key, anchors) if word.action is ResponseAction.RESOLVE]
+    resolved = [
+        answer.at for answer in responses_to(state, rule, key, anchors) if answer.action is ResponseAction.RESOLVE
+    ]
     return resolved[-1] if resolved else None
 
 
