@@ -82,13 +82,12 @@ class Finder(Generic[StateT]):
         rules = {rule.name: rule for rule in self._reading(facets, _absent(state))}
         self._due.clear()
         for name, moment in list(state.looks.items()):
-            rule = self.by_name.get(name)
-            if moment <= now:
+            rule, is_due = self.by_name.get(name), moment <= now
+            if is_due:
                 del state.looks[name]
                 self._due.add(name)
-            elif rule is not None and rule.reads.isdisjoint(facets):
-                continue
-            if rule is not None:
+            # With a look to come it keeps something, whatever is absent.
+            if rule is not None and (is_due or not rule.reads.isdisjoint(facets)):
                 rules[name] = rule
         if state.closed:
             state.closed, rules = False, dict(self.by_name)

@@ -75,11 +75,11 @@ def held_rules(facets: Facets) -> list[str]:
 
 
 def kinds_of(facets: Facets) -> tuple[str, ...]:
-    """Return the kinds of inputs of facets whose subjects hold them in a window of that kind (`HELD`)."""
+    """Return the kinds of some facets, such as `lab_result`."""
     return tuple(sorted({facet.partition(":")[0] for facet in facets}))
 
 
-#: Where a patient's state holds the inputs of a kind.
+#: What a patient's state holds of a kind of input; a rule that needs another kind is always asked.
 HELD: Final = {_RESULT: attrgetter("labs"), _SYMPTOM: attrgetter("symptoms")}
 
 

@@ -102,10 +102,13 @@ class TaskClock:
     def reach(self, record: Record) -> datetime:
         """Move to a record's timestamp and return it: a record that needs no filing drives the clock as well."""
         instant = self.instant(record)
-        if instant > self._subjects.read_to:
-            self._subjects.read_to = instant
-            self.advance(instant)
+        self._read_to(instant)
         return instant
+
+    def _read_to(self, moment: datetime) -> None:
+        if moment > self._subjects.read_to:
+            self._subjects.read_to = moment
+            self.advance(moment)
 
     def quiet_until(self) -> float:
         """Return the timestamp (ms) before which records are believed and no deadline is due.
@@ -118,12 +121,8 @@ class TaskClock:
 
     def pass_to(self, timestamp: int) -> None:
         """Move to a timestamp (ms) before `quiet_until`, if there is one."""
-        if not timestamp:
-            return
-        moment = self._moment(timestamp)
-        if moment > self._subjects.read_to:
-            self._subjects.read_to = moment
-            self.advance(moment)
+        if timestamp:
+            self._read_to(self._moment(timestamp))
 
     def instant(self, record: Record) -> datetime:
         """Return a record's timestamp; one too far ahead of the wall clock, or none at all, counts as this moment.

@@ -123,16 +123,13 @@ class Counts:
         self._health.seen(self._topic, records - self.unusable, self.unusable)
         if self.samples:
             self._types[Telemetry] = self._types.get(Telemetry, 0) + self.samples
-            self.samples = 0
         for kind, number in self._types.items():
             self._topic_metrics.events[str(kind.__struct_config__.tag)].inc(number)  # type: ignore[attr-defined]
         self._types.clear()
         self._topic_metrics.duplicates.inc(self.duplicates)
         self._topic_metrics.late.inc(self.late)
         self._topic_metrics.unknown_fields.inc(self.unknown)
-        self.duplicates = self.late = self.unknown = self.unusable = 0
-        #: Usable samples, in time, of which nothing else is to be counted.
-        self.samples = 0
+        self.duplicates = self.late = self.unknown = self.unusable = self.samples = 0
 
 
 class TaskOutput:

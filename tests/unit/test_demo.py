@@ -220,7 +220,8 @@ def test_the_view_fits_and_fills_the_terminal(scene: Scene, width: int, height: 
     lines = rendered(scene, width, height)
     assert len(lines) == height
     assert max(map(len, lines)) <= width
-    assert not any("121" in line and line.endswith("…") for line in lines)
+    # With a space: the folder in the last line may have any number in its name.
+    assert not any(" 121" in line and line.endswith("…") for line in lines)
     if height >= 24:
         assert any("curl http://127.0.0.1:6066/metrics" in line for line in lines)
         assert sum(f" {chair:02d} " in line for line in lines[:20] for chair in (1, 24)) >= 2
