@@ -1,4 +1,4 @@
-"""The keys of results and symptoms in their windows, and the name of a result's value among the arrivals."""
+"""The keys of events in their windows, and the name of a result's value among the arrivals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from models.analytes import LOINC, Analyte
-from models.records import LabResult, Symptom
+from models.records import LabResult, Medication, PatientRecord, Symptom, UnitAlertResponse
 
 _encode = msgspec.json.Encoder().encode
 
@@ -55,3 +55,16 @@ def symptom_key(symptom: Symptom) -> str:
     Devices count from 1 each session; which messages are about one symptom is derived from all that are kept.
     """
     return f"{symptom.symptom_id}|{symptom.at.isoformat()[:13]}"
+
+
+def identity(event: PatientRecord | UnitAlertResponse) -> str:
+    """Return the identity of an event: its `event_id` with its day (UTC), else when it happened.
+
+    The day belongs to it because senders count from 1 again on another day.
+    """
+    return f"{event.event_id}|{event.at.date().isoformat()}" if event.event_id else event.at.isoformat()
+
+
+def medication_key(step: Medication) -> str:
+    """Return the window key of a step of an order."""
+    return f"{step.order_id}|{step.action}|{identity(step)}"

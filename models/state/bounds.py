@@ -29,6 +29,8 @@ MAX_FLOWS: Final = 10
 MAX_SYMPTOMS: Final = 200
 MAX_SESSIONS: Final = 40
 MAX_RESPONSES: Final = 100
+#: Steps of orders; those of drugs that no rule reads are not kept. Three doses a day of two drugs for a month.
+MAX_MEDICATIONS: Final = 200
 MAX_OTHERS: Final = 100
 MAX_OVER_ALERTS: Final = 100
 MAX_SIGNALS: Final = 500

@@ -6,7 +6,7 @@ What a sample may change is at hand. The rest is the patient's history, which is
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -26,6 +26,8 @@ from models.records import (
 from models.state.history import NO_HISTORY, Held, History, pack, unpack
 from models.state.session import Reading, Session
 from models.state.subject import AlertState, SubjectState
+
+_EMPTY: Final = History()
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +85,12 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     def pack(self) -> None:
         """Keep the history in its smallest form until somebody asks for it."""
         self.past = pack(self.past)
+
+    def drop_empty(self) -> bool:
+        """Let go of a history that holds nothing, as that of a new patient; return whether there is one to pack."""
+        if type(self.past) is History and self.past == _EMPTY:
+            self.past = NO_HISTORY
+        return self.past is not NO_HISTORY
 
     @property
     def labs(self) -> dict[str, LabResult]:

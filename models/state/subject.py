@@ -101,5 +101,9 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     def pack(self) -> None:
         """Keep what is rarely needed in its smallest form; most kinds have nothing of the sort."""
 
+    def drop_empty(self) -> bool:
+        """Let go of what holds nothing; return whether there is something to pack later."""
+        return False
+
 
 StateT = TypeVar("StateT", bound=SubjectState)

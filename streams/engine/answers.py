@@ -9,9 +9,10 @@ import msgspec
 
 from models.alerts import alert_id
 from models.events import ResponseAction
+from models.identity import identity
 from models.records import AlertResponse, UnitAlertResponse
 from models.state import MAX_TEXT, LoopState, PatientState
-from streams.engine.change import NOT_FILED, Change, identity, wins
+from streams.engine.change import NOT_FILED, Change, wins
 from streams.engine.windows import RESPONSES
 
 

@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 
 from models.alerts import Reason
-from models.records import PatientRecord, UnitAlertResponse
 
 #: The canonical bytes of an event.
 canonical = msgspec.json.Encoder().encode
@@ -24,7 +23,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
         filed: False for a repeat, for an event that loses to the filed one, or for one older than the longest window.
         unmatched: the event is an answer that fits no alert of the subject.
         looks: filing set a look of the subject.
-        unread: the event is a result of an analyte that no rule reads; it is not kept.
+        unread: the event is a result of an analyte, or a dose of a drug, that no rule reads; it is not kept.
     """
 
     facets: frozenset[str] = frozenset()
@@ -49,11 +48,3 @@ NOT_FILED: Final = Change(filed=False)
 def wins(event: object, known: object) -> bool:
     """Return whether `event` replaces `known` of the same identity: the greater canonical bytes win."""
     return canonical(event) > canonical(known)
-
-
-def identity(event: PatientRecord | UnitAlertResponse) -> str:
-    """Return the identity of an event: its `event_id` with its day (UTC), else when it happened.
-
-    The day belongs to it because senders count from 1 again on another day.
-    """
-    return f"{event.event_id}|{event.at.date().isoformat()}" if event.event_id else event.at.isoformat()

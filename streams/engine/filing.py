@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from models.alerts import Reason
+from models.drugs import drugs_of
 from models.events import Event, SymptomKind
-from models.identity import symptom_key
+from models.identity import identity, medication_key, symptom_key
 from models.records import (
     AlertResponse,
     LabResult,
@@ -40,13 +41,13 @@ from models.state import (
 )
 from streams.engine import merge
 from streams.engine.answers import file_response
-from streams.engine.change import NOT_FILED, TOO_OLD, Change, canonical, identity, wins
+from streams.engine.change import NOT_FILED, TOO_OLD, Change, canonical, wins
 from streams.engine.results import file_result, forget_arrivals
 from streams.engine.sender_clocks import arrived, check_clock, source_of, tamed
 from streams.engine.sessions import SESSION_CHANGED, file_end, file_sample, file_start, keep_unit, session_change
 from streams.engine.windows import ALARMS, MEDICATIONS, RHYTHMS, SCHEDULES, SYMPTOMS, WEIGHTS, Window
 from streams.rules.facts.bedside import as_one, rhythm_ref
-from streams.rules.inputs import ALL_SYMPTOMS, MERGE, RHYTHM, symptom_facets
+from streams.rules.inputs import ALL_DRUGS, ALL_SYMPTOMS, MERGE, RHYTHM, drug_facets, symptom_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 MomentT = TypeVar("MomentT", bound=Event)
@@ -185,20 +186,38 @@ def _rhythm(state: PatientState, event: Rhythm, received_at: datetime, horizon: 
 
 
 _file_rhythm: Final = _into(RHYTHMS, "kind")
+#: Begins the key of a dose of a drug whose name is not known.
+UNKNOWN: Final = "unknown|"
 _ENDS_ORDER: Final = frozenset({"stopped", "cancelled"})
 
 
 def _medication(state: PatientState, event: Medication, received_at: datetime, horizon: datetime) -> Change:
-    """File a step of an order. An order stands until it is stopped, whatever its age and whenever it arrives."""
-    key = f"{event.order_id}|{event.action}|{identity(event)}"
-    event = _standing(tamed(event, received_at), state.medications.get(key))
+    """File a step of an order. An order stands until it is stopped, whatever its age and whenever it arrives.
+
+    Doses of a drug that no rule reads are not kept. Of doses of a drug whose name nobody knows the earliest is kept,
+    to be reported once.
+    """
+    event = tamed(event, received_at)
+    key, drugs = medication_key(event), drugs_of(event.drug)
+    if event.action == "administered" and not drugs:
+        if drugs is not None:
+            return Change(unread=True)
+        key = f"{UNKNOWN}{event.drug}"
+        known = state.medications.get(key)
+        if known is not None and (known.at, canonical(known)) <= (event.at, canonical(event)):
+            return NOT_FILED
+    event = _standing(event, state.medications.get(key))
+    sooner = arrived(state, f"medication:{key}", received_at, anew=False)
+    named = {step.drug for step in state.medications.values() if step.order_id == event.order_id} | {event.drug}
+    facets = drug_facets(frozenset().union(*(drugs_of(name) or () for name in named)))
     if state.medications.get(key) == event:
-        return NOT_FILED
+        return Change(facets, filed=False) if sooner else NOT_FILED
     state.medications[key] = event
     dropped = MEDICATIONS.prune(state, horizon, lambda: _standing_orders(state))
+    forget_arrivals(state)
     if key not in state.medications:
         return NOT_FILED
-    return Change(frozenset({"medication"}), dropped=dropped)
+    return Change(ALL_DRUGS if dropped else facets, dropped=dropped)
 
 
 def _standing_orders(state: PatientState) -> set[str]:

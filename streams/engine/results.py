@@ -229,7 +229,7 @@ def _newest(state: PatientState) -> set[str]:
 
 def forget_arrivals(state: PatientState) -> None:
     """Drop the arrivals of inputs that have left their window once there are many."""
-    held = len(state.labs) + len(state.versions) + len(state.symptoms) + len(state.rhythms)
+    held = len(state.labs) + len(state.versions) + len(state.symptoms) + len(state.rhythms) + len(state.medications)
     if len(state.arrivals) > 4 * held + 8:
         sweep_arrivals(state)
 
@@ -241,4 +241,5 @@ def sweep_arrivals(state: PatientState) -> None:
         refs = {f"lab_result:{record.result_id}" for record in held} | {value_ref(record) for record in held}
         refs |= {f"symptom:{name}" for name in state.symptoms} | {rhythm_ref(found) for found in state.rhythms.values()}
         refs |= {f"symptom:{symptom.symptom_id}" for symptom in state.symptoms.values()}
+        refs |= {f"medication:{key}" for key in state.medications}
         state.history.arrivals = {ref: at for ref, at in state.arrivals.items() if ref in refs}

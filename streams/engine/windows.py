@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from models.state import (
     MAX_LABS,
+    MAX_MEDICATIONS,
     MAX_OTHERS,
     MAX_RESPONSES,
     MAX_SESSIONS,
@@ -18,7 +19,7 @@ from models.state import (
     MAX_VERSIONS,
     SubjectState,
 )
-from streams.rules.inputs import ALL_RESULTS, ALL_SYMPTOMS, Facets
+from streams.rules.inputs import ALL_DRUGS, ALL_RESULTS, ALL_SYMPTOMS, Facets
 
 ItemT = TypeVar("ItemT")
 #: When an event happened.
@@ -109,7 +110,7 @@ LABS: Final = Window(
     about=lambda result: result.analyte or result.loinc,
     ground=("lab_result", "result_id"),
 )
-MEDICATIONS: Final = Window("medications", MAX_OTHERS, frozenset({"medication"}), about=attrgetter("order_id"))
+MEDICATIONS: Final = Window("medications", MAX_MEDICATIONS, ALL_DRUGS, about=attrgetter("order_id"))
 SIGNALS: Final = Window("signals", MAX_SIGNALS, frozenset({"unit_signal"}), _last_at, ground=("alert", "alert_id"))
 #: Every window, the least needed first: so they are emptied where a subject has too much.
 WINDOWS: Final = (

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
@@ -141,6 +142,11 @@ class SettingsView(Protocol):
     @property
     def shipped(self) -> SettingsView:
         """Return the settings with every threshold as shipped."""
+        ...
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Return the site's time zone, in which days and months are counted."""
         ...
 
     def is_on(self, rule: Rule[Any]) -> bool:

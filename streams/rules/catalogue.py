@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from pydantic import AfterValidator, Field
@@ -53,6 +54,7 @@ LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)
 ALL_RULES: Final[tuple[Rule[Any], ...]] = (*PATIENT_RULES, *LOOP_RULES)
 
 RESPONSES: Final = "responses"
+SITE: Final = "site"
 #: An unanswered alert of priority high that escalates only later than this, in seconds, counts as silenced.
 CALLED_AGAIN_BY_S: Final = 900.0
 _LONGEST_DELAY_S: Final = 24 * 3600.0
@@ -88,6 +90,22 @@ class ResponseLimits(Limits):
         return [f"high: unanswered alerts of priority high are {when} (shipped: after 60 s)"]
 
 
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("no such time zone; give one of the IANA database, such as Europe/Berlin") from None
+    return name
+
+
+class SiteLimits(Limits):
+    """What rules need to know of the site."""
+
+    time_zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = Field(
+        default="UTC", description="IANA time zone in which days and months are counted"
+    )
+
+
 class RuleSettingsError(Exception):
     """Rule settings that cannot be used; `problems` holds one line each."""
 
@@ -104,6 +122,12 @@ class RuleSettings:
     off: frozenset[str]
     responses: ResponseLimits
     risks: tuple[AcceptedRisk, ...] = ()
+    site: SiteLimits = field(default_factory=SiteLimits)
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """Return the site's time zone."""
+        return ZoneInfo(self.site.time_zone)
 
     def limits(self, rule: str, kind: type[LimitsT]) -> LimitsT:
         """Return the thresholds in force of a rule, which are of `kind`."""
@@ -149,7 +173,8 @@ class RuleSettings:
             rule.name: [rule.version, self.is_on(rule), self.by_rule[rule.name].model_dump()] for rule in ALL_RULES
         }
         risks = [[risk.name, risk.accepted] for risk in self.risks]
-        whole = _as_floats([content, self.responses.model_dump(), *([risks] if risks else [])])
+        site = [] if self.site == SiteLimits() else [self.site.model_dump()]
+        whole = _as_floats([content, self.responses.model_dump(), *([risks] if risks else []), *site])
         return hashlib.sha256(msgspec.json.encode(whole, order="sorted")).hexdigest()[:16]
 
 
@@ -200,8 +225,8 @@ def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
     """
     known = {rule.name: rule for rule in ALL_RULES}
     problems = [
-        f"{plain(name)}: no such rule; there are {', '.join(sorted(known))}, and {RESPONSES}"
-        for name in sorted(set(values) - set(known) - {RESPONSES})
+        f"{plain(name)}: no such rule; there are {', '.join(sorted(known))}, and {RESPONSES} and {SITE}"
+        for name in sorted(set(values) - set(known) - {RESPONSES, SITE})
     ]
     by_rule: dict[str, Limits] = {}
     off: set[str] = set()
@@ -215,11 +240,12 @@ def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
     answers = _Table(RESPONSES, None, values.get(RESPONSES, {}), problems)
     responses = answers.limits(ResponseLimits)
     risks += answers.risk()
+    site = _Table(SITE, None, values.get(SITE, {}), problems).limits(SiteLimits)
     if data_quality.RULE.name in off and any(risk.rule for risk in risks):
         problems.append(f"{data_quality.RULE.name}.enabled: must be true where a risk is accepted: it says of whom")
     if problems:
         raise RuleSettingsError(problems)
-    return RuleSettings(by_rule, frozenset(off), responses, tuple(risks))
+    return RuleSettings(by_rule, frozenset(off), responses, tuple(risks), site)
 
 
 class _Table:

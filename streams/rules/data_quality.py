@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from models.alerts import EvidenceRecord, Priority
-from models.identity import analyte_of
-from models.records import LabResult
+from models.drugs import drugs_of
+from models.identity import analyte_of, medication_key
+from models.records import LabResult, Medication
 from models.state import LONGEST_WINDOW, PatientState
 from streams.rules.api import (
     Finding,
@@ -23,11 +24,11 @@ from streams.rules.api import (
     guidance,
 )
 from streams.rules.drops import dropped
-from streams.rules.facts import bedside, labs
+from streams.rules.facts import bedside, labs, orders
 from streams.rules.facts.late_clocks import is_behind
 from streams.rules.facts.replaced_results import circles
 from streams.rules.facts.treatments import GOES_ON, may_contradict
-from streams.rules.inputs import ANY_LAB, ANY_SYMPTOM, CLOCK, DROPPED, FAILING, MERGE, SESSION, lab
+from streams.rules.inputs import ANY_DRUG, ANY_LAB, ANY_SYMPTOM, CLOCK, DROPPED, FAILING, MERGE, SESSION, lab
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 _SAID_FOR: Final = timedelta(hours=24)
 
 _UNKNOWN: Final = "an unknown code"
+#: How many unknown drugs a summary names.
+_SHOWN_NAMES: Final = 3
 #: Keys of accepted risks, and their anchors: an input may anchor another alert of this rule, too.
 _RISK: Final = "risk:"
 _ASK: Final = "Review this patient as if the alert had come: this site's settings keep it silent."
@@ -229,6 +232,33 @@ def _circles(view: PatientView) -> Iterator[Finding]:
         )
 
 
+def _unknown_drugs(view: PatientView) -> Iterator[Finding]:
+    """Report drugs whose names nobody knows: rules about medicines do not see them. One alert a patient for all."""
+    steps: dict[str, Medication] = {}
+    for step in sorted(view.read(ANY_DRUG).medications.values(), key=lambda step: (step.at, medication_key(step))):
+        if drugs_of(step.drug) is None:
+            steps.setdefault(step.drug.casefold(), step)
+    since = view.now - LONGEST_WINDOW
+    news = [step for step in steps.values() if step.at >= since]
+    if not news:
+        return
+    view.look_at(min(step.at for step in news) + LONGEST_WINDOW + timedelta(microseconds=1))
+    first, names = news[0], ", ".join(step.drug for step in news[:_SHOWN_NAMES])
+    more = f" and {len(news) - _SHOWN_NAMES} more" if len(news) > _SHOWN_NAMES else ""
+    state = view.read(ANY_DRUG)
+    known = max(orders.step_known_at(state, step) for step in news)
+    yield _finding(
+        key="drugs",
+        anchor=f"drug:{first.drug.casefold()}",
+        moment=first.at,
+        known=known,
+        summary=f"Unknown drug: {names}{more}; rules about medicines do not see it",
+        evidence=orders.step_evidence(first),
+        advice="Check the name with the sender: the contract asks for the generic name.",
+        priority=Priority.INFO,
+    )
+
+
 def _rules(view: PatientView) -> Iterator[Finding]:
     for rule, since in sorted(view.read(FAILING).failing.items()):
         yield _finding(
@@ -308,11 +338,12 @@ def _finding(
     summary: str,
     evidence: EvidenceRecord,
     advice: str,
+    priority: Priority = Priority.LOW,
 ) -> Finding:
     return Finding(
         key=key,
         anchors=(anchor,),
-        priority=Priority.LOW,
+        priority=priority,
         onset_at=moment,
         known_at=known,
         level_known_at=known,
@@ -331,6 +362,7 @@ _PARTS: Final = (
     PatientPart((CLOCK,), _behind),
     PatientPart((FAILING,), _rules),
     PatientPart((ANY_LAB, ANY_SYMPTOM, SESSION, CLOCK, DROPPED, FAILING, MERGE), _risks),
+    PatientPart((ANY_DRUG,), _unknown_drugs),
     PatientPart((DROPPED,), dropped),
     PatientPart((MERGE,), _merges),
 )
@@ -341,7 +373,7 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E07",
     title="Input that cannot be evaluated",
-    inputs=(ANY_LAB, ANY_SYMPTOM, SESSION, CLOCK, DROPPED, FAILING, MERGE),
+    inputs=(ANY_LAB, ANY_SYMPTOM, ANY_DRUG, SESSION, CLOCK, DROPPED, FAILING, MERGE),
     limits=DataQualityLimits,
     find=find,
     parts=_PARTS,

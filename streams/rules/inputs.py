@@ -1,7 +1,7 @@
 """Declared inputs of rules: a rule is evaluated when one of its inputs changed, and its view gives it no other.
 
 An input is a set of facets, the parts of a subject's state whose change filing notes. Results are distinguished by
-analyte, symptoms by kind, so that a potassium does not evaluate rules that read magnesium.
+analyte, symptoms by kind, orders by drug, so that a potassium does not evaluate rules that read magnesium.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from operator import attrgetter
 from typing import Final
 
 from models.analytes import Analyte
+from models.drugs import Drug
 from models.events import SymptomKind
 
 Facets = frozenset[str]
 
 _RESULT: Final = "lab_result"
 _SYMPTOM: Final = "symptom"
+_MEDICATION: Final = "medication"
 _HOLDS: Final = "holds"
 _CHANNEL: Final = "channel"
 
@@ -45,6 +47,12 @@ def lab(*analytes: Analyte) -> Input:
 def symptom(*kinds: SymptomKind) -> Input:
     """Return the input of the symptoms of some kinds."""
     return Input(frozenset(f"{_SYMPTOM}:{kind}" for kind in kinds))
+
+
+@lru_cache(maxsize=256)
+def drug(*drugs: Drug) -> Input:
+    """Return the input of the orders that bring some drugs."""
+    return Input(frozenset(f"{_MEDICATION}:{each}" for each in drugs))
 
 
 @lru_cache(maxsize=256)
@@ -80,12 +88,20 @@ def kinds_of(facets: Facets) -> tuple[str, ...]:
 
 
 #: What a patient's state holds of a kind of input; a rule that needs another kind is always asked.
-HELD: Final = {_RESULT: attrgetter("labs"), _SYMPTOM: attrgetter("symptoms")}
+HELD: Final = {
+    _RESULT: attrgetter("labs"),
+    _SYMPTOM: attrgetter("symptoms"),
+    _MEDICATION: attrgetter("medications"),
+    "schedule": attrgetter("schedules"),
+    "patient_profile": attrgetter("profile"),
+}
 
 
 #: Every result, also one of an unknown analyte.
 ANY_LAB: Final = Input(frozenset({_RESULT, *(f"{_RESULT}:{analyte}" for analyte in Analyte)}))
 ANY_SYMPTOM: Final = Input(frozenset({_SYMPTOM, *(f"{_SYMPTOM}:{kind}" for kind in SymptomKind)}))
+ANY_DRUG: Final = Input(frozenset({_MEDICATION, *(f"{_MEDICATION}:{each}" for each in Drug)}))
+SCHEDULE: Final = Input(frozenset({"schedule"}))
 SESSION: Final = Input(frozenset({"session"}))
 #: Whether the blood of the running session stands.
 PAUSE: Final = Input(frozenset({"pause"}))
@@ -103,6 +119,7 @@ MERGE: Final = Input(frozenset({"patient_merged"}))
 #: The facets that a filed event may change, besides those of types that have one facet only.
 ALL_RESULTS: Final = ANY_LAB.facets
 ALL_SYMPTOMS: Final = ANY_SYMPTOM.facets
+ALL_DRUGS: Final = ANY_DRUG.facets
 
 
 @lru_cache(maxsize=len(Analyte) + 1)
@@ -115,6 +132,12 @@ def result_facets(analyte: Analyte | None) -> Facets:
 def symptom_facets(kinds: frozenset[SymptomKind]) -> Facets:
     """Return the facets that messages of one symptom change; they may name several kinds."""
     return frozenset({_SYMPTOM, *(f"{_SYMPTOM}:{kind}" for kind in kinds)})
+
+
+@lru_cache(maxsize=256)
+def drug_facets(drugs: frozenset[Drug]) -> Facets:
+    """Return the facets that messages of one order change; they may name several drugs."""
+    return frozenset({_MEDICATION, *(f"{_MEDICATION}:{each}" for each in drugs)})
 
 
 def shown(inputs: Iterable[Input]) -> list[str]:

@@ -156,7 +156,7 @@ class Checkpoint(Generic[StateT]):
         for key, stored in changed.items():
             self.sources.pop(key, None)
             self._unpacked.pop(key, None)
-            if stored is not None:
+            if stored is not None and stored.drop_empty():
                 self._unpacked[key] = now
         return entries
 

@@ -182,7 +182,9 @@ class Metrics:
             "dialysis_unmatched_responses", "Answers that fit no alert of their patient or loop", registry=registry
         )
         self.unread_results = Counter(
-            "dialysis_unread_results", "Results of an analyte that no rule reads", registry=registry
+            "dialysis_unread_results",
+            "Results and doses that no rule reads",
+            registry=registry,
         )
         # Count: inputs that a bound removed from a subject's state, by the event that was filed.
         self.cap_drops = Counter(

@@ -10,6 +10,8 @@ An event is its time ("HH:MM" or "d3 HH:MM", UTC), what it is, and what it tells
 
     lab <analyte> [<]<value> <unit>    symptom <kind>    qtc <ms>    session    session_end    clock    answer <action>
     samples <until> every=<seconds>    weight pre|post kg=<kg>    profile
+    <ordered|administered|changed|held|stopped|cancelled> <drug> [<dose><mg|iu>] [x<doses a day>] [<route>]
+    schedule <planned start, "HH:MM" or "d3_HH:MM">
 
 and then words that stand for themselves (`haemolysed`, `preliminary`, `corrected`, `cancelled`, `entered_in_error`,
 …) or `name=value`: `id`, `received`, `reported`, `ended`, `flags`, `patient` and any field of the event.
@@ -33,7 +35,8 @@ from tests.unit.timeline import FIRST_DAY, Unit, moment, stamp
 
 FOLDER: Final = Path(__file__).parent
 _STATUSES: Final = ("preliminary", "final", "corrected", "cancelled", "entered_in_error")
-_FLAGS: Final = ("haemolysed", "worse_after_dialysis")
+_FLAGS: Final = ("haemolysed", "worse_after_dialysis", "inpatient")
+_STEPS: Final = ("ordered", "administered", "changed", "held", "stopped", "cancelled")
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def _words(words: list[str]) -> tuple[list[str], dict[str, Any]]:
 def _value(name: str, text: str) -> Any:
     if name == "flags":
         return text.split(",")
-    if name in ("received", "reported", "ended"):
+    if name in ("received", "reported", "ended", "due"):
         return text.replace("_", " ")
     try:
         return float(text)
@@ -199,6 +202,32 @@ def _profile(runner: Runner, when: str, _plain: list[str], fields: dict[str, Any
     runner.unit.send("patient_profile", when, **_patient(fields))
 
 
+def _step(action: str) -> Callable[[Runner, str, list[str], dict[str, Any]], None]:
+    """A step of an order; one order a drug unless `id` tells otherwise. `_` in the drug's name is a space."""
+
+    def play(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
+        drug, *details = plain
+        for word in details:
+            if word.startswith("x") and word[1:].replace(".", "").isdigit():
+                fields["doses_per_day"] = float(word[1:])
+            elif word.endswith(("mg", "iu")) and word[:-2].replace(".", "").isdigit():
+                fields[f"dose_{word[-2:]}"] = float(word[:-2])
+            else:
+                fields["route"] = word
+        fields["due_at"] = stamp(fields.pop("due")) if "due" in fields else None
+        order = str(fields.pop("id", drug))
+        name = drug.replace("_", " ")
+        runner.unit.send("medication", when, order_id=order, drug=name, action=action, **_patient(fields))
+
+    return play
+
+
+def _schedule(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
+    planned = stamp(plain[0].replace("_", " "))
+    name = str(fields.pop("id", "s1"))
+    runner.unit.send("schedule", when, session_id=name, planned_start=planned, **_patient(fields))
+
+
 def _patient(fields: dict[str, Any]) -> dict[str, Any]:
     if "patient" in fields:
         fields["patient_id"] = fields.pop("patient")
@@ -215,6 +244,8 @@ _KINDS: Final[dict[str, Callable[[Runner, str, list[str], dict[str, Any]], None]
     "samples": _samples,
     "weight": _weight,
     "profile": _profile,
+    "schedule": _schedule,
+    **{action: _step(action) for action in _STEPS},
 }
 
 
@@ -233,7 +264,12 @@ def matches(expected: str, told: str) -> bool:
 
 
 def is_input(line: str) -> bool:
-    """Whether a line is a result or a symptom, which may come in any order."""
+    """Whether a line is a result, a symptom, or a step of an order, which may come in any order."""
+    return _split(line)[1] in ("lab", "symptom", *_STEPS)
+
+
+def can_be_wrong(line: str) -> bool:
+    """Whether a line can be entered in error."""
     return _split(line)[1] in ("lab", "symptom")
 
 
@@ -242,4 +278,16 @@ def at(line: str) -> str:
     return _split(line)[0]
 
 
-__all__ = ["Case", "Runner", "Sustained", "at", "cases", "is_input", "matches", "moment", "stamp", "sustained"]
+__all__ = [
+    "Case",
+    "Runner",
+    "Sustained",
+    "at",
+    "can_be_wrong",
+    "cases",
+    "is_input",
+    "matches",
+    "moment",
+    "stamp",
+    "sustained",
+]

@@ -1,0 +1,149 @@
+"""What a patient is on: names of drugs, orders folded from their steps, phases of a treatment, days of the site."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from itertools import permutations
+
+import msgspec
+import pytest
+
+from models.drugs import Drug, drugs_of
+from models.records import Medication
+from models.state import PatientState
+from streams.engine.windows import MEDICATIONS
+from streams.rules.api import View
+from streams.rules.catalogue import RuleSettingsError, parse_settings
+from streams.rules.facts.days import day_of, next_day, start_of
+from streams.rules.facts.orders import Order, folded
+from streams.rules.facts.places import Phase, place_of
+from tests.unit.timeline import Unit, moment
+
+D = Drug
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Baclofen", {D.BACLOFEN}),
+        ("baclofen 10 mg tablet", {D.BACLOFEN}),
+        ("Magnesium Sulfate 2 g in 50 mL", {D.MAGNESIUM}),
+        ("magnesium sulphate", {D.MAGNESIUM}),
+        ("calcium citrate", {D.CALCIUM, D.CITRATE}),
+        ("Calcium Carbonate", {D.CALCIUM_BINDER}),
+        ("co-magaldrox", {D.ALUMINUM, D.MAGNESIUM}),
+        ("sucralfate 1 g", {D.ALUMINUM}),
+        ("sodium chloride 23.4 %", {D.HYPERTONIC_SALINE}),
+        ("3% saline", {D.HYPERTONIC_SALINE}),
+        ("sodium chloride 0.9 %", set()),
+        ("alpha-tocopherol 400 IU capsule", {D.VITAMIN_E}),
+        ("heparin", set()),
+        ("insulin glargine 100 units/mL", set()),
+        ("no such drug", None),
+    ],
+)
+def test_names_of_drugs(name: str, expected: set[Drug] | None) -> None:
+    assert drugs_of(name) == expected
+
+
+def step(action: str, at: str, **fields: float) -> Medication:
+    made = {"patient_id": "p1", "at": moment(at), "order_id": "o1", "drug": "baclofen", "action": action, **fields}
+    return msgspec.convert(made, Medication)
+
+
+def shape(order: Order) -> tuple[object, ...]:
+    regimens = [(regimen.at, regimen.daily_mg) for regimen in order.regimens]
+    return order.order_id, order.since, regimens, len(order.given), order.stands, order.was_taken
+
+
+def test_any_order_of_the_steps_folds_to_the_same() -> None:
+    steps = [
+        step("ordered", "08:00", dose_mg=5, doses_per_day=3),
+        step("changed", "d2 08:00", dose_mg=10),
+        step("administered", "d2 12:00"),
+        step("held", "d3 08:00"),
+        step("changed", "d3 12:00", doses_per_day=1),
+        step("stopped", "d4 08:00"),
+    ]
+    for some in permutations(steps):
+        (order,) = folded(some)
+        assert shape(order) == (
+            "o1",
+            moment("08:00"),
+            [(moment("08:00"), 15), (moment("d2 08:00"), 30), (moment("d3 12:00"), 10)],
+            1,
+            False,
+            True,
+        )
+        assert order.dose_mg_of(steps[2]) == 10
+        assert order.regimen_at(moment("d4 08:00")) is None
+
+
+def test_an_id_that_is_used_again_is_another_order() -> None:
+    first = [step("ordered", "08:00", dose_mg=5), step("stopped", "09:00")]
+    again = [step("ordered", "d2 08:00", dose_mg=10)]
+    assert [order.stands for order in folded([*again, *first])] == [False, True]
+
+
+def test_an_order_that_was_cancelled_was_not_taken() -> None:
+    (order,) = folded([step("ordered", "08:00"), step("cancelled", "08:05")])
+    assert not order.was_taken
+    (order,) = folded([step("ordered", "08:00"), step("administered", "08:02"), step("cancelled", "08:05")])
+    assert order.was_taken
+
+
+def test_doses_that_no_rule_reads_are_not_kept() -> None:
+    unit = Unit()
+    for at, drug in (("08:00", "heparin"), ("08:01", "baclofen"), ("08:02", "zzz"), ("08:03", "zzz")):
+        unit.send("medication", at, order_id=drug, drug=drug, action="administered")
+    state = unit.replay._patients.states["p1"]
+    assert [(held.drug, held.at) for held in MEDICATIONS.of(state).values()] == [
+        ("baclofen", moment("08:01")),
+        ("zzz", moment("08:02")),
+    ]
+
+
+def view_of(unit: Unit, at: str) -> View[PatientState]:
+    return View(unit.replay._patients.states["p1"], moment(at), unit.settings)
+
+
+@pytest.mark.parametrize(
+    ("at", "phase", "nadir"),
+    [
+        ("05:00", Phase.INTER, False),
+        ("07:00", Phase.PRE, False),
+        ("08:04", Phase.PRE, False),
+        ("10:00", Phase.INTRA, False),
+        ("12:00", Phase.POST, True),
+        ("13:00", Phase.POST, True),
+        ("13:01", Phase.POST, False),
+        ("17:00", Phase.POST, False),
+        ("17:01", Phase.INTER, False),
+    ],
+)
+def test_phases_of_a_treatment(at: str, phase: Phase, *, nadir: bool) -> None:
+    unit = Unit()
+    unit.session(at="08:00")
+    unit.session_end(at="12:00")
+    place = place_of(view_of(unit, "20:00"), moment(at))
+    assert (place.phase, place.is_nadir) == (phase, nadir)
+
+
+def test_nothing_comes_after_a_treatment_whose_end_nobody_knows() -> None:
+    unit = Unit()
+    unit.session(at="08:00")
+    assert place_of(view_of(unit, "d2 09:00"), moment("d2 08:30")).phase is Phase.INTER
+
+
+def test_days_of_the_site() -> None:
+    unit = Unit(rules={"site": {"time_zone": "America/Sao_Paulo"}})
+    unit.session(at="08:00")
+    view = View(unit.replay._patients.states["p1"], datetime(2018, 11, 4, 2, 30, tzinfo=UTC), unit.settings)
+    assert day_of(view, view.now) == date(2018, 11, 3)
+    # Summer time began at midnight of that day, which had no 00:00.
+    assert next_day(view) == start_of(view, date(2018, 11, 4)) == datetime(2018, 11, 4, 3, tzinfo=UTC)
+
+
+def test_a_time_zone_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(RuleSettingsError, match=r"site.time_zone: .*Europe/Berlin"):
+        parse_settings({"site": {"time_zone": "Mars/Olympus"}})
