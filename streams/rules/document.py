@@ -1,7 +1,9 @@
-"""Writes docs/rules.md from the catalogue: `python -m streams.rules.document`. A test compares the two."""
+"""Writes docs/rules.md and a page a family in docs/rules: `python -m streams.rules.document`. A test compares them."""
 
 from __future__ import annotations
 
+import re
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,13 +13,18 @@ from streams.rules.inputs import shown
 from streams.rules.settings_checks import marked
 from streams.rules.thresholds import Silences
 
-PATH: Final = Path(__file__).parents[2] / "docs" / "rules.md"
+_DOCS: Final = Path(__file__).parents[2] / "docs"
+#: The index, and the folder of the pages.
+PATH: Final = _DOCS / "rules.md"
+FOLDER: Final = _DOCS / "rules"
 
 _HEAD: Final = """\
 # Rules
 
-What each rule watches, its thresholds with their sources, and which inputs it lacks. `python -m streams.rules.document`
-writes this file from the catalogue; `dialysis-alerts rules` prints the thresholds in force at a site.
+The rules by family, a site's settings, and choices that concern several rules. The page of a family has what each rule
+reads, its thresholds with their sources, what ends its alerts, which inputs it lacks, and what is our own choice.
+`python -m streams.rules.document` writes all of it from the catalogue; `dialysis-alerts rules` prints the thresholds in
+force at a site.
 
 A site changes thresholds, or turns a rule off, in a TOML file that `DIALYSIS_RULES` names:
 
@@ -61,21 +68,69 @@ why"`. `rules`, `dialysis_accepted_risks` and a `data_quality` alert of each pat
 """
 
 
-def document() -> str:
-    """Return the text of docs/rules.md."""
+_SITE: Final = """\
+## The site
+
+`[site]` sets what rules need to know of it: `time_zone`, the IANA time zone in which days and months are counted
+(shipped: UTC).
+"""
+_OURS: Final = re.compile(r"\bours\b")
+
+
+def documents() -> dict[Path, str]:
+    """Return the text of the index and of every page, by path."""
+    families = [(name, list(rules)) for name, rules in groupby(sorted(ALL_RULES, key=_place), key=_family)]
+    return {PATH: _index(families)} | {FOLDER / f"{name}.md": _page(name, rules) for name, rules in families}
+
+
+def write() -> None:
+    """Write the index and the pages; a page of no family goes."""
+    found = documents()
+    FOLDER.mkdir(exist_ok=True)
+    for path in set(FOLDER.glob("*.md")) - found.keys():
+        path.unlink()
+    for path, text in found.items():
+        path.write_text(text, encoding="utf-8")
+
+
+def _family(rule: Rule[Any]) -> str:
+    return rule.family
+
+
+def _place(rule: Rule[Any]) -> tuple[str, int]:
+    return rule.family, ALL_RULES.index(rule)
+
+
+def _index(families: list[tuple[str, list[Rule[Any]]]]) -> str:
     responses = ResponseLimits()
+    rows = [
+        f"| [`{rule.name}`](rules/{name}.md#{rule.name}) | {rule.title} | {rule.ids} | {name} |"
+        for name, rules in families
+        for rule in rules
+    ]
     return "\n".join(
         [
             _HEAD,
+            "## Rules by family",
+            "",
+            "| rule | watches | clinical.md | family |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            _SITE,
             "## Unanswered alerts",
             "",
             f"High: escalated {_numbers(responses.high)} s after it could be seen;",
             f"medium: {_numbers(responses.medium)} s;",
             "low and info never (`[responses]`). Not calling a high one again within 15 min needs `accept_risk`.",
             "",
-            *(line for rule in ALL_RULES for line in _rule(rule)),
         ]
     )
+
+
+def _page(family: str, rules: list[Rule[Any]]) -> str:
+    head = [f"# Rules of the family `{family}`", "", f"[All families](../{PATH.name})", ""]
+    return "\n".join([*head, *(line for rule in rules for line in _rule(rule))])
 
 
 def _rule(rule: Rule[Any]) -> list[str]:
@@ -89,11 +144,16 @@ def _rule(rule: Rule[Any]) -> list[str]:
         f"Reads {', '.join(shown(rule.inputs))}. Sources: {'; '.join(rule.sources)}.",
         "",
     ]
+    if rule.needs:
+        lines += [f"It is not asked of a patient without any {' or '.join(shown(rule.needs))}.", ""]
     for each in rule.yields_to:
         how = "No alert is raised" if each.holds_back else "Its alerts are lowered"
         lines += [f"{how} while an alert of `{each.by}` is open, unless of priority high: {each.why}.", ""]
     if rule.without:
         lines += [f"Does without: {'; '.join(rule.without)}.", ""]
+    ours = [name for name, each in rule.limits.model_fields.items() if _OURS.search(each.description or "")]
+    if ours:
+        lines += [f"Our own choice: {', '.join(f'`{name}`' for name in ours)}.", ""]
     critical = {name: f"; **critical** if {way.value}" for name, way in marked(rule.limits, Silences)}
     defaults = rule.limits().model_dump()
     if defaults:
@@ -117,4 +177,4 @@ def _numbers(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    PATH.write_text(document(), encoding="utf-8")
+    write()
