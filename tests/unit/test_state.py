@@ -10,10 +10,11 @@ import pytest
 
 from models import state as bounds
 from models.state import SCHEMA_VERSION, LoopState, NewerSchemaError, PatientState, StateCodec
+from models.state.history import NO_HISTORY
 from models.state.migrations import NEVER
 from streams.engine.filing import apply
 from streams.rules.catalogue import parse_settings
-from tests.unit.timeline import FIRST_DAY, SILENT, Unit, restarted, to_line
+from tests.unit.timeline import FIRST_DAY, SILENT, Unit, moment, restarted, to_line
 
 PATIENTS, LOOPS = StateCodec(PatientState), StateCodec(LoopState)
 
@@ -192,3 +193,13 @@ def test_a_rule_turned_off_closes_its_alerts_as_superseded() -> None:
     (alert,) = restarted(ward.replay, off)._patients.states["p1"].alerts.values()
     shown = msgspec.json.decode(alert.value)
     assert (shown["status"], shown["reason"], shown["revision"]) == ("resolved", "superseded", 2)
+
+
+def test_an_empty_history_takes_no_room_once_stored() -> None:
+    state = StateCodec(PatientState).new("p1")
+    assert state.labs == {}  # as every rule looks that reads results
+    assert not state.drop_empty()
+    assert state.past is NO_HISTORY
+    state.arrivals["symptom:s1"] = moment("08:00")
+    assert state.drop_empty()
+    assert state.arrivals == {"symptom:s1": moment("08:00")}
