@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from models.events import ResultStatus, SymptomKind
+from tests.events import event
 from tests.unit.timeline import FIRST_DAY
 
 Event = dict[str, Any]
@@ -72,7 +73,9 @@ class Senders:
             said |= [self.pick(*ODD_DETAILS)]
         told_of = max([true, *(value for value in fields.values() if isinstance(value, datetime))])
         received_at = min(told_of, true + HOUR) + self.chance.choice(DELAYS)
-        return {"type": type_, "at": self._said(true, sender), "received_at": received_at.isoformat(), **said}
+        return event(
+            type_, said.pop("patient_id"), self._said(true, sender), received_at=received_at.isoformat(), **said
+        )
 
     def _said(self, value: Any, sender: str) -> Any:
         return (value + self.clock(sender)).isoformat() if isinstance(value, datetime) else value
