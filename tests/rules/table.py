@@ -6,37 +6,52 @@
     events = ["08:00 lab potassium 6.2 mmol/L haemolysed"]
     expect = ["08:00 raised low"]
 
-An event is its time ("HH:MM" or "d3 HH:MM", UTC), what it is, and what it tells:
+An event is its time, what it is, and what it tells. The time is "HH:MM" or "d3 HH:MM" (UTC), or written out with an
+offset ("2026-10-25T02:30:00+02:00"):
 
-    lab <analyte> [<]<value> <unit>    symptom <kind>    qtc <ms>    session    session_end    clock    answer <action>
-    samples <until> every=<seconds>    weight pre|post kg=<kg>    profile
+    lab <analyte or LOINC code> [<]<value> <unit>    symptom <kind>    qtc <ms>    session    session_end    clock
+    answer <action>    samples <until> every=<seconds>    weight pre|post kg=<kg>    profile
     <ordered|administered|changed|held|stopped|cancelled> <drug> [<dose><mg|iu>] [x<doses a day>] [<route>]
     schedule <planned start, "HH:MM" or "d3_HH:MM">
 
 and then words that stand for themselves (`haemolysed`, `preliminary`, `corrected`, `cancelled`, `entered_in_error`,
-…) or `name=value`: `id`, `received`, `reported`, `ended`, `flags`, `patient` and any field of the event.
+…) or `name=value`: `id`, `received`, `reported`, `ended`, `flags`, `patient` and any field of the event. An answer is
+to the rule's last alert, or with `rule=<name>` to another rule's.
+
 An expectation is the time, the transition and the priority of each transition of the rule, in order, and may go on
-with `: ` and a part of the summary.
+with more of it (`tests/rules/expected.py`) and with `: ` and a part of the summary.
+
+What several cases share:
+
+    [before]                                    # events with which cases begin that say `before = "a_session"`
+    a_session = ["08:00 session"]
+
+    each.kind = ["cramp", "spasm"]              # the case once for each; `{kind}` stands for it in every line
+    events = ["09:00 symptom {kind}"]           # with two lists: once for each of one with each of the other
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from models.alerts import AlertRecord
-from tests.unit.timeline import FIRST_DAY, Unit, moment, stamp
+from tests.rules.expected import shown, split_time, unmet
+from tests.unit.timeline import Unit, moment, stamp
 
 FOLDER: Final = Path(__file__).parent
 _STATUSES: Final = ("preliminary", "final", "corrected", "cancelled", "entered_in_error")
 _FLAGS: Final = ("haemolysed", "worse_after_dialysis", "inpatient")
 _STEPS: Final = ("ordered", "administered", "changed", "held", "stopped", "cancelled")
+_TIMES: Final = ("received", "reported", "ended", "due")
+_LOINC: Final = re.compile(r"\d+-\d")
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,8 @@ class Case:
     expect: tuple[str, ...]
     until: str = ""
     rules: dict[str, Any] = field(default_factory=dict)
+    before: str = ""
+    each: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.name}"
@@ -58,8 +75,29 @@ def cases() -> list[Case]:
     """Every case of every table."""
     found: list[Case] = []
     for path in sorted(FOLDER.glob("*.toml")):
-        found += msgspec.convert(_tables(path)["case"], list[Case], strict=True)
+        tables = _tables(path)
+        shared = msgspec.convert(tables.get("before", {}), dict[str, tuple[str, ...]], strict=True)
+        for case in msgspec.convert(tables["case"], list[Case], strict=True):
+            events = (*(shared[case.before] if case.before else ()), *case.events)
+            found += _for_each(replace(case, events=events))
     return found
+
+
+def _for_each(case: Case) -> Iterator[Case]:
+    """A case once for each combination of its lists."""
+    for values in product(*case.each.values()):
+
+        def filled(line: str, values: tuple[str, ...] = values) -> str:
+            for name, value in zip(case.each, values, strict=True):
+                line = line.replace(f"{{{name}}}", value)
+            return line
+
+        yield replace(
+            case,
+            name=": ".join((case.name, *values)),
+            events=tuple(map(filled, case.events)),
+            expect=tuple(map(filled, case.expect)),
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +138,7 @@ class Runner:
 
     def play(self, line: str, **changed: Any) -> None:
         """One event; what is `changed` stands in place of what the line tells."""
-        when, kind, words = _split(line)
+        when, (kind, *words) = split_time(line)
         plain, fields = _words(words)
         fields |= changed
         received = fields.pop("received", None)
@@ -111,7 +149,11 @@ class Runner:
 
     def told(self) -> list[str]:
         """The transitions of the rule, as a table expects them, with their summaries."""
-        return [_shown(alert) for alert in self.unit.watched]
+        return [shown(alert) for alert in self.unit.watched]
+
+    def unmet(self) -> list[str]:
+        """What of the expectations is not so."""
+        return unmet(self.case.expect, self.unit.watched)
 
     def name(self, kind: str, fields: dict[str, Any]) -> str:
         """The id of an event: given, or counted by kind, so that a repeat needs to name it."""
@@ -119,13 +161,6 @@ class Runner:
             return str(fields.pop("id"))
         self._count[kind] = self._count.get(kind, 0) + 1
         return f"{kind}{self._count[kind]}"
-
-
-def _split(line: str) -> tuple[str, str, list[str]]:
-    words = line.split()
-    if words[0].startswith("d"):
-        words[0:2] = [" ".join(words[0:2])]
-    return words[0], words[1], words[2:]
 
 
 def _words(words: list[str]) -> tuple[list[str], dict[str, Any]]:
@@ -147,7 +182,7 @@ def _words(words: list[str]) -> tuple[list[str], dict[str, Any]]:
 def _value(name: str, text: str) -> Any:
     if name == "flags":
         return text.split(",")
-    if name in ("received", "reported", "ended", "due"):
+    if name in _TIMES:
         return text.replace("_", " ")
     try:
         return float(text)
@@ -156,11 +191,12 @@ def _value(name: str, text: str) -> Any:
 
 
 def _lab(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
-    analyte, text, unit = plain
-    comparator = text[: len(text) - len(text.lstrip("<>="))] or None
+    code, text, unit = plain
+    analyte, fields["loinc"] = (None, code) if _LOINC.fullmatch(code) else (code, None)
+    fields["comparator"] = text[: len(text) - len(text.lstrip("<>="))] or None
     value = None if text == "-" else float(text.lstrip("<>="))
     name = runner.name("lab", fields)
-    runner.unit.lab(analyte, value, unit, at=when, name=name, comparator=comparator, **_patient(fields))
+    runner.unit.lab(analyte, value, unit, at=when, name=name, **_patient(fields))
 
 
 def _symptom(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
@@ -180,8 +216,12 @@ def _qtc(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) ->
 
 
 def _answer(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
+    """To the last alert that the rule has told, or another rule; about the patient or the loop that it is of."""
     fields.pop("received", None)
-    runner.unit.respond(runner.unit.watched[-1], plain[0], at=when, **_patient(fields))
+    rule = fields.pop("rule", runner.case.rule)
+    alert = [told for told in runner.unit.told if told.rule == rule][-1]
+    loop = None if alert.patient_id else alert.water_loop_id
+    runner.unit.respond(alert, plain[0], at=when, patient_id=alert.patient_id, water_loop_id=loop, **fields)
 
 
 def _samples(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
@@ -249,45 +289,22 @@ _KINDS: Final[dict[str, Callable[[Runner, str, list[str], dict[str, Any]], None]
 }
 
 
-def _shown(alert: AlertRecord) -> str:
-    since = alert.at - FIRST_DAY
-    day = f"d{since.days + 1} " if since.days else ""
-    clock = f"{alert.at:%H:%M:%S}".removesuffix(":00")
-    return f"{day}{clock} {alert.transition} {alert.priority}: {alert.summary}"
-
-
-def matches(expected: str, told: str) -> bool:
-    """Whether a transition is the expected one: all that the expectation tells of it."""
-    wanted, _, summary = expected.partition(": ")
-    found, _, whole = told.partition(": ")
-    return wanted == found and summary in whole
-
-
 def is_input(line: str) -> bool:
     """Whether a line is a result, a symptom, or a step of an order, which may come in any order."""
-    return _split(line)[1] in ("lab", "symptom", *_STEPS)
+    return split_time(line)[1][0] in ("lab", "symptom", *_STEPS)
 
 
 def can_be_wrong(line: str) -> bool:
     """Whether a line can be entered in error."""
-    return _split(line)[1] in ("lab", "symptom")
+    return split_time(line)[1][0] in ("lab", "symptom")
 
 
-def at(line: str) -> str:
-    """The time of a line."""
-    return _split(line)[0]
+def last_time(line: str) -> str:
+    """The last time that a line names: when it happened, or when it was received, reported or over."""
+    when, (_kind, *words) = split_time(line)
+    fields = _words(words)[1]
+    times: list[str] = [when, *(fields[name] for name in _TIMES if name in fields)]
+    return max(times, key=moment)
 
 
-__all__ = [
-    "Case",
-    "Runner",
-    "Sustained",
-    "at",
-    "can_be_wrong",
-    "cases",
-    "is_input",
-    "matches",
-    "moment",
-    "stamp",
-    "sustained",
-]
+__all__ = ["Case", "Runner", "Sustained", "can_be_wrong", "cases", "is_input", "last_time", "moment", "stamp", "sustained"]

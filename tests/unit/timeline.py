@@ -32,11 +32,13 @@ SILENT: dict[str, Any] = {"responses": {"high": [], "medium": [], "accept_risk":
 
 
 def moment(when: str) -> datetime:
-    """The moment of a time of the timeline."""
+    """The moment of a time of the timeline; one that is written out with its offset is itself."""
+    if "T" in when:
+        return datetime.fromisoformat(when)
     day, _, clock = when.rpartition(" ")
-    hours, minutes, *seconds = (int(part) for part in clock.split(":"))
-    since = timedelta(days=int(day.removeprefix("d")) - 1 if day else 0, hours=hours, minutes=minutes)
-    return FIRST_DAY + since + timedelta(seconds=seconds[0] if seconds else 0)
+    hours, minutes, *seconds = clock.split(":")
+    since = timedelta(days=int(day.removeprefix("d")) - 1 if day else 0, hours=int(hours), minutes=int(minutes))
+    return FIRST_DAY + since + timedelta(seconds=float(seconds[0]) if seconds else 0)
 
 
 def stamp(when: str | datetime) -> str:
