@@ -184,6 +184,8 @@ def _value(name: str, text: str) -> Any:
         return text.split(",")
     if name in _TIMES:
         return text.replace("_", " ")
+    if text in ("true", "false"):
+        return text == "true"
     try:
         return float(text)
     except ValueError:
