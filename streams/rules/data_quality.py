@@ -239,10 +239,10 @@ def _unknown_drugs(view: PatientView) -> Iterator[Finding]:
         if drugs_of(step.drug) is None:
             steps.setdefault(step.drug.casefold(), step)
     since = view.now - LONGEST_WINDOW
-    news = [step for step in steps.values() if step.at >= since]
+    news = [step for step in steps.values() if step.at > since]
     if not news:
         return
-    view.look_at(min(step.at for step in news) + LONGEST_WINDOW + timedelta(microseconds=1))
+    view.look_at(min(step.at for step in news) + LONGEST_WINDOW)
     first, names = news[0], ", ".join(step.drug for step in news[:_SHOWN_NAMES])
     more = f" and {len(news) - _SHOWN_NAMES} more" if len(news) > _SHOWN_NAMES else ""
     state = view.read(ANY_DRUG)

@@ -309,4 +309,15 @@ def last_time(line: str) -> str:
     return max(times, key=moment)
 
 
-__all__ = ["Case", "Runner", "Sustained", "can_be_wrong", "cases", "is_input", "last_time", "moment", "stamp", "sustained"]
+__all__ = [
+    "Case",
+    "Runner",
+    "Sustained",
+    "can_be_wrong",
+    "cases",
+    "is_input",
+    "last_time",
+    "moment",
+    "stamp",
+    "sustained",
+]
