@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS
+from models.topics import topic_of
 
 RESULTS: Final = 50
 SESSIONS: Final = 12
@@ -16,17 +16,11 @@ _DAY: Final = timedelta(days=1)
 #: Results of these are normal; the patient has been through low magnesium and cramps before.
 PANEL: Final = (("magnesium", 2.0, "mg/dL"), ("potassium", 4.5, "mmol/L"), ("sodium", 140.0, "mmol/L"),
                 ("ionized_calcium", 1.2, "mmol/L"), ("aluminum", 5.0, "ug/L"))  # fmt: skip
-_TOPICS: Final = {"lab_result": LAB_RESULTS, "symptom": CLINICAL_EVENTS}
 
 
 def event(type_: str, patient: str, at: datetime, **fields: Any) -> bytes:
     """Return an event as JSON."""
     return json.dumps({"type": type_, "patient_id": patient, "at": at.isoformat(), **fields}).encode()
-
-
-def topic_of(type_: str) -> str:
-    """Return the contract name of the topic of an event type."""
-    return _TOPICS.get(type_, MACHINE_EVENTS)
 
 
 def history(patient: str, now: datetime) -> Iterator[tuple[datetime, str, bytes]]:

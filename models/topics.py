@@ -18,6 +18,15 @@ INGEST: Final = "ingest"
 
 #: Co-partitioned by patient id: one task reads the same partition of all three.
 PATIENT_TOPICS: Final = (LAB_RESULTS, MACHINE_EVENTS, CLINICAL_EVENTS)
+_MACHINE_TYPES: Final = frozenset({"session_started", "telemetry", "machine_alarm", "session_ended"})
+
+
+def topic_of(type_: str) -> str:
+    """Return the input topic of a type of patient events, as the contract lists them."""
+    if type_ in _MACHINE_TYPES:
+        return MACHINE_EVENTS
+    return LAB_RESULTS if type_ == "lab_result" else CLINICAL_EVENTS
+
 
 #: Families of rules with an alert topic of their own, besides `unit`.
 FAMILIES: Final = (

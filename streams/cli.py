@@ -31,7 +31,7 @@ dead_letters_app = typer.Typer(help="What could not be used, by reason; and publ
 app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
 
-Scenario = Literal["quiet", "normal", "dense", "garbage"]
+Scenario = Literal["quiet", "normal", "dense", "garbage", "catalogue"]
 Reason = Annotated[str | None, typer.Option(help="Only those with this reason.")]
 Topic = Annotated[str | None, typer.Option(help="Only those from this topic, with or without the prefix.")]
 

@@ -20,13 +20,15 @@ class Scenario(StrEnum):
 
     `quiet`: nothing should alert. `normal`: realistic rates (clinical.md section 2). `dense`: for the demo, milder than
     `normal`, and a script plants conditions from the start on, all its kinds within the first minute.
-    `garbage`: `normal` with broken messages of every kind between.
+    `garbage`: `normal` with broken messages of every kind between. `catalogue`: `quiet`, and from the next midnight
+    (UTC) on two patients more for each rule: for one it raises an alert, for the other it nearly does.
     """
 
     QUIET = "quiet"
     NORMAL = "normal"
     DENSE = "dense"
     GARBAGE = "garbage"
+    CATALOGUE = "catalogue"
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,4 +116,5 @@ RATES: Final = {
     Scenario.NORMAL: _NORMAL,
     Scenario.DENSE: _DENSE,
     Scenario.GARBAGE: _NORMAL,
+    Scenario.CATALOGUE: _QUIET,
 }

@@ -17,6 +17,7 @@ from streams.simulator.population import Population, known_before
 from streams.simulator.rates import RATES
 from streams.simulator.samples import samples
 from streams.simulator.script import ROUND, Script
+from streams.simulator.stories import play, stories
 from streams.simulator.timetable import Slot, Timetable
 from streams.simulator.treatment import ANNOUNCED, LAST_WORD, session
 
@@ -100,6 +101,8 @@ class _Unit:
             sources.append(self._script())
         if self._scenario is Scenario.GARBAGE:
             sources.append(self._garbage())
+        if self._scenario is Scenario.CATALOGUE:
+            sources.append(self._stories())
         return heapq.merge(*sources, key=lambda opening: (opening.at, opening.rank))
 
     def _record(self) -> Iterator[_Opening]:
@@ -122,6 +125,10 @@ class _Unit:
         patients = self._timetable.patients
         broken = garbage(self._seed, self.scribe, self._population, patients, self._begin)
         yield _Opening(self._begin, (-1, 0, 0), lambda: [broken])
+
+    def _stories(self) -> Iterator[_Opening]:
+        start = self.scribe.start
+        yield _Opening(0, (-1, 0, 0), lambda: [play(story, number, start) for number, story in enumerate(stories(), 1)])
 
     def _sessions(self, chair: int) -> Iterator[_Opening]:
         for slot in self._timetable.from_time(chair, self._begin - LAST_WORD):

@@ -80,6 +80,7 @@ class Unit:
     ) -> None:
         self.settings = parse_settings({**({} if calls else SILENT), **(rules or {})})
         self.replay = Replay(self.settings)
+        self.sent: list[dict[str, Any]] = []
         self.told: list[AlertRecord] = []
         self._watch = watch
         self._expected = 0
@@ -92,7 +93,8 @@ class Unit:
         made = event(type_, fields.pop("patient_id", "p1"), stamp(at), **fields)
         if received:
             made["received_at"] = stamp(received)
-        self._take(self.replay.take(to_line({name: value for name, value in made.items() if value is not None})))
+        self.sent.append({name: value for name, value in made.items() if value is not None})
+        self._take(self.replay.take(to_line(self.sent[-1])))
 
     def lab(
         self,
