@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak hostile lint bench lock clean
+.PHONY: help install demo test soak hostile mutants lint bench lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,6 +32,10 @@ soak: $(STAMP) ## Kill workers and brokers for about 20 minutes: make soak ARGS=
 hostile: $(STAMP) ## Attack a worker in every way we know, about 6 minutes: make hostile ARGS="--case hot-loop"
 	$(BIN)/python -m tests.hostile $(ARGS)
 
+mutants: $(STAMP) ## Change rules and engine in 400 places, one at a time, and see that tests fail: hours
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/mutants/requirements.txt
+	$(BIN)/python -m tests.mutants $(ARGS)
+
 lint: $(STAMP) ## Ruff, strict types, import directions, file length
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -47,6 +51,7 @@ LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-has
 lock: $(STAMP) ## Renew the pinned requirements from pyproject.toml
 	$(LOCK) --upgrade --extra broker --extra dev pyproject.toml -o requirements.txt
 	$(LOCK) -c requirements.txt pyproject.toml -o deploy/requirements.txt
+	$(LOCK) -c requirements.txt --extra broker --extra dev --extra mutants pyproject.toml -o tests/mutants/requirements.txt
 	echo hatchling | $(LOCK) -c requirements.txt - -o deploy/requirements-build.txt
 
 clean: ## Remove .venv and caches

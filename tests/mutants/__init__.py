@@ -1,0 +1,1 @@
+"""Mutation test of rules and engine."""

@@ -1,0 +1,109 @@
+"""Mutates `streams/rules` and `streams/engine` and counts which faults the tests find: `make mutants`.
+
+`mutmut` makes the mutants in a copy of the tree. For each of a seeded sample it runs the tests that reach it, but none
+of `_SLOW`: they repeat on random events what others find, at a hundred times the cost. So the share that dies is at
+least the one that is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+#: How many mutants are tried, and which share of them must die.
+SAMPLE: Final = 400
+LEAST: Final = 0.9
+_SLOW: Final = (
+    "test_properties.py",
+    "test_bounds.py",
+    "test_output.py",
+    "test_parsing_details.py",
+    "test_simulator.py",
+)
+_COPIED: Final = ("streams", "models", "tests", "benchmarks", "docs", "deploy", "README.md", "CHANGELOG.md", "Makefile")
+#: Exit statuses of a run that found the fault: a failed test, an error in one, or no end in time.
+_KILLED: Final = frozenset({1, 3, 24, -24, 36, 152, 255})
+_SURVIVED: Final = 0
+
+
+def main() -> int:
+    """Try a sample of mutants; return 0 if enough of them die."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--sample", type=int, default=SAMPLE, help="how many mutants")
+    options.add_argument("--seed", type=int, default=1, help="the same seed takes the same mutants")
+    options.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    asked = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="dialysis-mutants-") as made:
+        folder = Path(made)
+        _copy(folder)
+        first = _mutmut(folder, asked.processes, ["streams.rules.shapes.bands.x__words__mutmut_1"])
+        if first:
+            return first
+        names = sorted(_statuses(folder))
+        chosen = random.Random(asked.seed).sample(names, min(asked.sample, len(names)))
+        _mutmut(folder, asked.processes, chosen)
+        found = _statuses(folder)
+        return _report({name: found[name] for name in chosen}, folder, len(names))
+
+
+def _copy(folder: Path) -> None:
+    """Copy the tree, with mutmut's settings."""
+    ignored = shutil.ignore_patterns("__pycache__", ".*cache*")
+    for name in _COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder / name)
+    for name in ("CONTRIBUTING.md", ".importlinter", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    ignore = [f"--ignore=tests/unit/{name}" for name in _SLOW]
+    settings = {
+        "source_paths": ["streams/rules", "streams/engine"],
+        "also_copy": [*_COPIED, "CONTRIBUTING.md", ".importlinter", "LICENSE"],
+        "pytest_add_cli_args_test_selection": ["tests/rules", "tests/unit"],
+        "pytest_add_cli_args": ["-n0", "-x", "-p", "no:cacheprovider", *ignore],
+    }
+    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (folder / "pyproject.toml").write_text(f"{text}\n[tool.mutmut]\n{lines}", encoding="utf-8")
+
+
+def _mutmut(folder: Path, processes: int, names: Iterable[str]) -> int:
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(processes), *names]
+    return subprocess.run(command, cwd=folder, check=False).returncode
+
+
+def _statuses(folder: Path) -> dict[str, int | None]:
+    """Return the exit status of each mutant's tests by its name; None where they were not run."""
+    found: dict[str, int | None] = {}
+    for path in (folder / "mutants").rglob("*.meta"):
+        found |= json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+    return found
+
+
+def _report(found: Mapping[str, int | None], folder: Path, of: int) -> int:
+    """Print the survivors with their changes, and the share that died."""
+    alive = sorted(name for name, status in found.items() if status not in _KILLED)
+    for name in alive:
+        why = "survived" if found[name] == _SURVIVED else f"no test ran (status {found[name]})"
+        print(f"\n{name}: {why}")
+        shown = [sys.executable, "-m", "mutmut", "show", name]
+        print(subprocess.run(shown, cwd=folder, capture_output=True, text=True, check=False).stdout)
+    share = 1 - len(alive) / len(found)
+    print(f"{len(found)} of {of} mutants, {len(found) - len(alive)} died: {share:.1%}; at least {LEAST:.0%} must")
+    return 0 if share >= LEAST else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
