@@ -51,6 +51,7 @@ _STATUSES: Final = ("preliminary", "final", "corrected", "cancelled", "entered_i
 _FLAGS: Final = ("haemolysed", "worse_after_dialysis", "inpatient")
 _STEPS: Final = ("ordered", "administered", "changed", "held", "stopped", "cancelled")
 _TIMES: Final = ("received", "reported", "ended", "due")
+_NAMES: Final = ("id", "patient", "machine", "chair", "rule")
 _LOINC: Final = re.compile(r"\d+-\d")
 
 
@@ -184,6 +185,8 @@ def _value(name: str, text: str) -> Any:
         return text.split(",")
     if name in _TIMES:
         return text.replace("_", " ")
+    if name in _NAMES or name.endswith("_id"):
+        return text
     if text in ("true", "false"):
         return text == "true"
     try:
