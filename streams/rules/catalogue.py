@@ -17,11 +17,13 @@ from pydantic import AfterValidator, Field
 from models.alerts import Priority
 from streams.rules import (
     aluminum,
+    aluminum_drugs,
     aluminum_level,
     cramp,
     data_quality,
     electrolytes,
     magnesium,
+    seizure,
     ultrafiltration,
     water_loop,
     workup,
@@ -44,6 +46,8 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     aluminum.SUSPICION_RULE,
     aluminum_level.RULE,
     aluminum.OVERDUE_RULE,
+    aluminum_drugs.RULE,
+    seizure.RULE,
     cramp.RULE,
     workup.RULE,
     *electrolytes.RULES,
