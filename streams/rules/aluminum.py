@@ -10,8 +10,9 @@ from pydantic import Field
 
 from models.alerts import EvidenceRecord, Priority, Reason
 from models.analytes import Analyte
+from models.drugs import Drug
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
-from streams.rules.facts import bedside, labs
+from streams.rules.facts import bedside, labs, orders
 from streams.rules.facts.responses import settled
 from streams.rules.facts.suspicion import (
     INPUTS,
@@ -21,7 +22,7 @@ from streams.rules.facts.suspicion import (
     present_suspicion,
     suspicion_limits,
 )
-from streams.rules.inputs import ANY_SYMPTOM, RESPONSE
+from streams.rules.inputs import ANY_SYMPTOM, RESPONSE, drug
 from streams.rules.thresholds import Days, Hours
 
 _MEASURE: Final = guidance(
@@ -32,6 +33,11 @@ _MEASURE: Final = guidance(
 _DIFFERENTIAL: Final = guidance(
     "Baclofen toxicity gives the same picture (encephalopathy, myoclonus, seizures): review the medication.",
     "clinical.md section 0 against article L32",
+)
+_BACLOFEN: Final = guidance(
+    "Baclofen is ordered, and its toxicity gives the same picture (encephalopathy, myoclonus, seizures), on dialysis "
+    "at 5-10 mg a day already: review the order. An abrupt stop gives seizures, too.",
+    "article L32-L34; clinical.md section 0 (baclofen on dialysis)",
 )
 _SEIZURE: Final = guidance("A seizure with this picture: the article warns of death if untreated.", "article L11")
 
@@ -49,7 +55,7 @@ def find_suspicion(view: PatientView) -> Iterator[Outcome]:
     """A jerk, myoclonus or twitch with a companion symptom within days, shortly after dialysis, or worse after it.
 
     Raised medium; high with a seizure. It stays open until a final level below the KDOQI baseline, or until a person
-    resolves it.
+    resolves it. A baclofen order that stands is shown beside the symptoms: its toxicity gives the same picture.
     """
     limits = suspicion_limits(view)
     found = present_suspicion(view, limits)
@@ -59,6 +65,7 @@ def find_suspicion(view: PatientView) -> Iterator[Outcome]:
     names = ", ".join(dict.fromkeys(str(symptom.kind) for symptom in (*found.symptoms, *found.seizures)))
     when = " shortly after dialysis" if found.sessions else ""
     complete = bedside.known_at(view, found.completed_by)
+    baclofen = [order.regimens[-1].step for order in orders.orders(view, Drug.BACLOFEN) if order.stands]
     seizure_known = min((bedside.known_at(view, symptom) for symptom in found.seizures), default=complete)
     yield Finding(
         key="suspicion",
@@ -68,8 +75,12 @@ def find_suspicion(view: PatientView) -> Iterator[Outcome]:
         known_at=_known_at(view, found),
         level_known_at=max(complete, seizure_known),
         summary=f"Possible aluminium toxicity: {names}{when}",
-        guidance=tuple_of(_MEASURE, _DIFFERENTIAL, _SEIZURE if seizure else None),
-        evidence=(*_symptom_evidence(found), *_levels(view, found.onset_at)),
+        guidance=tuple_of(_MEASURE, _BACLOFEN if baclofen else _DIFFERENTIAL, _SEIZURE if seizure else None),
+        evidence=(
+            *_symptom_evidence(found),
+            *_levels(view, found.onset_at),
+            *(orders.step_evidence(step) for step in baclofen),
+        ),
     )
 
 
@@ -139,7 +150,7 @@ SUSPICION_RULE: Final = PatientRule(
     family="aluminum",
     ids="R20",
     title="Jerks with speech or personality change, or after dialysis",
-    inputs=INPUTS,
+    inputs=(*INPUTS, drug(Drug.BACLOFEN)),
     needs=(ANY_SYMPTOM,),
     limits=AluminumSuspicionLimits,
     find=find_suspicion,
