@@ -15,7 +15,7 @@ import msgspec
 from models.alerts import Reason
 from models.drugs import drugs_of
 from models.events import Event, SymptomKind
-from models.identity import identity, medication_key, symptom_key
+from models.identity import analyte_of, identity, medication_key, symptom_key
 from models.records import (
     AlertResponse,
     LabResult,
@@ -79,7 +79,7 @@ def apply(
     if isinstance(event, Telemetry):
         return file_sample(state, event, received_at, now, channels)
     horizon = now - LONGEST_WINDOW
-    if event.at < horizon and not isinstance(event, _TIMELESS) and _latest(event) < horizon:
+    if event.at < horizon and _latest(event) < horizon and not _counts_at_any_age(state, event):
         return TOO_OLD
     if isinstance(event, SessionStarted):
         change = file_start(state, event, received_at, horizon, channels)
@@ -99,6 +99,16 @@ def apply(
 def _latest(event: PatientRecord) -> datetime:
     """Return the latest moment that an event is about: a treatment planned long ago may lie ahead."""
     return max(event.at, event.planned_start) if isinstance(event, Schedule) else event.at
+
+
+def _counts_at_any_age(state: PatientState, event: PatientRecord) -> bool:
+    """Return whether an event of long ago counts: it holds for long, or is about a result or symptom that is kept."""
+    if isinstance(event, LabResult):
+        named, what = (event.result_id, event.replaces), analyte_of(event)
+        return any(held.result_id in named and analyte_of(held) == what for held in state.labs.values())
+    if isinstance(event, Symptom):
+        return symptom_key(event) in state.symptoms
+    return isinstance(event, _TIMELESS)
 
 
 # -- results, symptoms and people's answers ---------------------------------------------------------------------------

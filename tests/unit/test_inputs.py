@@ -80,7 +80,10 @@ def test_without_what_it_needs_a_rule_finds_nothing_and_waits_for_nothing(rule: 
             state = _copy(kept)
             state.alerts.clear()
             for kind in rule.needed:
-                HELD[kind](state).clear()
+                if kind == "patient_profile":
+                    state.profile = None
+                else:
+                    HELD[kind](state).clear()
             view = View(state, now, SETTINGS, rule)
             assert list(rule.find(view)) == []
             assert view.next_look is None
