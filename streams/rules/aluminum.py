@@ -12,7 +12,7 @@ from pydantic import Field
 from models.alerts import EvidenceRecord, Priority, Reason
 from models.analytes import Analyte
 from models.drugs import Drug
-from models.state import PatientState
+from models.state import LONGEST_WINDOW, PatientState
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs, orders
 from streams.rules.facts.days import day_of, start_of
@@ -114,8 +114,9 @@ def find_overdue(view: PatientView) -> Iterator[Outcome]:
     """A suspicion without a specimen after 24 h (low), without a result after 10 days (medium).
 
     Also no routine level in 365 local days, or in 90 on a drug with aluminium (low): counted from the newest final
-    level, else from the first dialysis. Nothing is missed of a patient of whom neither is known. The 90 days begin with
-    the drug at the earliest, and the last day is one in time (ours). A final level ends both.
+    level, else from the first dialysis. Nothing is missed of a patient of whom neither is known. The 90 days begin
+    with the drug at the earliest, and the last day is one in time (ours). A final level ends both. A patient whose
+    last session began 35 days ago is treated elsewhere, and misses no routine level here (ours).
     """
     yield from _after_suspicion(view)
     yield from _routine(view)
@@ -193,6 +194,11 @@ def _routine(view: PatientView) -> Iterator[Outcome]:
     view.look_at(due)
     if view.now < due:
         return
+    treated = max((treatment.start for treatment in bedside.sessions(view)), default=None)
+    if treated is not None:
+        view.look_at(treated + LONGEST_WINDOW)
+        if view.now >= treated + LONGEST_WINDOW:
+            return
     known = max([due, last.known_at, *([orders.step_known_at(view.read(_ALUMINUM_DRUG), step)] if step else [])])
     drug_words = f" on {step.drug}" if step else ""
     yield Finding(
