@@ -24,6 +24,7 @@ from streams.rules import (
     electrolytes,
     magnesium,
     seizure,
+    phosphate,
     ultrafiltration,
     water_loop,
     workup,
@@ -51,6 +52,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     cramp.RULE,
     workup.RULE,
     *electrolytes.RULES,
+    *phosphate.RULES,
     *ultrafiltration.RULES,
     data_quality.RULE,
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -27,8 +27,24 @@ SETTINGS = default_settings()
 
 @cache
 def moments() -> list[tuple[Any, datetime]]:
-    """Patients and loops of the corpus' longest cases, as they stood at many moments."""
-    return [moment for case in cases() if case.name.startswith("random/400") for moment in _moments(case)]
+    """Patients and loops of the corpus' longest cases, as they stood at many moments, and what these cases lack."""
+    recorded = [moment for case in cases() if case.name.startswith("random/400") for moment in _moments(case)]
+    return recorded + list(_of_other_analytes())
+
+
+#: Analytes that the corpus lacks, with a low value and its unit.
+_OTHERS: Final = (("phosphate", 2.0, "mg/dL"),)
+
+
+def _of_other_analytes() -> Iterator[tuple[Any, datetime]]:
+    """A patient with low values of other analytes before and after a treatment."""
+    unit = Unit()
+    unit.session("s1", at="08:00")
+    for at in ("08:00", "12:30"):
+        for analyte, value, unit_ in _OTHERS:
+            unit.lab(analyte, value, unit_, at=at)
+            yield _copy(unit.replay._patients.states["p1"]), unit.replay._patients.now
+        unit.session_end("s1", at="12:00")
 
 
 def _moments(case: Case) -> Iterator[tuple[Any, datetime]]:
