@@ -24,6 +24,7 @@ from streams.rules import (
     electrolytes,
     magnesium,
     seizure,
+    monitoring,
     phosphate,
     recurrent_cramps,
     ultrafiltration,
@@ -56,6 +57,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     *electrolytes.RULES,
     *phosphate.RULES,
     *ultrafiltration.RULES,
+    *monitoring.RULES,
     data_quality.RULE,
 )
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)

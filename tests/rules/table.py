@@ -181,7 +181,7 @@ def _words(words: list[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _value(name: str, text: str) -> Any:
-    if name == "flags":
+    if name in ("flags", "conditions"):
         return text.split(",")
     if name in _TIMES:
         return text.replace("_", " ")

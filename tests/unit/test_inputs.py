@@ -29,16 +29,17 @@ SETTINGS = default_settings()
 def moments() -> list[tuple[Any, datetime]]:
     """Patients and loops of the corpus' longest cases, as they stood at many moments, and what these cases lack."""
     recorded = [moment for case in cases() if case.name.startswith("random/400") for moment in _moments(case)]
-    return recorded + list(_of_other_analytes())
+    return recorded + list(_of_an_inpatient())
 
 
 #: Analytes that the corpus lacks, with a low value and its unit.
 _OTHERS: Final = (("phosphate", 2.0, "mg/dL"),)
 
 
-def _of_other_analytes() -> Iterator[tuple[Any, datetime]]:
-    """A patient with low values of other analytes before and after a treatment."""
+def _of_an_inpatient() -> Iterator[tuple[Any, datetime]]:
+    """A patient in hospital with low values of other analytes before and after a treatment."""
     unit = Unit()
+    unit.send("patient_profile", "07:00", inpatient=True)
     unit.session("s1", at="08:00")
     for at in ("08:00", "12:30"):
         for analyte, value, unit_ in _OTHERS:
