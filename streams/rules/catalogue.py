@@ -25,6 +25,7 @@ from streams.rules import (
     magnesium,
     seizure,
     monitoring,
+    nutrition,
     phosphate,
     recurrent_cramps,
     ultrafiltration,
@@ -58,6 +59,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     *phosphate.RULES,
     *ultrafiltration.RULES,
     *monitoring.RULES,
+    nutrition.RULE,
     data_quality.RULE,
 )
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)

@@ -33,11 +33,11 @@ def moments() -> list[tuple[Any, datetime]]:
 
 
 #: Analytes that the corpus lacks, with a low value and its unit.
-_OTHERS: Final = (("phosphate", 2.0, "mg/dL"),)
+_OTHERS: Final = (("phosphate", 2.0, "mg/dL"), ("albumin", 2.0, "g/dL"))
 
 
 def _of_an_inpatient() -> Iterator[tuple[Any, datetime]]:
-    """A patient in hospital with low values of other analytes before and after a treatment."""
+    """A patient in hospital with low values of other analytes before and after a treatment, and none for months."""
     unit = Unit()
     unit.send("patient_profile", "07:00", inpatient=True)
     unit.session("s1", at="08:00")
@@ -46,6 +46,8 @@ def _of_an_inpatient() -> Iterator[tuple[Any, datetime]]:
             unit.lab(analyte, value, unit_, at=at)
             yield _copy(unit.replay._patients.states["p1"]), unit.replay._patients.now
         unit.session_end("s1", at="12:00")
+    unit.clock("d100 00:00")
+    yield _copy(unit.replay._patients.states["p1"]), unit.replay._patients.now
 
 
 def _moments(case: Case) -> Iterator[tuple[Any, datetime]]:

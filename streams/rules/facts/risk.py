@@ -10,6 +10,7 @@ from typing import Final
 from models.alerts import EvidenceRecord
 from streams.rules.api import PatientView
 from streams.rules.facts import bedside
+from streams.rules.facts.profile import profile_evidence
 from streams.rules.inputs import PROFILE
 
 #: What a condition of the profile counts (contract, R62): left ventricular hypertrophy is in 80 % of patients.
@@ -46,11 +47,3 @@ def _conditions(view: PatientView) -> Iterator[EvidenceRecord]:
     for name in WEIGHTS:
         if name in named:
             yield profile_evidence(view, name)
-
-
-def profile_evidence(view: PatientView, name: str, value: str | None = None) -> EvidenceRecord:
-    """Return something that the profile tells as evidence; there must be a profile."""
-    state = view.read(PROFILE)
-    assert state.profile is not None  # noqa: S101 (for the type checker)
-    at = state.profile.at
-    return EvidenceRecord(kind="patient_profile", id=state.id, name=name, value=value, unit=None, at=at)
