@@ -28,6 +28,7 @@ from streams.rules import (
     nutrition,
     phosphate,
     recurrent_cramps,
+    magnesium_first,
     ultrafiltration,
     water_loop,
     workup,
@@ -46,7 +47,8 @@ from streams.rules.settings_checks import (
 from streams.rules.settings_file import SettingsFileError, read_tables
 
 PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
-    magnesium.RULE,
+    *magnesium.RULES,
+    *magnesium_first.RULES,
     aluminum.SUSPICION_RULE,
     aluminum_level.RULE,
     aluminum.OVERDUE_RULE,

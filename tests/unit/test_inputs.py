@@ -20,6 +20,7 @@ from streams.rules.catalogue import ALL_RULES, PATIENT_RULES, RuleSettings, defa
 from streams.rules.facts import labs
 from streams.rules.inputs import ANY_LAB, ANY_SYMPTOM, HELD, SESSION, lab, result_facets, shown, symptom
 from tests.contract.corpus import Case, cases
+from tests.rules import table
 from tests.unit.timeline import FIRST_DAY, Unit
 
 SETTINGS = default_settings()
@@ -27,27 +28,18 @@ SETTINGS = default_settings()
 
 @cache
 def moments() -> list[tuple[Any, datetime]]:
-    """Patients and loops of the corpus' longest cases, as they stood at many moments, and what these cases lack."""
-    recorded = [moment for case in cases() if case.name.startswith("random/400") for moment in _moments(case)]
-    return recorded + list(_of_an_inpatient())
+    """Patients and loops as they stood at many moments: of the corpus' longest cases, and of every case of a table."""
+    long = [moment for case in cases() if case.name.startswith("random/400") for moment in _moments(case)]
+    return long + [moment for case in table.cases() for moment in _moments_of_table(case)]
 
 
-#: Analytes that the corpus lacks, with a low value and its unit.
-_OTHERS: Final = (("phosphate", 2.0, "mg/dL"), ("albumin", 2.0, "g/dL"))
-
-
-def _of_an_inpatient() -> Iterator[tuple[Any, datetime]]:
-    """A patient in hospital with low values of other analytes before and after a treatment, and none for months."""
-    unit = Unit()
-    unit.send("patient_profile", "07:00", inpatient=True)
-    unit.session("s1", at="08:00")
-    for at in ("08:00", "12:30"):
-        for analyte, value, unit_ in _OTHERS:
-            unit.lab(analyte, value, unit_, at=at)
-            yield _copy(unit.replay._patients.states["p1"]), unit.replay._patients.now
-        unit.session_end("s1", at="12:00")
-    unit.clock("d100 00:00")
-    yield _copy(unit.replay._patients.states["p1"]), unit.replay._patients.now
+def _moments_of_table(case: table.Case) -> Iterator[tuple[Any, datetime]]:
+    """After each of the last events: the first ones only make the scene."""
+    runner = table.Runner(case)
+    for number, line in enumerate(case.events):
+        runner.play(line)
+        if number >= len(case.events) - 3:
+            yield from _stand(runner.unit.replay)
 
 
 def _moments(case: Case) -> Iterator[tuple[Any, datetime]]:
@@ -57,9 +49,13 @@ def _moments(case: Case) -> Iterator[tuple[Any, datetime]]:
         if isinstance(parsed, Parsed):
             list(replay.take(parsed))
         if number % 10 == 0:
-            for partition in (replay._patients, replay._loops):
-                for state in partition.states.values():
-                    yield _copy(state), partition.now
+            yield from _stand(replay)
+
+
+def _stand(replay: Replay) -> Iterator[tuple[Any, datetime]]:
+    for partition in (replay._patients, replay._loops):
+        for state in partition.states.values():
+            yield _copy(state), partition.now
 
 
 def _copy(state: Any) -> Any:
