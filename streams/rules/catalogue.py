@@ -29,6 +29,7 @@ from streams.rules import (
     phosphate,
     recurrent_cramps,
     magnesium_first,
+    magnesium_on_dialysis,
     ultrafiltration,
     water_loop,
     workup,
@@ -49,6 +50,7 @@ from streams.rules.settings_file import SettingsFileError, read_tables
 PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     *magnesium.RULES,
     *magnesium_first.RULES,
+    *magnesium_on_dialysis.RULES,
     aluminum.SUSPICION_RULE,
     aluminum_level.RULE,
     aluminum.OVERDUE_RULE,
