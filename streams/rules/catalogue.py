@@ -19,6 +19,8 @@ from streams.rules import (
     aluminum,
     aluminum_drugs,
     aluminum_level,
+    baclofen,
+    baclofen_dose,
     cramp,
     data_quality,
     electrolytes,
@@ -64,6 +66,8 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     *ultrafiltration.RULES,
     *monitoring.RULES,
     nutrition.RULE,
+    *baclofen.RULES,
+    baclofen_dose.RULE,
     data_quality.RULE,
 )
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)

@@ -12,6 +12,7 @@ offset ("2026-10-25T02:30:00+02:00"):
     lab <analyte or LOINC code> [<]<value> <unit>    symptom <kind>    qtc <ms>    session    session_end    clock
     answer <action>    samples <until> every=<seconds>    weight pre|post kg=<kg>    profile
     <ordered|administered|changed|held|stopped|cancelled> <drug> [<dose><mg|iu>] [x<doses a day>] [<route>]
+        [times=<how many of them> every=<hours>]
     schedule <planned start, "HH:MM" or "d3_HH:MM">
 
 and then words that stand for themselves (`haemolysed`, `preliminary`, `corrected`, `cancelled`, `entered_in_error`,
@@ -261,8 +262,10 @@ def _step(action: str) -> Callable[[Runner, str, list[str], dict[str, Any]], Non
                 fields["route"] = word
         fields["due_at"] = stamp(fields.pop("due")) if "due" in fields else None
         order = str(fields.pop("id", drug))
-        name = drug.replace("_", " ")
-        runner.unit.send("medication", when, order_id=order, drug=name, action=action, **_patient(fields))
+        times, every = int(fields.pop("times", 1)), timedelta(hours=fields.pop("every", 0))
+        fields = {"order_id": order, "drug": drug.replace("_", " "), "action": action, **_patient(fields)}
+        for number in range(times):
+            runner.unit.send("medication", stamp(moment(when) + number * every), **fields)
 
     return play
 
