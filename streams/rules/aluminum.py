@@ -15,7 +15,7 @@ from models.drugs import Drug
 from models.state import LONGEST_WINDOW, PatientState
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs, orders
-from streams.rules.facts.days import day_of, start_of
+from streams.rules.facts.days import day_of, days_after, start_of
 from streams.rules.facts.responses import settled
 from streams.rules.facts.suspicion import (
     INPUTS,
@@ -179,7 +179,7 @@ def _routine(view: PatientView) -> Iterator[Outcome]:
         return
     limits, today = view.limits(AluminumResultOverdueLimits), day_of(view, view.now)
     if last.day > today:  # planned, or a typing error: nobody looks as far ahead as the year 9999
-        view.look_at(start_of(view, min(last.day, today + timedelta(days=limits.routine_days))))
+        view.look_at(start_of(view, min(last.day, days_after(today, limits.routine_days))))
         return
     days, began = limits.routine_days, last.day
     ordered = [order for order in orders.orders(view, Drug.ALUMINUM) if order.stands]
@@ -190,7 +190,7 @@ def _routine(view: PatientView) -> Iterator[Outcome]:
             days, began = limits.drug_days, since
         else:
             step = None
-    due = start_of(view, began + timedelta(days=days + 1))
+    due = start_of(view, days_after(began, days + 1))
     view.look_at(due)
     if view.now < due:
         return

@@ -15,7 +15,7 @@ from models.analytes import Analyte
 from models.state import PatientState
 from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance
 from streams.rules.facts import bedside, labs
-from streams.rules.facts.days import day_of, start_of
+from streams.rules.facts.days import day_of, days_after, start_of
 from streams.rules.facts.profile import profile_evidence, profile_ref
 from streams.rules.facts.risk import standing_risk
 from streams.rules.facts.treatments import SKEW, Treatment, treatments
@@ -182,7 +182,7 @@ def find_first_month(view: PatientView) -> Iterator[Outcome]:
     begun = _begun(view)
     if begun is None:
         return
-    start, month_over = (start_of(view, begun.day + timedelta(days=n)) for n in (0, limits.month_days + 1))
+    start, month_over = (start_of(view, days_after(begun.day, n)) for n in (0, limits.month_days + 1))
     view.look_at(start)
     view.look_at(month_over)
     if view.now >= month_over:
@@ -223,7 +223,7 @@ def _overdue(view: PatientView, limits: FirstMonthLimits, begun: _Begun) -> Iter
         newest = next(labs.newest_first(view, analyte), None)
         if newest is not None and day_of(view, newest.at) >= begun.day - _BASELINE:
             continue
-        due = start_of(view, begun.day + timedelta(days=limits.other_days + 1))
+        due = start_of(view, days_after(begun.day, limits.other_days + 1))
         view.look_at(due)
         if view.now >= due:
             yield _Overdue(analyte, due, newest)
@@ -232,7 +232,7 @@ def _overdue(view: PatientView, limits: FirstMonthLimits, begun: _Begun) -> Iter
 def _due(view: PatientView, limits: FirstMonthLimits, begun: _Begun, newest: labs.Result | None) -> datetime:
     """Return the midnight from which a routine analyte is overdue; results from before the first day count as of it."""
     day = begun.day if newest is None else max(begun.day, day_of(view, newest.at))
-    by_days = start_of(view, day + timedelta(days=limits.days + 1))
+    by_days = start_of(view, days_after(day, limits.days + 1))
     # A specimen that is drawn as a session begins is one from before it.
     since = [
         one.over_at
@@ -241,7 +241,7 @@ def _due(view: PatientView, limits: FirstMonthLimits, begun: _Begun, newest: lab
     ]
     if len(since) <= limits.sessions:
         return by_days
-    return min(by_days, start_of(view, day_of(view, sorted(since)[limits.sessions]) + timedelta(days=1)))
+    return min(by_days, start_of(view, days_after(day_of(view, sorted(since)[limits.sessions]), 1)))
 
 
 def _month_finding(begun: _Begun, overdue: list[_Overdue]) -> Finding:

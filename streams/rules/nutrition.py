@@ -13,7 +13,7 @@ from models.analytes import G_DL, G_L, Analyte
 from models.state import PatientState
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance
 from streams.rules.facts import bedside, labs
-from streams.rules.facts.days import day_of, start_of
+from streams.rules.facts.days import day_of, days_after, start_of
 from streams.rules.facts.profile import profile_evidence, profile_ref
 from streams.rules.inputs import PROFILE, SESSION, holds, lab
 from streams.rules.thresholds import UnitsOf
@@ -72,7 +72,7 @@ def _no_albumin(view: PatientView, limits: NutritionLimits, newest: labs.Result 
         evidence = profile_evidence(view, "first_dialysis_on", first.isoformat())
     else:
         return None
-    due = start_of(view, since + timedelta(days=limits.days + 1))
+    due = start_of(view, days_after(since, limits.days + 1))
     view.look_at(due)
     if view.now < due or _is_away(view, limits):
         return None

@@ -34,12 +34,15 @@ def moments() -> list[tuple[Any, datetime]]:
 
 
 def _moments_of_table(case: table.Case) -> Iterator[tuple[Any, datetime]]:
-    """After each of the last events: the first ones only make the scene."""
+    """After each of the last events, since the first ones only make the scene, and at the end."""
     runner = table.Runner(case)
     for number, line in enumerate(case.events):
         runner.play(line)
         if number >= len(case.events) - 3:
             yield from _stand(runner.unit.replay)
+    if case.until:
+        runner.unit.clock(case.until)
+        yield from _stand(runner.unit.replay)
 
 
 def _moments(case: Case) -> Iterator[tuple[Any, datetime]]:
