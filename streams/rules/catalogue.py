@@ -48,6 +48,7 @@ from streams.rules.settings_checks import (
     words_of,
 )
 from streams.rules.settings_file import SettingsFileError, read_tables
+from streams.rules.thresholds import Silences
 
 PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     *magnesium.RULES,
@@ -124,6 +125,11 @@ class SiteLimits(Limits):
     time_zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = Field(
         default="UTC", description="IANA time zone in which days and months are counted"
     )
+    continuous_citrate: Annotated[bool, Silences.RAISED] = Field(
+        default=False,
+        description="true where the site treats continuously with citrate: intravenous magnesium is then accepted in "
+        "whoever has a standing order of citrate that is not oral; article L17 against Di Mario 2021",
+    )
 
 
 class RuleSettingsError(Exception):
@@ -148,6 +154,11 @@ class RuleSettings:
     def zone(self) -> ZoneInfo:
         """Return the site's time zone."""
         return ZoneInfo(self.site.time_zone)
+
+    @property
+    def continuous_citrate(self) -> bool:
+        """Return whether the site accepts intravenous magnesium in continuous treatment with citrate."""
+        return self.site.continuous_citrate
 
     def limits(self, rule: str, kind: type[LimitsT]) -> LimitsT:
         """Return the thresholds in force of a rule, which are of `kind`."""
@@ -260,7 +271,9 @@ def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
     answers = _Table(RESPONSES, None, values.get(RESPONSES, {}), problems)
     responses = answers.limits(ResponseLimits)
     risks += answers.risk()
-    site = _Table(SITE, None, values.get(SITE, {}), problems).limits(SiteLimits)
+    places = _Table(SITE, None, values.get(SITE, {}), problems)
+    site = places.limits(SiteLimits)
+    risks += places.risk()
     if data_quality.RULE.name in off and any(risk.rule for risk in risks):
         problems.append(f"{data_quality.RULE.name}.enabled: must be true where a risk is accepted: it says of whom")
     if problems:

@@ -167,8 +167,6 @@ def _rule(rule: Rule[Any]) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, dict):
         return ", ".join(f"{number:g} {unit}" for unit, number in value.items())
     return f"{value:g}"

@@ -8,7 +8,7 @@ from typing import Final
 from models.alerts import GuidanceRecord, Priority
 from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from streams.rules.api import Inhibition, PatientRule, PatientView, guidance, tuple_of
-from streams.rules.facts import bedside, labs, magnesium
+from streams.rules.facts import bedside, known_magnesium, labs
 from streams.rules.facts.arrhythmia import INPUTS as RISK
 from streams.rules.facts.arrhythmia import risk_after
 from streams.rules.facts.low_results import LOW_IONIZED_CALCIUM as LOW_CALCIUM_SIDE
@@ -100,7 +100,7 @@ def _at_risk(view: PatientView, result: labs.Result) -> GuidanceRecord | None:
 
 def _low_context(view: PatientView, result: labs.Result) -> Context:
     """The newest magnesium belongs to the evidence: it decides what the advice says."""
-    placed, known = _placed(view, result, is_expected=_is_nadir(view, result)), magnesium.newest(view)
+    placed, known = _placed(view, result, is_expected=_is_nadir(view, result)), known_magnesium.newest(view)
     gate = (known.evidence(),) if known else ()
     return Context(placed.marks, (*placed.evidence, *gate), placed.raised_at)
 
@@ -124,11 +124,11 @@ def _low_advice(side: LowSide, what: str, review: GuidanceRecord, nadir: Guidanc
     )
 
     def advice(view: PatientView, result: labs.Result) -> tuple[GuidanceRecord, ...]:
-        is_low, is_fresh = view.holds(_LOW_MAGNESIUM) is not None, magnesium.is_fresh(view, result.at)
+        is_low, is_fresh = view.holds(_LOW_MAGNESIUM) is not None, known_magnesium.is_fresh(view, result.at)
         return tuple_of(
             first if is_low else None,
             None if is_fresh else check,
-            normal if is_fresh and not magnesium.low_in_a_row(view) else None,
+            normal if is_fresh and not known_magnesium.low_in_a_row(view) else None,
             critical if is_critical(view, side, result) and (is_low or not is_fresh) else None,
             review,
             nadir if _is_nadir(view, result) else None,
@@ -181,7 +181,7 @@ HIGH_POTASSIUM: Final = lab_bands(
     "a haemolysed specimen counts one level lower.",
     also=RISK,
     family="electrolytes",
-    ids="E01, R65",
+    ids="E01 R65",
     title="Potassium above the limit",
     sources=("article L51, L53", "KDIGO potassium conference", "Kost, US critical limits", "clinical.md 2.1"),
 )
@@ -202,7 +202,7 @@ LOW_POTASSIUM: Final = lab_bands(
         Inhibition("low_magnesium", "a low potassium does not respond to replacement until magnesium is corrected"),
     ),
     family="electrolytes",
-    ids="R11, R03, R65",
+    ids="R11 R03 R65",
     title="Potassium below the limit",
     sources=("article L2, L7, L18, L21, L51", "Kost, US critical limits", "clinical.md 2.1"),
 )
@@ -229,7 +229,7 @@ LOW_IONIZED_CALCIUM: Final = lab_bands(
         Inhibition("low_magnesium", "a low calcium does not respond to replacement until magnesium is corrected"),
     ),
     family="electrolytes",
-    ids="R10, R03, R65",
+    ids="R10 R03 R65",
     title="Ionised calcium below the limit",
     sources=("article L2, L6, L18, L20, L51", "Kost, US critical limits", "clinical.md 2.2"),
     without=("the laboratory's own reference range",),
@@ -254,7 +254,7 @@ HIGH_IONIZED_CALCIUM: Final = lab_bands(
     notes=f"{_AFTER_SESSION}.",
     also=RISK,
     family="electrolytes",
-    ids="R10, R65",
+    ids="R10 R65",
     title="Ionised calcium above the limit",
     sources=("article L22, L44, L51", "US critical limits", "KDIGO 2017", "clinical.md 2.2"),
     without=("the laboratory's own reference range",),

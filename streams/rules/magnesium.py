@@ -12,7 +12,14 @@ from models.drugs import Drug
 from models.records import Rhythm, Symptom
 from streams.rules.api import Finding, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
-from streams.rules.facts.magnesium import LOW, LowMagnesiumLimits, is_undecided, low_in_a_row, low_limits, trailing
+from streams.rules.facts.known_magnesium import (
+    LOW,
+    LowMagnesiumLimits,
+    is_undecided,
+    low_in_a_row,
+    low_limits,
+    trailing,
+)
 from streams.rules.facts.orders import Order, orders, step_evidence
 from streams.rules.inputs import RHYTHM, drug, lab, symptom
 from streams.rules.shapes.bands import Band, Context, lab_bands

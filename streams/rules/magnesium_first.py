@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from models.alerts import EvidenceRecord, Priority, Reason
 from models.analytes import Analyte
@@ -13,12 +15,13 @@ from models.drugs import Drug
 from models.records import Medication
 from models.state import PatientState
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance
-from streams.rules.facts import labs, low_results, magnesium, replacement
+from streams.rules.facts import known_magnesium, labs, low_results, replacement
+from streams.rules.facts.known_magnesium import UNKNOWN, MagnesiumUnknownLimits, low_limits, unknown_limits
 from streams.rules.facts.low_results import LOW_IONIZED_CALCIUM, LOW_POTASSIUM
-from streams.rules.facts.magnesium import UNKNOWN, MagnesiumUnknownLimits, low_limits, unknown_limits
 from streams.rules.facts.orders import orders, step_evidence, step_known_at, step_ref
 from streams.rules.facts.replacement import Replacement, replacements
 from streams.rules.inputs import drug, lab
+from streams.rules.thresholds import Hours, Silences
 
 _LOW_SIDES: Final = (LOW_POTASSIUM, LOW_IONIZED_CALCIUM)
 _MAGNESIUM: Final = lab(Analyte.MAGNESIUM)
@@ -45,10 +48,6 @@ _OVERRIDE: Final = guidance(
 )
 
 
-def _dose_lasts(view: PatientView) -> timedelta:
-    return timedelta(hours=unknown_limits(view).dose_hours)
-
-
 # -- magnesium_unknown ------------------------------------------------------------------------------------------------
 
 
@@ -69,7 +68,7 @@ def _triggers(view: PatientView) -> Iterator[_Trigger]:
             words = f"{str(side.analyte).replace('_', ' ')} {result.shown()}"
             yield _Trigger(result.at, result.ref, result.known_at, words, result.evidence())
     state = view.read(replacement.INPUT)
-    for found in replacements(view, _dose_lasts(view)):
+    for found in replacements(view, timedelta(hours=unknown_limits(view).dose_hours)):
         first = tuple(dose for dose in found.given if dose is found.order.given[0] and dose not in found.decided)
         for step in (*found.decided, *first):
             known, words = step_known_at(state, step), f"{found.order.name} {step.action}"
@@ -83,11 +82,11 @@ def find_unknown(view: PatientView) -> Iterator[Outcome]:
     for it: a value that is no longer low, an order that ended. Of the doses of an order the first one asks.
     """
     view.read(_MAGNESIUM)
-    asking = [one for one in _triggers(view) if not magnesium.is_fresh(view, one.at)]
+    asking = [one for one in _triggers(view) if not known_magnesium.is_fresh(view, one.at)]
     if not asking:
         return
     asking.sort(key=lambda one: (one.at, one.anchor))
-    limits, last = unknown_limits(view), magnesium.newest(view)
+    limits, last = unknown_limits(view), known_magnesium.newest(view)
     first_known = min(one.known_at for one in asking)
     due = first_known + timedelta(minutes=limits.result_minutes)
     view.look_at(due)
@@ -118,6 +117,14 @@ def _unknown_named_by(state: PatientState, key: str) -> Iterator[str]:
 # -- replacement_before_magnesium -------------------------------------------------------------------------------------
 
 
+class ReplacementLimits(Limits):
+    """How long a dose of calcium or potassium counts; what is low and severe is set at `low_magnesium`."""
+
+    dose_hours: Annotated[Hours, Silences.LOWERED] = Field(
+        default=24, description="hours for which a dose that was given counts (ours)"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Before:
     """Replacement while magnesium is low: the low results in a row, the steps that decided it, the doses meanwhile."""
@@ -130,7 +137,8 @@ class _Before:
 
 def _before(view: PatientView, run: list[labs.Result]) -> _Before | None:
     """Return what is replaced while magnesium is low; doses of before the first low specimen do not count."""
-    found = list(replacements(view, _dose_lasts(view)))
+    lasts = timedelta(hours=view.limits(ReplacementLimits).dose_hours)
+    found = list(replacements(view, lasts))
     counting = [(one, _decided(one, run[0].at)) for one in found]
     decided = tuple(step for _, steps in counting for step in steps)
     if not decided:
@@ -152,13 +160,13 @@ def find_before(view: PatientView) -> Iterator[Outcome]:
     keeps the order of correction: the steps of calcium and potassium and those of magnesium, by their times.
     """
     state = view.read(replacement.INPUT, _CORRECTION, _MAGNESIUM)
-    run = magnesium.low_in_a_row(view)
+    run = known_magnesium.low_in_a_row(view)
     found = _before(view, run) if run else None
     if found is None:
         return
     known = [step_known_at(state, step) for step in found.decided]
     level = max(min(result.known_at for result in run), min(known))
-    severe = magnesium.trailing(run, low_limits(view).severe) if found.given else []
+    severe = known_magnesium.trailing(run, low_limits(view).severe) if found.given else []
     newest_known = max(run[-1].known_at, *known)
     if severe:
         level = max(min(one.known_at for one in severe), min(step_known_at(state, dose) for dose in found.given))
@@ -201,7 +209,7 @@ UNKNOWN_RULE: Final = PatientRule(
     name=UNKNOWN,
     version=1,
     family="low-magnesium",
-    ids="R04, R02",
+    ids="R04 R02",
     title="Calcium or potassium is low or replaced, and magnesium is not known",
     inputs=(_MAGNESIUM, _TRIGGERS, replacement.INPUT),
     needs=(_TRIGGERS, replacement.INPUT),
@@ -215,11 +223,11 @@ BEFORE_RULE: Final = PatientRule(
     name="replacement_before_magnesium",
     version=1,
     family="low-magnesium",
-    ids="R02, R07",
+    ids="R02 R07",
     title="Calcium or potassium is replaced while magnesium is low",
     inputs=(_MAGNESIUM, replacement.INPUT, _CORRECTION),
     needs=(replacement.INPUT,),
-    limits=Limits,
+    limits=ReplacementLimits,
     find=find_before,
     named_by=_before_named_by,
     sources=("article L13-L15, L18-L21", "clinical.md R02, R07"),

@@ -16,13 +16,13 @@ from models.drugs import Drug
 from models.records import Medication, Schedule
 from models.state import PatientState
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance
-from streams.rules.facts import bedside, magnesium
+from streams.rules.facts import bedside, known_magnesium
 from streams.rules.facts.days import day_of, start_of
 from streams.rules.facts.orders import Order, orders, refs_of_drugs, step_evidence, step_known_at, step_ref
 from streams.rules.facts.treatments import Treatment, treatment_at
 from streams.rules.inputs import SCHEDULE, SESSION, drug, lab
 from streams.rules.shapes.sustained import Policy, Scale, SustainedBand, SustainedShape, sustained
-from streams.rules.thresholds import Silences
+from streams.rules.thresholds import Minutes, Silences
 
 # -- dialysate_magnesium_low ------------------------------------------------------------------------------------------
 
@@ -35,7 +35,7 @@ _REVIEW_DIALYSATE: Final = guidance(
 
 def _while_low(view: PatientView, _treatment: Treatment) -> Scale | None:
     """The bound is that of the channel; without a low magnesium nothing is asked of it."""
-    run = magnesium.low_in_a_row(view)
+    run = known_magnesium.low_in_a_row(view)
     return Scale(1.0, run[-1].evidence(), run[-1].known_at) if run else None
 
 
@@ -85,12 +85,10 @@ _WATCH: Final = guidance(
 
 
 class IvMagnesiumLimits(Limits):
-    """What a site accepts of intravenous magnesium."""
+    """When a dose counts as given during a treatment; `[site] continuous_citrate` says whether a site accepts it."""
 
-    accepted_with_citrate: Annotated[bool, Silences.RAISED] = Field(
-        default=False,
-        description="true where the site treats continuously with citrate: nothing is said while an order of citrate "
-        "that is not oral stands; L17 against Di Mario 2021",
+    skew_minutes: Annotated[Minutes, Silences.LOWERED] = Field(
+        default=5, description="min before its start and after its end that belong to a treatment; contract, rulings"
     )
 
 
@@ -143,14 +141,14 @@ def _said(plan: Schedule) -> tuple[datetime, datetime, str]:
 
 
 def _find(view: PatientView, running: Treatment | None, treatments: list[Treatment]) -> _Found:
-    found = _Found()
+    found, skew = _Found(), timedelta(minutes=view.limits(IvMagnesiumLimits).skew_minutes)
     for order in orders(view, Drug.MAGNESIUM):
         if order.ended_by is not None:
             continue
         given = [
             dose
             for dose in order.given
-            if _is_iv(order, dose) and running is not None and treatment_at(treatments, dose.at) is running
+            if _is_iv(order, dose) and running is not None and treatment_at(treatments, dose.at, skew) is running
         ]
         ordered = [regimen.step for regimen in order.regimens] if order.stands else []
         meeting = []
@@ -181,7 +179,7 @@ def find_iv(view: PatientView) -> Iterator[Outcome]:
     running = treatment_at(treatments, view.now, timedelta(0))
     if running is not None:
         view.look_at(running.over_at + timedelta(microseconds=1))
-    if view.limits(IvMagnesiumLimits).accepted_with_citrate and _has_citrate(view):
+    if view.settings.continuous_citrate and _has_citrate(view):
         return
     found = _find(view, running, treatments)
     steps = [*found.given, *found.ordered]

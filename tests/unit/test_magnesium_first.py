@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 
 from streams.rules.api import PatientRule
-from streams.rules.catalogue import PATIENT_RULES
+from streams.rules.catalogue import PATIENT_RULES, RuleSettingsError, parse_settings
 from tests.rules.table import Case, Runner, moment, stamp
 from tests.unit.timeline import Unit
 
@@ -128,3 +128,28 @@ def test_a_site_sets_how_old_a_magnesium_may_be() -> None:
     unit = Runner(Case("", "", lines, (), rules=rules)).run().unit
     assert gates(unit, "low_potassium") == {NORMAL}
     assert "magnesium_unknown" not in standing(unit)
+
+
+def test_the_switch_for_continuous_citrate_needs_who_accepts_it() -> None:
+    with pytest.raises(RuleSettingsError, match=r"site.continuous_citrate: .* less is called high"):
+        parse_settings({"site": {"continuous_citrate": True}})
+    accepted = {"continuous_citrate": True, "accept_risk": "Dr Roe: citrate in continuous treatment"}
+    assert parse_settings({"site": accepted}).continuous_citrate
+
+
+@pytest.mark.parametrize(("route", "counts"), [("IV", True), ("i.v.", True), ("Intravenous", True), ("oral", False)])
+def test_routes_are_read_as_people_write_them(route: str, counts: bool) -> None:
+    unit = Unit(watch="iv_magnesium_during_dialysis")
+    unit.session(at="08:00")
+    dose = {"order_id": "o1", "drug": "magnesium sulfate", "action": "administered"}
+    unit.send("medication", "09:00", route=route, **dose)
+    assert bool(unit.watched) is counts
+
+
+def test_without_a_route_the_name_tells() -> None:
+    unit = Unit(watch="iv_magnesium_during_dialysis")
+    unit.session(at="08:00")
+    unit.send("medication", "09:00", order_id="o1", drug="magnesium sulfate", action="administered")
+    assert unit.watched == []
+    unit.send("medication", "09:05", order_id="o2", drug="magnesium sulfate injection", action="administered")
+    assert [alert.priority for alert in unit.watched] == ["high"]

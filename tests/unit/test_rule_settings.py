@@ -25,7 +25,7 @@ from streams.rules.catalogue import (
     parse_settings,
 )
 from streams.rules.facts.cramps import CrampLimits
-from streams.rules.facts.magnesium import LowMagnesiumLimits
+from streams.rules.facts.known_magnesium import LowMagnesiumLimits
 from streams.rules.settings_checks import marked
 from streams.rules.settings_file import MAX_BYTES
 from streams.rules.thresholds import Lasting

@@ -12,7 +12,7 @@ from models.records import Rhythm
 from models.state import PatientState
 from streams.rules.api import PatientView
 from streams.rules.facts import bedside
-from streams.rules.facts.magnesium import low_limits
+from streams.rules.facts.known_magnesium import low_limits
 from streams.rules.facts.places import AFTER, Phase, Place
 from streams.rules.inputs import PROFILE, RHYTHM, SESSION, Input, symptom
 
