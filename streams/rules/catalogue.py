@@ -21,6 +21,7 @@ from streams.rules import (
     aluminum_level,
     baclofen,
     baclofen_dose,
+    baclofen_harm,
     cramp,
     data_quality,
     electrolyte_changes,
@@ -71,6 +72,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     nutrition.RULE,
     *baclofen.RULES,
     baclofen_dose.RULE,
+    *baclofen_harm.RULES,
     data_quality.RULE,
 )
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)

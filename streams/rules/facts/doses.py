@@ -178,6 +178,12 @@ def course(view: PatientView, of: Drug, measure: Measure = in_mg) -> Course | No
     return made if made.orders else None
 
 
+def is_near(view: PatientView, of: Drug, moment: datetime, after: timedelta) -> bool:
+    """Return whether a patient was on a drug at a moment, or at most `after` before it."""
+    found = course(view, of)
+    return found is not None and any(use.near(moment, after) for use in found.uses)
+
+
 def total(doses: Iterable[Dose]) -> float:
     """Return what doses add up to, the least that it may be."""
     return round(sum(dose.amount or 0.0 for dose in doses), 6)
