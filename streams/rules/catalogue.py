@@ -34,6 +34,7 @@ from streams.rules import (
     phosphate,
     recurrent_cramps,
     seizure,
+    medication,
     ultrafiltration,
     water_loop,
     workup,
@@ -73,6 +74,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     *baclofen.RULES,
     baclofen_dose.RULE,
     *baclofen_harm.RULES,
+    *medication.RULES,
     data_quality.RULE,
 )
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)
