@@ -26,6 +26,7 @@ from streams.rules import (
     data_quality,
     electrolyte_changes,
     electrolytes,
+    identity_conflict,
     magnesium,
     magnesium_first,
     magnesium_on_dialysis,
@@ -75,6 +76,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     baclofen_dose.RULE,
     *baclofen_harm.RULES,
     *medication.RULES,
+    identity_conflict.RULE,
     data_quality.RULE,
 )
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)
