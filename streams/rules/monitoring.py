@@ -246,7 +246,7 @@ def _due(view: PatientView, limits: FirstMonthLimits, begun: _Begun, newest: lab
 
 def _month_finding(begun: _Begun, overdue: list[_Overdue]) -> Finding:
     listed = ", ".join(str(one.analyte).replace("_", " ") for one in overdue)
-    since = (begun.evidence if one.newest is None else one.newest.evidence() for one in overdue)
+    since = tuple(one.newest.evidence() for one in overdue if one.newest is not None)
     return Finding(
         key=_OVERDUE,
         anchors=(begun.anchor,),
@@ -256,7 +256,7 @@ def _month_finding(begun: _Begun, overdue: list[_Overdue]) -> Finding:
         level_known_at=min(one.due for one in overdue),
         summary=f"First month of dialysis, results overdue: {listed}",
         guidance=(_FIRST_MONTH,),
-        evidence=tuple({item.id: item for item in (begun.evidence, *since)}.values()),
+        evidence=(begun.evidence, *since),
         reason=Reason.DEADLINE_PASSED,
     )
 
