@@ -20,7 +20,8 @@ and then words that stand for themselves (`haemolysed`, `preliminary`, `correcte
 to the rule's last alert, or with `rule=<name>` to another rule's.
 
 An expectation is the time, the transition and the priority of each transition of the rule, in order, and may go on
-with more of it (`tests/rules/expected.py`) and with `: ` and a part of the summary.
+with more of it (`tests/rules/expected.py`) and with `: ` and a part of the summary. A case looks at its rule alone;
+`leaves_open = []` says of every rule which have an open alert at the end.
 
 What several cases share:
 
@@ -67,6 +68,7 @@ class Case:
     until: str = ""
     rules: dict[str, Any] = field(default_factory=dict)
     before: str = ""
+    leaves_open: tuple[str, ...] | None = None
     each: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -155,7 +157,11 @@ class Runner:
 
     def unmet(self) -> list[str]:
         """What of the expectations is not so."""
-        return unmet(self.case.expect, self.unit.watched)
+        found = unmet(self.case.expect, self.unit.watched)
+        still_open = {rule for rule, *_ in self.unit.open}
+        if self.case.leaves_open is not None and still_open != set(self.case.leaves_open):
+            found.append(f"open at the end: {sorted(still_open)}")
+        return found
 
     def name(self, kind: str, fields: dict[str, Any]) -> str:
         """The id of an event: given, or counted by kind, so that a repeat needs to name it."""
