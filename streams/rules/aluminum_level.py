@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -57,13 +58,15 @@ class AluminumLevelLimits(Limits):
 def find(view: PatientView) -> Iterator[Outcome]:
     """The higher band of the newest two levels counts, so only two results below a band leave it.
 
-    From 400 ug/L, or from 150 with the clinical picture, the alert stays high until a person resolves it.
+    After a person's resolve the next level counts alone. From 400 ug/L, or from 150 with the clinical picture, the
+    alert stays high until a person resolves it.
     """
     limits = view.limits(AluminumLevelLimits)
     levels = [level for level in labs.results(view, Analyte.ALUMINUM) if _counts(level, limits)]
     bands = [limits.band(level) for level in levels]
-    held = [max(pair) for pair in zip(bands, [_NORMAL, *bands], strict=False)]
-    acute = _latched(view, levels, limits)
+    over = settled(view, NAME, "level", labs.every_ref)
+    held = _held(levels, bands, over)
+    acute = _latched(view, levels, limits, over)
     start = _episode_start(held, [level in acute for level in levels])
     if start == len(levels):
         return
@@ -113,14 +116,27 @@ def levels_from(view: PatientView, limits: AluminumLevelLimits, priority: Priori
     return [level for level in levels if _counts(level, limits) and limits.band(level) >= lowest]
 
 
-def _latched(view: PatientView, levels: list[labs.Result], limits: AluminumLevelLimits) -> list[labs.Result]:
+def _held(levels: list[labs.Result], bands: list[int], over: datetime | None) -> list[int]:
+    """Return the band that counts with each level: the higher one of it and the level before, unless that is settled.
+
+    A level that a person resolved says nothing of one that became known only after the answer.
+    """
+    held = list(bands)
+    for number, (before, level) in enumerate(pairwise(levels), 1):
+        if over is None or not before.known_at <= over < level.known_at:
+            held[number] = max(bands[number - 1], bands[number])
+    return held
+
+
+def _latched(
+    view: PatientView, levels: list[labs.Result], limits: AluminumLevelLimits, over: datetime | None
+) -> list[labs.Result]:
     """Return the levels of the acute band that nobody has resolved."""
     acute = [level for level in levels if level.below(limits.acute) is False]
     acute += _with_picture(view, [level for level in levels if level not in acute], limits)
     if not acute:
         return []
     acute.sort(key=lambda level: level.order)
-    over = settled(view, NAME, "level", labs.every_ref)
     return [level for level in acute if over is None or level.known_at > over]
 
 

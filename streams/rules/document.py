@@ -72,7 +72,7 @@ _SITE: Final = """\
 ## The site
 
 `[site]` sets what rules need to know of it: `time_zone`, the IANA time zone in which days and months are counted
-(shipped: UTC).
+(shipped: UTC). No rule that is built so far counts days of the site.
 """
 _OURS: Final = re.compile(r"\bours\b")
 
