@@ -33,7 +33,8 @@ hostile: $(STAMP) ## Attack a worker in every way we know, about 6 minutes: make
 	$(BIN)/python -m tests.hostile $(ARGS)
 
 mutants: $(STAMP) ## Change rules and engine in 400 places, one at a time, and see that tests fail: hours
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r tests/mutants/requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --upgrade \
+		--target $(VENV)/mutants -r tests/mutants/requirements.txt
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 lint: $(STAMP) ## Ruff, strict types, import directions, file length
@@ -51,7 +52,7 @@ LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-has
 lock: $(STAMP) ## Renew the pinned requirements from pyproject.toml
 	$(LOCK) --upgrade --extra broker --extra dev pyproject.toml -o requirements.txt
 	$(LOCK) -c requirements.txt pyproject.toml -o deploy/requirements.txt
-	$(LOCK) -c requirements.txt --extra broker --extra dev --extra mutants pyproject.toml -o tests/mutants/requirements.txt
+	echo 'mutmut>=3.8' | $(LOCK) - -o tests/mutants/requirements.txt
 	echo hatchling | $(LOCK) -c requirements.txt - -o deploy/requirements-build.txt
 
 clean: ## Remove .venv and caches

@@ -8,7 +8,6 @@ Names that no rule reads are listed too, so that only a name which nobody knows 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -126,8 +125,3 @@ def drugs_of(name: str) -> frozenset[Drug] | None:
     words = re.sub(r"[^\w%-]+", " ", _STRENGTH.sub(" ", folded)).replace("_", " ").replace("-", " ").split()
     bare = " ".join(word for word in words if word not in _FORMS)
     return _BY_NAME.get(bare, _BY_NAME.get(" ".join(words)))
-
-
-def names_of(drugs: Iterable[Drug]) -> str:
-    """Return drugs as text for people."""
-    return ", ".join(sorted(str(drug).replace("_", " ") for drug in drugs))

@@ -3,6 +3,8 @@
 `mutmut` makes the mutants in a copy of the tree. For each of a seeded sample it runs the tests that reach it, but none
 of `_SLOW`: they repeat on random events what others find, at a hundred times the cost. So the share that dies is at
 least the one that is printed.
+
+mutmut and Faust disagree on click, so mutmut and what it needs lie in a folder of their own, `.venv/mutants`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ _COPIED: Final = ("streams", "models", "tests", "benchmarks", "docs", "deploy", 
 #: Exit statuses of a run that found the fault: a failed test, an error in one, or no end in time.
 _KILLED: Final = frozenset({1, 3, 24, -24, 36, 152, 255})
 _SURVIVED: Final = 0
+#: mutmut makes all mutants, and learns which tests reach them, when it is asked for any of them.
+_ANY: Final = "streams.rules.shapes.bands.x__words__mutmut_1"
+_PACKAGES: Final = Path(sys.prefix) / "mutants"
 
 
 def main() -> int:
@@ -46,7 +51,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="dialysis-mutants-") as made:
         folder = Path(made)
         _copy(folder)
-        first = _mutmut(folder, asked.processes, ["streams.rules.shapes.bands.x__words__mutmut_1"])
+        first = _mutmut(folder, asked.processes, [_ANY])
         if first:
             return first
         names = sorted(_statuses(folder))
@@ -80,8 +85,13 @@ def _copy(folder: Path) -> None:
 
 
 def _mutmut(folder: Path, processes: int, names: Iterable[str]) -> int:
-    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(processes), *names]
-    return subprocess.run(command, cwd=folder, check=False).returncode
+    return _run(folder, ["run", "--max-children", str(processes), *names]).returncode
+
+
+def _run(folder: Path, words: list[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(_PACKAGES)}
+    command = [sys.executable, "-m", "mutmut", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=quiet, text=True, check=False)
 
 
 def _statuses(folder: Path) -> dict[str, int | None]:
@@ -98,8 +108,7 @@ def _report(found: Mapping[str, int | None], folder: Path, of: int) -> int:
     for name in alive:
         why = "survived" if found[name] == _SURVIVED else f"no test ran (status {found[name]})"
         print(f"\n{name}: {why}")
-        shown = [sys.executable, "-m", "mutmut", "show", name]
-        print(subprocess.run(shown, cwd=folder, capture_output=True, text=True, check=False).stdout)
+        print(_run(folder, ["show", name], quiet=True).stdout)
     share = 1 - len(alive) / len(found)
     print(f"{len(found)} of {of} mutants, {len(found) - len(alive)} died: {share:.1%}; at least {LEAST:.0%} must")
     return 0 if share >= LEAST else 1

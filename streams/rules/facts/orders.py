@@ -27,7 +27,7 @@ _PRESCRIBES: Final = frozenset({"ordered", "changed"})
 
 @dataclass(frozen=True, slots=True)
 class Regimen:
-    """What is prescribed from a moment on; 0 while the order is held or after it ended.
+    """What is prescribed from a moment on. A hold changes none of it: whether doses are held back is the order's.
 
     Attributes:
         at: from when.
@@ -113,7 +113,7 @@ class Order:
         return bool(self.given) or not (self.ended_by is not None and self.ended_by.action == "cancelled")
 
     def regimen_at(self, moment: datetime) -> Regimen | None:
-        """Return what was prescribed at a moment; None before the first order and after the end."""
+        """Return what was prescribed at a moment, held or not; None before the first order and from the end on."""
         if self.ended_by is not None and moment >= self.ended_by.at:
             return None
         return next((regimen for regimen in reversed(self.regimens) if regimen.at <= moment), None)
