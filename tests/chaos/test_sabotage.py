@@ -26,6 +26,9 @@ SHOWN_BY = {
 }
 #: Runs side by side: they mostly wait for the session timeout.
 _AT_ONCE = 5
+#: A busy machine shifts a rebalance past the moment that would show the bug: then another seed gets the chance, and
+#: twice the time. A sound worker has one run, and nothing may be found in it.
+_SEEDS = (1, 2, 3)
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +38,20 @@ async def results(bootstrap: str) -> dict[str, Result]:
     async def sabotaged(bug: str) -> Result:
         fault, minutes, _ = SHOWN_BY[bug]
         command = (sys.executable, "-m", "tests.chaos.sabotage", bug, "worker")
-        async with places:
-            return await run(BY_NAME[fault], 1, bootstrap, command, minutes)
+        for seed in _SEEDS:
+            async with places:
+                result = await run(BY_NAME[fault], seed, bootstrap, command, minutes * min(seed, 2))
+            if bug == "nothing" or result.failure or _is_found(bug, result):
+                break
+        return result
 
     found = await asyncio.gather(*map(sabotaged, SHOWN_BY))
     return dict(zip(SHOWN_BY, found, strict=True))
+
+
+def _is_found(bug: str, result: Result) -> bool:
+    words = SHOWN_BY[bug][2]
+    return any(words in str(finding) for finding in result.verdict.findings)
 
 
 def test_every_bug_has_a_run() -> None:
@@ -53,9 +65,7 @@ async def test_it_is_found(results: dict[str, Result], bug: str) -> None:
     assert not result.failure, result.failure
     # A worker that cannot even start again loses everything: that proves nothing.
     assert result.recover_s or result.restart_s or not result.injuries, result.notes
-    said = [str(finding) for finding in result.verdict.findings]
     if bug == "nothing":
-        assert said == [], result.verdict.explained()
+        assert not result.verdict.findings, result.verdict.explained()
     else:
-        words = SHOWN_BY[bug][2]
-        assert any(words in line for line in said), result.verdict.explained()
+        assert _is_found(bug, result), result.verdict.explained()
