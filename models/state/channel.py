@@ -76,6 +76,7 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
         since: the first second of the samples on this side in a row up to the newest.
         crossed: the value of that first sample; where it came late, the furthest of its minute.
         due: the second of a look of the rule that is set already; one before it makes a later one needless.
+        ever: whether any sample lay beyond it, as far as the envelope reached back when it was first watched.
     """
 
     value: float
@@ -86,6 +87,7 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
     since: int = NEVER_S
     crossed: float = 0.0
     due: int = NEVER_S
+    ever: bool = False
 
     def is_beyond(self, value: float) -> bool:
         """Whether a value lies beyond it."""
@@ -138,6 +140,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 if is_out is bound.is_out:
                     continue  # as nearly every sample
                 bound.other, bound.is_out, bound.since, bound.crossed = previous, is_out, at, value
+                bound.ever = bound.ever or is_out
             elif not self._place(bound, at, value, previous, is_out=is_out):
                 continue
             if bound.wants_look(at):
@@ -177,6 +180,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
             if place or is_out is not bound.is_out:
                 bound.other, bound.is_out = seconds[place - 1] if place else before, is_out
                 bound.since, bound.crossed = seconds[place], values[place]
+                bound.ever = bound.ever or bound.is_beyond(max(values) if bound.above else min(values))
         start = 0
         while start < end:
             number = seconds[start] // 60
@@ -226,7 +230,8 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     # -- bounds
 
     def _place(self, bound: Bound, at: int, value: float, previous: int, *, is_out: bool) -> bool:
-        """Place a sample that is not simply one more in a row; return whether it changed the bound."""
+        """Place a sample that is not simply one more in a row; return whether it moved since when it is on its side."""
+        bound.ever = bound.ever or is_out
         if bound.since == NEVER_S:
             bound.is_out, bound.since, bound.crossed = is_out, at, value
         elif is_out is bound.is_out:
@@ -261,6 +266,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     def _judged(self, bound: Bound) -> Bound:
         """Return a bound as the envelope shows it: a minute with any sample inside counts as inside."""
         made = Bound(bound.value, bound.above, bound.waits)
+        made.ever = any(made.is_beyond(one.high if made.above else one.low) for one in self.minutes)
         sides = [(one, one.low > bound.value if bound.above else one.high < bound.value) for one in self.minutes]
         if sides:
             made.is_out = sides[-1][1]

@@ -24,6 +24,8 @@ PREFIX: Final = b"\xfe"
 #: The entry of `looks` that publishing a running session moves.
 SESSIONS_LOOK: Final = "sessions"
 
+#: A channel without a sample is in the whole record already: a machine that does not tell of it costs nothing.
+_EMPTY: Final = Channel()
 #: The session and the machine of a sample.
 Source = tuple[str, str]
 
@@ -79,8 +81,9 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
     )
     for session_id, machine_id in sources:
         if (session := state.sessions.get(session_id)) is not None:
+            channels = {name: one for name, one in session.channels.items() if one != _EMPTY}
             found.sessions[session_id] = SampledSession(
-                session.flows, session.systolic, session.uf_rate, session.still_at, session.told_at, session.channels
+                session.flows, session.systolic, session.uf_rate, session.still_at, session.told_at, channels
             )
         if (heard := state.heard.get(machine_id)) is not None:
             found.heard[machine_id] = heard
@@ -95,7 +98,8 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
     for name, part in sampled.sessions.items():
         session = state.sessions[name]
         session.flows, session.systolic, session.uf_rate = part.flows, part.systolic, part.uf_rate
-        session.still_at, session.told_at, session.channels = part.still_at, part.told_at, part.channels
+        session.still_at, session.told_at = part.still_at, part.told_at
+        session.channels = {name: one for name, one in session.channels.items() if one == _EMPTY} | part.channels
     state.heard |= sampled.heard
     state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at
     if sampled.look is None:

@@ -15,7 +15,7 @@ import msgspec
 from models.alerts import Reason
 from models.drugs import drugs_of
 from models.events import Event, SymptomKind
-from models.identity import identity, medication_key, symptom_key
+from models.identity import analyte_of, identity, medication_key, symptom_key
 from models.records import (
     AlertResponse,
     LabResult,
@@ -45,7 +45,7 @@ from streams.engine.change import NOT_FILED, TOO_OLD, Change, canonical, wins
 from streams.engine.results import file_result, forget_arrivals
 from streams.engine.sender_clocks import arrived, check_clock, source_of, tamed
 from streams.engine.sessions import SESSION_CHANGED, file_end, file_sample, file_start, keep_unit, session_change
-from streams.engine.windows import ALARMS, MEDICATIONS, RHYTHMS, SCHEDULES, SYMPTOMS, WEIGHTS, Window
+from streams.engine.windows import ALARMS, MEDICATIONS, RHYTHMS, SCHEDULES, SYMPTOMS, WEIGHTS, Window, prune
 from streams.rules.facts.bedside import as_one, rhythm_ref
 from streams.rules.inputs import ALL_DRUGS, ALL_SYMPTOMS, MERGE, RHYTHM, drug_facets, symptom_facets
 
@@ -79,7 +79,7 @@ def apply(
     if isinstance(event, Telemetry):
         return file_sample(state, event, received_at, now, channels)
     horizon = now - LONGEST_WINDOW
-    if event.at < horizon and not isinstance(event, _TIMELESS) and _latest(event) < horizon:
+    if event.at < horizon and _latest(event) < horizon and not _counts_at_any_age(state, event):
         return TOO_OLD
     if isinstance(event, SessionStarted):
         change = file_start(state, event, received_at, horizon, channels)
@@ -99,6 +99,16 @@ def apply(
 def _latest(event: PatientRecord) -> datetime:
     """Return the latest moment that an event is about: a treatment planned long ago may lie ahead."""
     return max(event.at, event.planned_start) if isinstance(event, Schedule) else event.at
+
+
+def _counts_at_any_age(state: PatientState, event: PatientRecord) -> bool:
+    """Return whether an event of long ago counts: it holds for long, or is about a result or symptom that is kept."""
+    if isinstance(event, LabResult):
+        named, what = (event.result_id, event.replaces), analyte_of(event)
+        return any(held.result_id in named and analyte_of(held) == what for held in state.labs.values())
+    if isinstance(event, Symptom):
+        return symptom_key(event) in state.symptoms
+    return isinstance(event, _TIMELESS)
 
 
 # -- results, symptoms and people's answers ---------------------------------------------------------------------------
@@ -189,6 +199,7 @@ _file_rhythm: Final = _into(RHYTHMS, "kind")
 #: Begins the key of a dose of a drug whose name is not known.
 UNKNOWN: Final = "unknown|"
 _ENDS_ORDER: Final = frozenset({"stopped", "cancelled"})
+_PRESCRIBES: Final = frozenset({"ordered", "changed"})
 
 
 def _medication(state: PatientState, event: Medication, received_at: datetime, horizon: datetime) -> Change:
@@ -213,26 +224,51 @@ def _medication(state: PatientState, event: Medication, received_at: datetime, h
     if state.medications.get(key) == event:
         return Change(facets, filed=False) if sooner else NOT_FILED
     state.medications[key] = event
-    dropped = MEDICATIONS.prune(state, horizon, lambda: _standing_orders(state))
+    dropped = _prune_medications(state, horizon)
     forget_arrivals(state)
     if key not in state.medications:
         return NOT_FILED
     return Change(ALL_DRUGS if dropped else facets, dropped=dropped)
 
 
-def _standing_orders(state: PatientState) -> set[str]:
-    """Return the keys of the newest order or change, and of the newest step, of each order that nobody stopped."""
+def _prune_medications(state: PatientState, horizon: datetime) -> int:
+    """Drop old steps of orders, but not what tells since when, and at which dose, a patient was on a drug.
+
+    Of an order that nobody stopped this stays whatever is received; of one that ended since the horizon it is the first
+    to go where there are too many steps.
+    """
+    standing, ended = _orders_to_keep(state, horizon)
+    ended_ids = {id(state.medications[key]) for key in ended}
+
+    def moment(step: Medication) -> datetime:
+        return max(step.at, horizon) if id(step) in ended_ids else step.at
+
+    return prune(state.medications, MEDICATIONS.cap, horizon, moment, lambda: standing)
+
+
+def _orders_to_keep(state: PatientState, horizon: datetime) -> tuple[set[str], set[str]]:
+    """Return the keys of what tells of each order that stands, and of each that ended since the horizon.
+
+    That is the newest step of one that stands; and the first order, the one that stood at the horizon, and the newest.
+    """
     orders: dict[str, list[tuple[datetime, str]]] = {}
     for key, step in state.medications.items():
         orders.setdefault(step.order_id, []).append((step.at, key))
-    kept: set[str] = set()
-    for steps in orders.values():
-        steps.sort()
-        if state.medications[steps[-1][1]].action in _ENDS_ORDER:
-            continue
-        told = [key for _, key in steps if state.medications[key].action in ("ordered", "changed")]
-        kept |= {steps[-1][1], *told[-1:]}
-    return kept
+    standing: set[str] = set()
+    ended: set[str] = set()
+    for every in orders.values():
+        every.sort()
+        ends = [number for number, (_, key) in enumerate(every[:-1]) if state.medications[key].action in _ENDS_ORDER]
+        steps = every[ends[-1] + 1 :] if ends else every  # an id that is used again is another order
+        told = [(at, key) for at, key in steps if state.medications[key].action in _PRESCRIBES]
+        keys = [key for _, key in told]
+        at_horizon = [key for at, key in told if at < horizon]
+        telling = {*keys[:1], *at_horizon[-1:], *keys[-1:]}
+        if state.medications[steps[-1][1]].action not in _ENDS_ORDER:
+            standing |= {steps[-1][1], *telling}
+        elif steps[-1][0] >= horizon:
+            ended |= telling
+    return standing, ended
 
 
 def _machine_alarm(state: PatientState, event: MachineAlarm, received_at: datetime, horizon: datetime) -> Change:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Annotated, Final
 
@@ -11,16 +12,19 @@ from pydantic import Field
 
 from models.alerts import GuidanceRecord, Priority
 from models.analytes import NMOL_L, UG_L, UMOL_L, Analyte
+from models.drugs import Drug
+from models.records import Medication
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
-from streams.rules.facts import labs
+from streams.rules.facts import labs, orders
 from streams.rules.facts.responses import settled
 from streams.rules.facts.suspicion import INPUTS, exclusions, present_suspicion, suspicion, suspicion_limits
-from streams.rules.inputs import RESPONSE, lab
-from streams.rules.thresholds import Silences
+from streams.rules.inputs import RESPONSE, drug, lab
+from streams.rules.thresholds import Hours, Silences
 
 NAME: Final = "aluminum_level"
 _PRIORITIES: Final = (Priority.INFO, Priority.LOW, Priority.MEDIUM, Priority.HIGH)
 _NORMAL: Final = -1
+_DRUGS: Final = drug(Drug.DEFEROXAMINE, Drug.CONTRAST)
 
 
 class AluminumLevelLimits(Limits):
@@ -48,6 +52,7 @@ class AluminumLevelLimits(Limits):
         default={UG_L: 400, UMOL_L: 14.83, NMOL_L: 14830},
         description="acute toxicity from here; article L10, L63",
     )
+    contrast_hours: Hours = Field(default=96, description="hours for which contrast disturbs a level; ARUP, Mayo, R26")
 
     def band(self, result: labs.Result) -> int:
         """Return the index of the highest band that the level certainly reaches; -1 is normal."""
@@ -59,7 +64,8 @@ def find(view: PatientView) -> Iterator[Outcome]:
     """The higher band of the newest two levels counts, so only two results below a band leave it.
 
     After a person's resolve the next level counts alone. From 400 ug/L, or from 150 with the clinical picture, the
-    alert stays high until a person resolves it.
+    alert stays high until a person resolves it. An order of deferoxamine that stands above the level at which it is
+    contraindicated makes the alert active again.
     """
     limits = view.limits(AluminumLevelLimits)
     levels = [level for level in labs.results(view, Analyte.ALUMINUM) if _counts(level, limits)]
@@ -74,17 +80,63 @@ def find(view: PatientView) -> Iterator[Outcome]:
     band = len(_PRIORITIES) - 1 if acute else held[-1]
     newest = run[-1]
     shown = {level.ref: level for level in (*acute, *run[-2:])}
+    drugs = _Drugs.beside(view, newest, acute, limits)
+    # An order of deferoxamine at such a level is news: who resolved or acknowledged the alert did not see it.
+    ordered = [orders.step_known_at(view.read(_DRUGS), step) for step in drugs.chelation]
+    level_known = min(level.known_at for level in acute) if acute else _since(run, held)
+    summary = _summary(newest, limits, acute, held=band > limits.band(newest))
     yield Finding(
         key="level",
         anchors=tuple(level.ref for level in run if limits.band(level) > _NORMAL),
         priority=_PRIORITIES[band],
         onset_at=run[0].at,
-        known_at=max(level.known_at for level in run),
-        level_known_at=min(level.known_at for level in acute) if acute else _since(run, held),
-        summary=_summary(newest, limits, acute, held=band > limits.band(newest)),
-        guidance=_advice(view, newest, limits, acute, single=len(levels) == 1),
-        evidence=tuple(level.evidence() for level in sorted(shown.values(), key=lambda level: level.at)),
+        known_at=max([*(level.known_at for level in run), *ordered]),
+        level_known_at=max([level_known, *ordered]),
+        summary=f"{summary}; a deferoxamine order stands" if drugs.chelation else summary,
+        guidance=_advice(view, newest, limits, acute, drugs, single=len(levels) == 1),
+        evidence=(
+            *(level.evidence() for level in sorted(shown.values(), key=lambda level: level.at)),
+            *(orders.step_evidence(step) for step in (*drugs.chelation, *drugs.contrast)),
+        ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drugs:
+    """Medicines that matter beside a level.
+
+    Attributes:
+        contraindicated: no deferoxamine at this level.
+        chelation: what orders deferoxamine all the same.
+        contrast: the contrast that may have disturbed the level.
+    """
+
+    contraindicated: bool
+    chelation: list[Medication]
+    contrast: list[Medication]
+
+    @classmethod
+    def beside(
+        cls, view: PatientView, newest: labs.Result, acute: list[labs.Result], limits: AluminumLevelLimits
+    ) -> _Drugs:
+        """Return the medicines beside the newest level and the acute one that is open."""
+        contraindicated = any(level.below(limits.no_dfo) is False for level in (*acute[-1:], newest))
+        standing = [order for order in orders.orders(view, Drug.DEFEROXAMINE) if order.stands]
+        chelation = [order.regimens[-1].step for order in standing] if contraindicated else []
+        return cls(contraindicated, chelation, _contrast_before(view, newest, limits))
+
+
+def _contrast_before(view: PatientView, level: labs.Result, limits: AluminumLevelLimits) -> list[Medication]:
+    """Return the newest contrast given within hours before a specimen; where no dose was told, its order."""
+    earliest = level.at - timedelta(hours=limits.contrast_hours)
+    found = [
+        step
+        for order in orders.orders(view, Drug.CONTRAST)
+        if order.was_taken
+        for step in order.given or [regimen.step for regimen in order.regimens]
+        if earliest <= step.at <= level.at
+    ]
+    return sorted(found, key=lambda step: (step.at, orders.step_ref(step)))[-1:]
 
 
 def doubts(view: PatientView, result: labs.Result) -> str | None:
@@ -185,13 +237,21 @@ def _summary(newest: labs.Result, limits: AluminumLevelLimits, acute: list[labs.
 
 
 _SOURCE = guidance(
-    "Search for and remove sources: dialysis water, aluminium-containing drugs, citrate taken with them.",
+    "Search for sources, and review their removal per unit protocol: dialysis water, aluminium-containing drugs, "
+    "citrate taken with them.",
     "article L10; KDOQI 20-60 ug/L",
 )
-_DFO_TEST = guidance("A deferoxamine test is considered at 60-200 ug/L or with symptoms.", "KDOQI guideline 13")
+_DFO_TEST = guidance(
+    "A deferoxamine test is considered at 60-200 ug/L or with symptoms; above 200 ug/L it is not to be used.",
+    "KDOQI guideline 13",
+)
 _NO_DFO = guidance(
     "No deferoxamine above 200 ug/L: it is contraindicated there; intensive high-flux dialysis with dialysate "
     "aluminium below 5 ug/L comes first.",
+    "KDOQI guideline 13 (the article is cut off at L63)",
+)
+_DFO_ORDERED = guidance(
+    "An order for deferoxamine stands at this level: review it with the prescriber now.",
     "KDOQI guideline 13 (the article is cut off at L63)",
 )
 _EMERGENCY = guidance(
@@ -206,25 +266,39 @@ _REPEAT = guidance(
 )
 
 
+def _disturbed(contrast: list[Medication], level: labs.Result, limits: AluminumLevelLimits) -> GuidanceRecord | None:
+    """Return the note that contrast may have disturbed a level."""
+    if not contrast:
+        return None
+    (step,) = contrast
+    hours = (level.at - step.at) / timedelta(hours=1)
+    return guidance(
+        f"{step.drug} was {step.action} {hours:.0f} h before this level, and contrast disturbs the measurement: "
+        f"consider a repeat once {limits.contrast_hours:g} h have passed.",
+        "ARUP and Mayo test notes (R26)",
+    )
+
+
 def _advice(
     view: PatientView,
     newest: labs.Result,
     limits: AluminumLevelLimits,
     acute: list[labs.Result],
+    drugs: _Drugs,
     *,
     single: bool,
 ) -> tuple[GuidanceRecord, ...]:
     picture = suspicion_limits(view)
     suspected = present_suspicion(view, picture) is not None
-    worst = acute[-1] if acute else newest
-    contraindicated = any(level.below(limits.no_dfo) is False for level in (worst, newest))
-    testable = newest.below(limits.high) is False and not contraindicated
+    testable = newest.below(limits.high) is False and not drugs.contraindicated
     return tuple_of(
         _EMERGENCY if acute else None,
-        _NO_DFO if contraindicated else None,
+        _DFO_ORDERED if drugs.chelation else None,
+        _NO_DFO if drugs.contraindicated else None,
         _DFO_TEST if testable else None,
         _SOURCE,
         _REPEAT if single and not suspected else None,
+        _disturbed(drugs.contrast, newest, limits),
     )
 
 
@@ -234,7 +308,7 @@ RULE: Final = PatientRule(
     family="aluminum",
     ids="R21 R23 R26",
     title="Plasma aluminium above normal",
-    inputs=(*INPUTS, RESPONSE),
+    inputs=(*INPUTS, RESPONSE, _DRUGS),
     needs=(lab(Analyte.ALUMINUM),),
     limits=AluminumLevelLimits,
     find=find,

@@ -149,6 +149,11 @@ class SettingsView(Protocol):
         """Return the site's time zone, in which days and months are counted."""
         ...
 
+    @property
+    def continuous_citrate(self) -> bool:
+        """Return whether the site treats continuously with citrate, and accepts intravenous magnesium there."""
+        ...
+
     def is_on(self, rule: Rule[Any]) -> bool:
         """Return whether the site uses the rule."""
         ...

@@ -17,11 +17,25 @@ from pydantic import AfterValidator, Field
 from models.alerts import Priority
 from streams.rules import (
     aluminum,
+    aluminum_drugs,
     aluminum_level,
+    baclofen,
+    baclofen_dose,
+    baclofen_harm,
     cramp,
     data_quality,
+    electrolyte_changes,
     electrolytes,
+    identity_conflict,
     magnesium,
+    magnesium_first,
+    magnesium_on_dialysis,
+    medication,
+    monitoring,
+    nutrition,
+    phosphate,
+    recurrent_cramps,
+    seizure,
     ultrafiltration,
     water_loop,
     workup,
@@ -38,16 +52,31 @@ from streams.rules.settings_checks import (
     words_of,
 )
 from streams.rules.settings_file import SettingsFileError, read_tables
+from streams.rules.thresholds import Silences
 
 PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
-    magnesium.RULE,
+    *magnesium.RULES,
+    *magnesium_first.RULES,
+    *magnesium_on_dialysis.RULES,
     aluminum.SUSPICION_RULE,
     aluminum_level.RULE,
     aluminum.OVERDUE_RULE,
+    aluminum_drugs.RULE,
+    seizure.RULE,
     cramp.RULE,
+    recurrent_cramps.RULE,
     workup.RULE,
     *electrolytes.RULES,
+    *phosphate.RULES,
+    *electrolyte_changes.RULES,
     *ultrafiltration.RULES,
+    *monitoring.RULES,
+    nutrition.RULE,
+    *baclofen.RULES,
+    baclofen_dose.RULE,
+    *baclofen_harm.RULES,
+    *medication.RULES,
+    identity_conflict.RULE,
     data_quality.RULE,
 )
 LOOP_RULES: Final[tuple[LoopRule, ...]] = (water_loop.RULE,)
@@ -104,6 +133,11 @@ class SiteLimits(Limits):
     time_zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = Field(
         default="UTC", description="IANA time zone in which days and months are counted"
     )
+    continuous_citrate: Annotated[bool, Silences.RAISED] = Field(
+        default=False,
+        description="true where the site treats continuously with citrate: intravenous magnesium is then accepted in "
+        "whoever has a standing order of citrate that is not oral; article L17 against Di Mario 2021",
+    )
 
 
 class RuleSettingsError(Exception):
@@ -128,6 +162,11 @@ class RuleSettings:
     def zone(self) -> ZoneInfo:
         """Return the site's time zone."""
         return ZoneInfo(self.site.time_zone)
+
+    @property
+    def continuous_citrate(self) -> bool:
+        """Return whether the site accepts intravenous magnesium in continuous treatment with citrate."""
+        return self.site.continuous_citrate
 
     def limits(self, rule: str, kind: type[LimitsT]) -> LimitsT:
         """Return the thresholds in force of a rule, which are of `kind`."""
@@ -240,7 +279,9 @@ def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
     answers = _Table(RESPONSES, None, values.get(RESPONSES, {}), problems)
     responses = answers.limits(ResponseLimits)
     risks += answers.risk()
-    site = _Table(SITE, None, values.get(SITE, {}), problems).limits(SiteLimits)
+    places = _Table(SITE, None, values.get(SITE, {}), problems)
+    site = places.limits(SiteLimits)
+    risks += places.risk()
     if data_quality.RULE.name in off and any(risk.rule for risk in risks):
         problems.append(f"{data_quality.RULE.name}.enabled: must be true where a risk is accepted: it says of whom")
     if problems:

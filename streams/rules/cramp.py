@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Final
 
-from pydantic import Field
-
 from models.alerts import Priority
-from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
-from models.events import SymptomKind
+from models.analytes import Analyte
 from models.records import Symptom
 from models.state import PatientState
-from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.api import Finding, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
+from streams.rules.facts.cramps import CRAMPS, NAME, CrampLimits, in_treatment, silence
 from streams.rules.facts.treatments import Treatment, treatment_at, treatments
 from streams.rules.inputs import SESSION, lab, symptom
 from streams.rules.shapes.relay import Report, minutes_late, relay
-from streams.rules.thresholds import Minutes
-
-CRAMPS: Final = frozenset({SymptomKind.CRAMP, SymptomKind.SPASM})
-
-
-class CrampLimits(Limits):
-    """How long a cramp counts without a message of its end, and when hypertonic saline needs a check."""
-
-    silence_minutes: Minutes = Field(default=30, description="minutes without word until it expires (R30)")
-    pre_systolic_mmhg: float = Field(
-        default=160, ge=60, le=300, description="pre-dialysis systolic (mm[Hg]) from which saline needs a check (2.8)"
-    )
-    sodium: labs.SodiumBound = Field(
-        default={MMOL_L: 145, MEQ_L: 145, MG_DL: 333.3},
-        description="serum sodium above which saline needs a check (R30)",
-    )
-
 
 _ACUTE: Final = guidance(
     "Per unit protocol, review: hypertonic saline, ice and massage, oxygen, and the ultrafiltration rate.",
@@ -52,19 +32,13 @@ def find(view: PatientView) -> Iterator[Outcome]:
     It is over when all have ended; after 30 min without a message it expires, its end unconfirmed.
     """
     limits = view.limits(CrampLimits)
-    silence = timedelta(minutes=limits.silence_minutes)
-    return relay(view, _reports(view), silence, lambda group: _finding(view, limits, group))
+    return relay(view, _reports(view), silence(view), lambda group: _finding(view, limits, group))
 
 
 def _reports(view: PatientView) -> Iterator[Report]:
     """Yield the cramps that began during a treatment."""
-    cramps = bedside.present(view, CRAMPS)
-    found = bedside.sessions(view) if cramps else []
-    for cramp in cramps:
-        session = treatment_at(found, cramp.at)
-        if session is not None:
-            known = bedside.known_at(view, cramp)
-            yield Report(session.key, cramp.at, bedside.end_of(cramp), known, (cramp, session))
+    for cramp, session in in_treatment(view):
+        yield Report(session.key, cramp.at, bedside.end_of(cramp), bedside.known_at(view, cramp), (cramp, session))
 
 
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
@@ -110,7 +84,7 @@ def _needs_check(view: PatientView, limits: CrampLimits, session: Treatment) -> 
 
 
 RULE: Final = PatientRule(
-    name="intradialytic_cramp",
+    name=NAME,
     version=1,
     family="cramp",
     ids="R30",

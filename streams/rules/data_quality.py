@@ -28,6 +28,7 @@ from streams.rules.facts import bedside, labs, orders
 from streams.rules.facts.late_clocks import is_behind
 from streams.rules.facts.replaced_results import circles
 from streams.rules.facts.treatments import GOES_ON, may_contradict
+from streams.rules.fences import outside
 from streams.rules.inputs import ANY_DRUG, ANY_LAB, ANY_SYMPTOM, CLOCK, DROPPED, FAILING, MERGE, SESSION, lab
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,9 @@ class DataQualityLimits(Limits):
 def find(view: PatientView) -> Iterator[Outcome]:
     """Unknown codes and units, implausible or undecidable values, contradictory flags, wrong clocks.
 
-    Also what would be high with the shipped thresholds where this site accepts that it is not (`accept_risk`).
-    Only the newest result of an analyte counts: a usable one after it closes the alert.
+    Also numbers that no machine can have, looked for 2, 10 and 30 min after a session began, and what would be high
+    with the shipped thresholds where this site accepts that it is not (`accept_risk`). Only the newest result of an
+    analyte counts: a usable one after it closes the alert.
     """
     for part in _PARTS:
         yield from part.find(view)
@@ -357,6 +359,7 @@ _PARTS: Final = (
     PatientPart((ANY_LAB,), _results),
     PatientPart((ANY_LAB,), _circles),
     PatientPart((SESSION,), _contradictory_sessions),
+    PatientPart((SESSION,), outside),
     PatientPart((SESSION, ANY_SYMPTOM), _contradictory_symptoms),
     PatientPart((CLOCK,), _clocks),
     PatientPart((CLOCK,), _behind),
@@ -378,6 +381,11 @@ RULE: Final = PatientRule(
     find=find,
     parts=_PARTS,
     named_by=_named_by,
-    sources=("clinical.md 3.2, 3.3, E07",),
-    without=("a patient not bound to a machine: the contract's events always name one",),
+    sources=("clinical.md 3.2, 3.3, E07", "fences of samples are ours"),
+    without=(
+        "a patient not bound to a machine: the contract's events always name one",
+        "doses that cannot be: the rules on drugs show the dose, and no message says that mg stands for mmol",
+        "a laboratory whose codes are unknown: patients are watched apart, so it is one alert a patient",
+        "numbers of samples that no other rule watches: to look at each would cost every sample",
+    ),
 )

@@ -1,45 +1,30 @@
-"""`low_magnesium` (R01): magnesium first, because calcium and potassium do not recover without it."""
+"""`low_magnesium` (R01): calcium and potassium do not recover without it; and `high_magnesium` (E02)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import Field
-
-from models.alerts import Priority, Reason
+from models.alerts import GuidanceRecord, Priority, Reason
 from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
+from models.drugs import Drug
 from models.records import Rhythm, Symptom
-from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.api import Finding, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
-from streams.rules.inputs import RHYTHM, lab, symptom
-from streams.rules.thresholds import Silences
+from streams.rules.facts.known_magnesium import (
+    LOW,
+    LowMagnesiumLimits,
+    is_undecided,
+    low_in_a_row,
+    low_limits,
+    trailing,
+)
+from streams.rules.facts.orders import Order, orders, step_evidence
+from streams.rules.inputs import RHYTHM, drug, lab, symptom
+from streams.rules.shapes.bands import Band, Context, lab_bands
 
-NAME: Final = "low_magnesium"
 _CONTEXT: Final = timedelta(hours=24)
-
-
-class LowMagnesiumLimits(Limits):
-    """Thresholds of `low_magnesium`, each compared in the reported unit, strictly below."""
-
-    ascending = (("severe", "low"),)
-
-    low: Annotated[labs.MagnesiumBound, Silences.LOWERED] = Field(
-        default={MG_DL: 1.7, MMOL_L: 0.70, MEQ_L: 1.4},
-        description="low below this; article L2 and L16, one bound a unit because they disagree at the edge",
-    )
-    severe: Annotated[labs.MagnesiumBound, Silences.LOWERED] = Field(
-        default={MG_DL: 1.0, MMOL_L: 0.41, MEQ_L: 0.82},
-        description="severe, priority high, below this; critical limits of US laboratories (Kost)",
-    )
-    qtc_ms: Annotated[float, Silences.RAISED] = Field(
-        default=480,
-        ge=300,
-        le=800,
-        description="a QTc above this (ms) within 24 h makes it high; below 480 machine QTc is unreliable (2.9)",
-    )
-
 
 _FIRST: Final = guidance(
     "Review magnesium first: low calcium and potassium do not respond to replacement until it is corrected. "
@@ -56,14 +41,23 @@ _SYMPTOMS: Final = guidance(
     "article L3-L8; contract ruling R01",
 )
 
+_LOADED: Final = guidance(
+    "Review what brings magnesium: the dialysate, antacids, laxatives, binders and infusions. Check reflexes, blood "
+    "pressure and the electrocardiogram, per unit protocol.",
+    "article L17 (the risk of loading); MSD manual; clinical.md 2.4, E02",
+)
+_ORDERED: Final = guidance(
+    "An order that brings magnesium stands: review it with the prescriber.", "clinical.md E02; article L15, L17"
+)
+
 
 def find(view: PatientView) -> Iterator[Outcome]:
     """The newest usable magnesium is below the limit of its unit.
 
     Raised medium; high when severe, with signs of irritability in the last 24 h, or with a long QTc.
     """
-    limits = view.limits(LowMagnesiumLimits)
-    run = _low_in_a_row(view, limits)
+    limits = low_limits(view)
+    run = low_in_a_row(view)
     if not run:
         return
     newest, since = run[-1], view.now - _CONTEXT
@@ -73,7 +67,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
         view.look_at(moment + _CONTEXT)
 
     first_known = min(result.known_at for result in run)
-    high_since = [result.known_at for result in _trailing(run, limits.severe)]
+    high_since = [result.known_at for result in trailing(run, limits.severe)]
     signs_known = [bedside.known_at(view, sign) for sign in symptoms] + (
         [bedside.qtc_known_at(view, qtc)] if qtc else []
     )
@@ -100,44 +94,12 @@ def find(view: PatientView) -> Iterator[Outcome]:
 
 def doubts(view: PatientView, result: labs.Result) -> str | None:
     """Return why a readable magnesium cannot be placed, or contradicts its own flags."""
-    limits = view.limits(LowMagnesiumLimits)
+    limits = low_limits(view)
     if is_undecided(result, limits):
         return f"{result.shown()} leaves open on which side of {labs.shown_bound(limits.low, result)} it lies"
     if labs.is_flagged(result, labs.CALLED_LOW) and result.below(limits.low) is False:
         return "the laboratory flags it critically low, the value is not low"
     return None
-
-
-def is_undecided(result: labs.Result, limits: LowMagnesiumLimits) -> bool:
-    """Return whether `<` or `>` leaves open on which side of the limit a magnesium lies."""
-    return result.below(limits.low) is None
-
-
-def _counts(result: labs.Result, limits: LowMagnesiumLimits) -> bool:
-    """Return whether a result counts: a preliminary one for the severe band only, an undecidable one never."""
-    if result.is_preliminary:
-        return result.below(limits.severe) is True
-    return not is_undecided(result, limits)
-
-
-def _low_in_a_row(view: PatientView, limits: LowMagnesiumLimits) -> list[labs.Result]:
-    """Return the newest results in a row that count and are low, the oldest first."""
-    run: list[labs.Result] = []
-    for result in labs.newest_first(view, Analyte.MAGNESIUM):
-        if not _counts(result, limits):
-            continue
-        if not result.below(limits.low):
-            break
-        run.append(result)
-    return run[::-1]
-
-
-def _trailing(usable: list[labs.Result], bound: labs.PerUnit) -> list[labs.Result]:
-    """Return the newest results in a row that lie below a bound."""
-    start = len(usable)
-    while start and usable[start - 1].below(bound) is True:
-        start -= 1
-    return usable[start:]
 
 
 def _summary(
@@ -159,8 +121,20 @@ def _summary(
     return text
 
 
+def _standing(view: PatientView) -> list[Order]:
+    return [order for order in orders(view, Drug.MAGNESIUM) if order.stands]
+
+
+def _high_advice(view: PatientView, _result: labs.Result) -> tuple[GuidanceRecord, ...]:
+    return tuple_of(_LOADED, _ORDERED if _standing(view) else None)
+
+
+def _high_context(view: PatientView, _result: labs.Result) -> Context:
+    return Context(evidence=tuple(step_evidence(order.regimens[-1].step) for order in _standing(view)))
+
+
 RULE: Final = PatientRule(
-    name=NAME,
+    name=LOW,
     version=1,
     family="low-magnesium",
     ids="R01",
@@ -173,3 +147,29 @@ RULE: Final = PatientRule(
     doubts=doubts,
     sources=("article L2, L14-L17", "Kost, US critical limits", "clinical.md 2.4"),
 )
+HIGH_MAGNESIUM: Final = lab_bands(
+    "high_magnesium",
+    Analyte.MAGNESIUM,
+    above=True,
+    bands=(
+        Band("raised", Priority.LOW, {MG_DL: 2.6, MMOL_L: 1.05, MEQ_L: 2.1}, "MSD manual; clinical.md 2.4", "high"),
+        Band(
+            "critical",
+            Priority.HIGH,
+            {MG_DL: 4.7, MMOL_L: 1.93, MEQ_L: 3.86},
+            "Iowa, between Houston 4.5 and Kost 4.9; clinical.md 2.4",
+            "critically high",
+            critical=True,
+            closed=True,
+        ),
+    ),
+    advice=_high_advice,
+    context=_high_context,
+    notes="A standing order that brings magnesium is shown with it.",
+    also=(drug(Drug.MAGNESIUM),),
+    family="low-magnesium",
+    ids="E02",
+    title="Magnesium above the limit of its unit",
+    sources=("article L17", "MSD manual", "critical limits of US laboratories", "clinical.md 2.4, E02"),
+)
+RULES: Final[tuple[PatientRule, ...]] = (RULE, HIGH_MAGNESIUM)

@@ -17,6 +17,7 @@ from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from models.analytes import Analyte, is_plausible, per_fence_unit, units_of
+from models.events import Comparator
 from models.state import LONGEST_SESSION
 
 #: How far the bounds of one threshold may lie apart when converted. Bounds are rounded for each unit (the shipped
@@ -58,13 +59,14 @@ class UnitsOf:
         if sorted(bounds) != sorted(units):
             raise ValueError(f"needs one bound for each of {', '.join(units)}")
         wrong = [
-            f"{bound:g} {unit}"
-            for unit, bound in bounds.items()
-            if bound <= 0 or not is_plausible(self.analyte, bound, unit)
+            f"{bound:g} {unit}" for unit, bound in bounds.items() if bound <= 0 or not self._is_possible(bound, unit)
         ]
         if wrong:
             raise ValueError(f"no {self.analyte} is {' or '.join(wrong)}: give a bound that a result can cross")
         return bounds
+
+    def _is_possible(self, bound: float, unit: str) -> bool:
+        return is_plausible(self.analyte, bound, unit)
 
     def disagreements(self, bounds: Mapping[str, float], shipped: Mapping[str, float]) -> list[str]:
         """Return one sentence for each unit whose bound means another concentration than the others do.
@@ -91,6 +93,14 @@ class UnitsOf:
             for unit in bounds
             if unit not in believed
         ]
+
+
+@dataclass(frozen=True)
+class ChangeOf(UnitsOf):
+    """Likewise, of a change from one result of the analyte to another: it may be as small as anything."""
+
+    def _is_possible(self, bound: float, unit: str) -> bool:
+        return is_plausible(self.analyte, bound, unit, Comparator.LT)
 
 
 def _agree_on(meant: Mapping[str, float], units: tuple[str, ...]) -> bool:

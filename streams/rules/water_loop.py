@@ -29,8 +29,8 @@ class AluminumClusterLimits(Limits):
 
 
 _ADVICE: Final = guidance(
-    "Inform the technical and the medical lead: measure aluminium in the product water and the dialysate "
-    "(below 10 ug/L) and remove the source.",
+    "Inform the technical and the medical lead. Check aluminium in the product water and the dialysate "
+    "(below 10 ug/L), and review the removal of its source, per unit protocol.",
     "KDOQI aluminium guideline, source search",
 )
 

@@ -37,6 +37,13 @@ def check(runner: Runner) -> None:
     assert runner.unmet() == []
 
 
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_advice_names_its_basis_and_orders_nothing(case: Case) -> None:
+    advice = [advice for alert in Runner(case).run().unit.told for advice in alert.guidance]
+    assert all(item.basis for item in advice)
+    assert not any(item.text.lower().startswith("give") for item in advice)
+
+
 def opened(runner: Runner) -> set[tuple[str, str, str, str]]:
     return {alert for alert in runner.unit.open if alert[0] == runner.case.rule}
 

@@ -67,6 +67,15 @@ def test_in_order_shuffled_and_twice_it_says_what_the_samples_say(seed: int) -> 
     assert judged(channel([sample for sample in late for _ in (0, 1)])) == expected
 
 
+@pytest.mark.parametrize("seed", range(200))
+def test_in_any_order_it_knows_whether_a_sample_ever_lay_beyond(seed: int) -> None:
+    samples = walk(seed)
+    values = [value for _, value in samples]
+    for made in (channel(samples), channel(shuffled(samples, seed, 3000.0))):
+        assert made.bounds["upper"].ever is (max(values) > UPPER[0])
+        assert made.bounds["lower"].ever is (min(values) < LOWER[0])
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_stored_between_any_two_samples_it_is_the_same(seed: int) -> None:
     samples = shuffled(walk(seed), seed)
@@ -102,6 +111,14 @@ def test_a_bound_that_comes_later_is_judged_by_the_minutes() -> None:
     assert not made.bounds["upper"].is_out
     made.watch({})
     assert made.bounds == {}
+
+
+def test_a_bound_that_comes_later_knows_what_the_minutes_know() -> None:
+    made = Channel()
+    for second in range(600):
+        made.add(START + second, 11.0 if second == 200 else 8.0)
+    made.watch({"10": Bound(10.0, above=True), "12": Bound(12.0, above=True), "9": Bound(9.0, above=False)})
+    assert {name: bound.ever for name, bound in made.bounds.items()} == {"10": True, "12": False, "9": True}
 
 
 def test_noise_turns_a_bound_but_asks_for_one_look_in_its_waiting_time() -> None:

@@ -20,6 +20,7 @@ from streams.rules.catalogue import ALL_RULES, PATIENT_RULES, RuleSettings, defa
 from streams.rules.facts import labs
 from streams.rules.inputs import ANY_LAB, ANY_SYMPTOM, HELD, SESSION, lab, result_facets, shown, symptom
 from tests.contract.corpus import Case, cases
+from tests.rules import table
 from tests.unit.timeline import FIRST_DAY, Unit
 
 SETTINGS = default_settings()
@@ -27,8 +28,21 @@ SETTINGS = default_settings()
 
 @cache
 def moments() -> list[tuple[Any, datetime]]:
-    """Patients and loops of the corpus' longest cases, as they stood at many moments."""
-    return [moment for case in cases() if case.name.startswith("random/400") for moment in _moments(case)]
+    """Patients and loops as they stood at many moments: of the corpus' longest cases, and of every case of a table."""
+    long = [moment for case in cases() if case.name.startswith("random/400") for moment in _moments(case)]
+    return long + [moment for case in table.cases() for moment in _moments_of_table(case)]
+
+
+def _moments_of_table(case: table.Case) -> Iterator[tuple[Any, datetime]]:
+    """After each of the last events, since the first ones only make the scene, and at the end."""
+    runner = table.Runner(case)
+    for number, line in enumerate(case.events):
+        runner.play(line)
+        if number >= len(case.events) - 3:
+            yield from _stand(runner.unit.replay)
+    if case.until:
+        runner.unit.clock(case.until)
+        yield from _stand(runner.unit.replay)
 
 
 def _moments(case: Case) -> Iterator[tuple[Any, datetime]]:
@@ -38,9 +52,13 @@ def _moments(case: Case) -> Iterator[tuple[Any, datetime]]:
         if isinstance(parsed, Parsed):
             list(replay.take(parsed))
         if number % 10 == 0:
-            for partition in (replay._patients, replay._loops):
-                for state in partition.states.values():
-                    yield _copy(state), partition.now
+            yield from _stand(replay)
+
+
+def _stand(replay: Replay) -> Iterator[tuple[Any, datetime]]:
+    for partition in (replay._patients, replay._loops):
+        for state in partition.states.values():
+            yield _copy(state), partition.now
 
 
 def _copy(state: Any) -> Any:
@@ -80,7 +98,10 @@ def test_without_what_it_needs_a_rule_finds_nothing_and_waits_for_nothing(rule: 
             state = _copy(kept)
             state.alerts.clear()
             for kind in rule.needed:
-                HELD[kind](state).clear()
+                if kind == "patient_profile":
+                    state.profile = None
+                else:
+                    HELD[kind](state).clear()
             view = View(state, now, SETTINGS, rule)
             assert list(rule.find(view)) == []
             assert view.next_look is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
 
 import msgspec
@@ -17,7 +17,7 @@ from streams.rules.catalogue import RuleSettingsError, parse_settings
 from streams.rules.facts.days import day_of, next_day, start_of
 from streams.rules.facts.orders import Order, folded
 from streams.rules.facts.places import Phase, place_of
-from tests.unit.timeline import Unit, moment
+from tests.unit.timeline import Unit, moment, stamp
 
 D = Drug
 
@@ -147,3 +147,41 @@ def test_days_of_the_site() -> None:
 def test_a_time_zone_that_does_not_exist_is_refused() -> None:
     with pytest.raises(RuleSettingsError, match=r"site.time_zone: .*Europe/Berlin"):
         parse_settings({"site": {"time_zone": "Mars/Olympus"}})
+
+
+def kept(unit: Unit) -> list[tuple[str, datetime]]:
+    (state,) = unit.replay._patients.states.values()
+    return [(held.action, held.at) for held in sorted(MEDICATIONS.of(state).values(), key=lambda held: held.at)]
+
+
+def test_what_tells_of_an_order_stays_though_it_is_old() -> None:
+    """The first order, and the dose at the horizon: a stop or a lower dose months later is judged by them."""
+    unit = Unit()
+    for at, action, dose in (("08:00", "ordered", 5), ("d2 08:00", "changed", 10), ("d3 08:00", "changed", 20)):
+        unit.send("medication", at, order_id="o1", drug="baclofen", action=action, dose_mg=dose)
+    unit.send("medication", "d4 08:00", order_id="o1", drug="baclofen", action="administered")
+    unit.send("medication", "d60 08:00", order_id="o1", drug="baclofen", action="changed", dose_mg=5)
+    told = [("ordered", moment("08:00")), ("changed", moment("d3 08:00")), ("changed", moment("d60 08:00"))]
+    assert kept(unit) == told
+    unit.send("medication", "d61 08:00", order_id="o1", drug="baclofen", action="stopped")
+    assert kept(unit) == [*told, ("stopped", moment("d61 08:00"))]
+    unit.send("medication", "d97 08:00", order_id="o2", drug="baclofen", action="ordered", dose_mg=5)
+    assert kept(unit) == [("ordered", moment("d97 08:00"))]
+
+
+def test_of_an_id_that_is_used_again_the_old_order_goes() -> None:
+    unit = Unit()
+    for at, action in (("08:00", "ordered"), ("d2 08:00", "stopped"), ("d60 08:00", "ordered"), ("d61 08:00", "held")):
+        unit.send("medication", at, order_id="o1", drug="baclofen", action=action)
+    assert kept(unit) == [("ordered", moment("d60 08:00")), ("held", moment("d61 08:00"))]
+
+
+def test_orders_that_ended_go_first_where_there_are_too_many() -> None:
+    unit = Unit()
+    unit.send("medication", "08:00", order_id="old", drug="baclofen", action="ordered", dose_mg=5)
+    unit.send("medication", "d40 08:00", order_id="old", drug="baclofen", action="stopped")
+    for minute in range(200):
+        at = stamp(moment("d41 08:00") + timedelta(minutes=minute))
+        unit.send("medication", at, order_id="o", drug="baclofen", action="administered", dose_mg=5)
+    assert len(kept(unit)) == 200
+    assert {action for action, _ in kept(unit)} == {"administered"}

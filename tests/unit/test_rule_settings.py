@@ -24,8 +24,8 @@ from streams.rules.catalogue import (
     load_settings,
     parse_settings,
 )
-from streams.rules.cramp import CrampLimits
-from streams.rules.magnesium import LowMagnesiumLimits
+from streams.rules.facts.cramps import CrampLimits
+from streams.rules.facts.known_magnesium import LowMagnesiumLimits
 from streams.rules.settings_checks import marked
 from streams.rules.settings_file import MAX_BYTES
 from streams.rules.thresholds import Lasting

@@ -34,6 +34,11 @@ def sessions(view: PatientView) -> list[Treatment]:
     return view.fact(Treatment, lambda: treatments(state))
 
 
+def treated(view: PatientView) -> list[Treatment]:
+    """Return the treatments without those that were opened by mistake, in the order of their start."""
+    return [one for one in sessions(view) if not one.is_mistake]
+
+
 def present(view: PatientView, kinds: Iterable[SymptomKind]) -> list[Symptom]:
     """Return symptoms of some kinds that were not entered in error, in the order of onset.
 

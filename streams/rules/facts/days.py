@@ -17,6 +17,11 @@ def start_of(view: PatientView, day: date) -> datetime:
     return datetime.combine(day, time(), view.settings.zone).astimezone(UTC)
 
 
+def days_after(day: date, days: float) -> date:
+    """Return a day so many days later, at most the last one that a date can name: senders write 9999-12-31."""
+    return day + timedelta(days=min(days, (date.max - day).days - 1))
+
+
 def next_day(view: PatientView) -> datetime:
     """Return the moment at which the local day after the present one begins."""
-    return start_of(view, day_of(view, view.now) + timedelta(days=1))
+    return start_of(view, days_after(day_of(view, view.now), 1))

@@ -46,16 +46,12 @@ class Regimen:
     @property
     def daily_mg(self) -> float | None:
         """Return the dose a day in mg; one dose a day where no number is given; None without a dose."""
-        return (
-            None if self.dose_mg is None else self.dose_mg * (1.0 if self.doses_per_day is None else self.doses_per_day)
-        )
+        return _a_day(self.dose_mg, self.doses_per_day)
 
     @property
     def daily_iu(self) -> float | None:
         """Return the dose a day in international units, likewise."""
-        return (
-            None if self.dose_iu is None else self.dose_iu * (1.0 if self.doses_per_day is None else self.doses_per_day)
-        )
+        return _a_day(self.dose_iu, self.doses_per_day)
 
 
 def _a_day(dose: float | None, times: float | None) -> float | None:

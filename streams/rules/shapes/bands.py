@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Final
 
 from pydantic import Field, create_model
 
-from models.alerts import GuidanceRecord, Priority
+from models.alerts import EvidenceRecord, GuidanceRecord, Priority
 from models.analytes import Analyte
 from models.state import PatientState
 from streams.rules.api import Finding, Limits, Outcome, PatientView, Rule
@@ -54,6 +55,29 @@ Advice = Callable[[PatientView, labs.Result], tuple[GuidanceRecord, ...]]
 Adjust = Callable[[PatientView, labs.Result, Priority], Priority | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What else is known of a result.
+
+    Attributes:
+        marks: words that the summary adds.
+        evidence: inputs that the alert shows beside the result.
+        raised_at: when it became known that the result counts one level higher; None if it does not.
+    """
+
+    marks: tuple[str, ...] = ()
+    evidence: tuple[EvidenceRecord, ...] = ()
+    raised_at: datetime | None = None
+
+
+_NO_CONTEXT: Final = Context()
+_ABOVE: Final = {Priority.INFO: Priority.LOW, Priority.LOW: Priority.MEDIUM, Priority.MEDIUM: Priority.HIGH}
+
+
+def _nothing_else(_view: PatientView, _result: labs.Result) -> Context:
+    return _NO_CONTEXT
+
+
 def _unchanged(_view: PatientView, _result: labs.Result, priority: Priority) -> Priority | None:
     return priority
 
@@ -66,6 +90,8 @@ def lab_bands(
     bands: tuple[Band, ...],
     advice: Advice,
     adjust: Adjust = _unchanged,
+    context: Callable[[PatientView, labs.Result], Context] = _nothing_else,
+    notes: str = "",
     also: tuple[Input, ...] = (),
     **described: Any,
 ) -> BandRule:
@@ -78,10 +104,12 @@ def lab_bands(
         bands: from the mildest to the most severe.
         advice: what to review.
         adjust: lowers or raises the priority of a result, by what else is known of it.
-        also: what `advice` and `adjust` read besides the analyte.
+        context: what else is known of a result, after `adjust`.
+        notes: what `adjust` and `context` do, as sentences for the published document.
+        also: what `advice`, `adjust` and `context` read besides the analyte.
         described: family, ids, title, sources and so on of the `Rule`.
     """
-    shape = _Bands(analyte, above, bands, advice, adjust, _limits(name, analyte, above=above, bands=bands))
+    shape = _Bands(analyte, above, bands, advice, adjust, context, _limits(name, analyte, above=above, bands=bands))
     side = "above" if above else "below"
 
     def find(view: PatientView) -> Iterator[Outcome]:
@@ -90,6 +118,7 @@ def lab_bands(
     find.__doc__ = (
         f"The newest usable {_words(analyte)} is {side} the bound of its unit; a preliminary one counts in the\n"
         "critical band only. A result on the other side of every bound ends it."
+        f"{notes and chr(10)}{notes}"
     )
     return BandRule(
         analyte=analyte,
@@ -129,18 +158,37 @@ def _limits(name: str, analyte: Analyte, *, above: bool, bands: tuple[Band, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class _Reached:
+    """A result, its band, its priority, and when that became known."""
+
+    result: labs.Result
+    band: int
+    priority: Priority
+    known_at: datetime
+    context: Context
+
+
+def _reached(result: labs.Result, band: int, priority: Priority, context: Context) -> _Reached:
+    if context.raised_at is None:
+        return _Reached(result, band, priority, result.known_at, context)
+    known_at = max(result.known_at, context.raised_at)
+    return _Reached(result, band, _ABOVE.get(priority, priority), known_at, context)
+
+
+@dataclass(frozen=True, slots=True)
 class _Bands:
     analyte: Analyte
     above: bool
     bands: tuple[Band, ...]
     advice: Advice
     adjust: Adjust
+    context: Callable[[PatientView, labs.Result], Context]
     limits: type[Limits]
 
     def find(self, view: PatientView) -> Iterator[Outcome]:
         """The band of the newest usable result, and since when results in a row lie in a band."""
         limits = view.limits(self.limits)
-        run: list[tuple[labs.Result, int, Priority]] = []
+        run: list[_Reached] = []
         for result in labs.newest_first(view, self.analyte):
             band = self._band(result, limits)
             if band is None or (result.is_preliminary and not (band >= 0 and self.bands[band].critical)):
@@ -148,21 +196,21 @@ class _Bands:
             priority = self.adjust(view, result, self.bands[band].priority) if band >= 0 else None
             if priority is None:
                 break
-            run.append((result, band, priority))
+            run.append(_reached(result, band, priority, self.context(view, result)))
         if not run:
             return
-        newest, band, priority = run[0]
-        since = next((number for number, (_, _, lower) in enumerate(run) if lower.rank < priority.rank), len(run)) - 1
+        newest = run[0]
+        milder = (number for number, one in enumerate(run) if one.priority.rank < newest.priority.rank)
         yield Finding(
             key=str(self.analyte),
-            anchors=tuple(result.ref for result, _, _ in reversed(run)),
-            priority=priority,
-            onset_at=run[-1][0].at,
+            anchors=tuple(one.result.ref for one in reversed(run)),
+            priority=newest.priority,
+            onset_at=run[-1].result.at,
             known_at=newest.known_at,
-            level_known_at=run[since][0].known_at,
-            summary=self._summary(newest, band, limits),
-            guidance=self.advice(view, newest),
-            evidence=(newest.evidence(),),
+            level_known_at=min(one.known_at for one in run[: next(milder, len(run))]),
+            summary=self._summary(newest, limits),
+            guidance=self.advice(view, newest.result),
+            evidence=(newest.result.evidence(), *newest.context.evidence),
         )
 
     def doubts(self, view: PatientView, result: labs.Result) -> str | None:
@@ -191,8 +239,8 @@ class _Bands:
             return result.at_least(bound) if band.closed else result.above(bound)
         return result.at_most(bound) if band.closed else result.below(bound)
 
-    def _summary(self, newest: labs.Result, number: int, limits: Limits) -> str:
-        band = self.bands[number]
+    def _summary(self, reached: _Reached, limits: Limits) -> str:
+        newest, band = reached.result, self.bands[reached.band]
         bound = labs.shown_bound(getattr(limits, band.name), newest)
         closed = f"{bound} or {'more' if self.above else 'less'}"
         where = closed if band.closed else f"{'above' if self.above else 'below'} {bound}"
@@ -201,4 +249,11 @@ class _Bands:
             for word, applies in (("preliminary", newest.is_preliminary), ("haemolysed", newest.record.haemolysed))
             if applies
         ]
-        return ", ".join([f"{_words(self.analyte).capitalize()} {newest.shown()}", f"{band.words} ({where})", *marks])
+        return ", ".join(
+            [
+                f"{_words(self.analyte).capitalize()} {newest.shown()}",
+                f"{band.words} ({where})",
+                *marks,
+                *reached.context.marks,
+            ]
+        )

@@ -49,23 +49,32 @@ def relay(
         silence: for how long a report without an end counts.
         describe: makes a finding of the reports of one condition, the earliest first.
     """
-    groups: dict[str, list[Report]] = {}
-    for report in reports:
-        if report.at > view.now:
-            view.look_at(report.at)
-            continue
-        group = groups.get(report.key)
-        if group and report.at <= over_at(group, silence):
-            group.append(report)
-        else:
-            groups[report.key] = [report]
-    for key, group in groups.items():
+    for key, groups in episodes(view, reports, silence).items():
+        group = groups[-1]
         over = over_at(group, silence)
         view.look_at(over)
         if view.now < over:
             yield describe(group)
         elif any(report.ended_at is None for report in group):
             yield Ending(key, Status.EXPIRED, Reason.UNCONFIRMED_END)
+
+
+def episodes(view: PatientView, reports: Iterable[Report], silence: timedelta) -> dict[str, list[list[Report]]]:
+    """Group the reports of each key by the conditions that they are of, in the order in which these began.
+
+    Ask for a look when one begins that lies ahead of the clock.
+    """
+    found: dict[str, list[list[Report]]] = {}
+    for report in reports:
+        if report.at > view.now:
+            view.look_at(report.at)
+            continue
+        groups = found.setdefault(report.key, [])
+        if groups and report.at <= over_at(groups[-1], silence):
+            groups[-1].append(report)
+        else:
+            groups.append([report])
+    return found
 
 
 def over_at(group: list[Report], silence: timedelta) -> datetime:

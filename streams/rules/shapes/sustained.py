@@ -58,10 +58,17 @@ class SustainedBand:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What the unit of the rule is, in the unit of the channel: a rate per kg is the weight times the rate."""
+    """What the unit of the rule is, in the unit of the channel: a rate per kg is the weight times the rate.
+
+    Attributes:
+        factor: one unit of the rule, in the unit of the channel.
+        evidence: the input that gives it.
+        known_at: when that became known, where it belongs to what an answer covers.
+    """
 
     factor: float
     evidence: EvidenceRecord
+    known_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +214,16 @@ class SustainedShape:
             unit=channel_unit,
             at=since[band.name],
         )
+        known_at = since[band.name]
+        if scale is not None and scale.known_at is not None:
+            known_at = max(known_at, scale.known_at)
         return Finding(
             key=running.key,
             anchors=(f"session:{running.key}",),
             priority=priority,
             onset_at=onset if standing is None else min(onset, standing.since),
-            known_at=since[band.name],
-            level_known_at=since[band.name],
+            known_at=known_at,
+            level_known_at=known_at,
             summary=f"{self.what} {side} {limit:.4g} {unit} for {held_for.total_seconds() / 60:g} min",
             guidance=self.advice,
             evidence=(reading, *((scale.evidence,) if scale else ()), *(standing.evidence if standing else ())),
