@@ -33,6 +33,7 @@ PRODUCER_AHEAD: Final = timedelta(seconds=30)
 #: A timestamp that lies ahead is logged at most this often.
 SAID_EVERY_S: Final = 60.0
 _LOG_APPEND_TIME: Final = 1
+_MOMENT: Final = timedelta(microseconds=1)
 #: A clock that moved by itself is stored when it is so far ahead of the stored one.
 STORED_EVERY: Final = timedelta(seconds=10)
 
@@ -209,10 +210,14 @@ class TaskClock:
 
         The stored state of some subjects may be ahead of the records delivered again for others; at that later clock,
         a silence that ended long ago would seem to last. No subject goes back behind its own last evaluation.
+
+        What came due of other subjects until then was perhaps not stored: it is told before the record, for its own
+        time, so the record has to lie ahead of what was read.
         """
         if self._recovered is not None:
             self._subjects.now = min(self._subjects.now, self._believed(record) or datetime.now(UTC))
-            self._subjects.read_to = min(self._subjects.read_to, self._subjects.now)
+            before = max(self._subjects.now, BEGINNING + _MOMENT) - _MOMENT
+            self._subjects.read_to = min(self._subjects.read_to, before)
 
     @property
     def is_to_be_stored(self) -> bool:

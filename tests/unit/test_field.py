@@ -109,8 +109,8 @@ ROWS = (
     ),
     Row(
         "answer-device-ahead-acknowledge",
-        (HIGH_MG,),
-        told=((MG, "raised"), (MG, "acknowledged"), (MG, "escalated")),
+        (HIGH_MG, ("seizure", "p1/seizure", "active", "medium")),
+        told=((MG, "raised"), (MG, "acknowledged"), (MG, "escalated"), ("seizure", "raised")),
     ),
     Row("answer-device-ahead-resolve", (HIGH_MG,), told=((MG, "raised"), (MG, "resolved"), (MG, "raised"))),
     Row(

@@ -94,8 +94,11 @@ def test_every_open_alert_survives_and_nothing_is_told() -> None:
 
 def test_judged_anew_they_keep_their_ids_and_only_what_version_2_misread_is_told() -> None:
     unit = upgraded(judged_anew=True)
+    # Advice has changed since.
+    unit.expect("d28 08:07", "updated", rule="aluminum_level", patient_id="p2", revision=4, reason=Reason.SUPERSEDED)
     # Version 2 took a symptom id that starts anew for one of another day.
     unit.expect("d28 08:07", "updated", rule="intradialytic_cramp", patient_id="p2", revision=3)
+    unit.expect("d27 17:00", "updated", rule="aluminum_cluster", water_loop_id="loop-a", reason=Reason.SUPERSEDED)
     unit.clock("d28 08:15")
     unit.expect_nothing_more()
     assert {(name, status) for name, status, *_ in as_held(held(unit).values())} == {
