@@ -138,8 +138,6 @@ SWING: Final = PatientRule(
 # -- sodium_rise ------------------------------------------------------------------------------------------------------
 
 _DIALYSATE: Final = "dialysate_na_mmol_l"
-#: For so long after a session its dialysate is still asked for: results of the day come late.
-_RESULTS_COME: Final = timedelta(hours=24)
 #: A dialysate of single precision that stands for the bound itself lies this near to it.
 _NOISE: Final = 1e-6
 
@@ -184,13 +182,15 @@ class _Rise:
 def find_rise(view: PatientView) -> Iterator[Outcome]:
     """A final sodium from 150 mmol/L on, or one that rose by 5 over a session with salt.
 
-    Salt is hypertonic saline that was given in the session, or a dialysate sodium from 145 mmol/L on. Over with the
-    next final sodium below both. The dialysate of a session is known until the next one begins, at least 24 h.
+    Salt is hypertonic saline that was given in the session, or a dialysate sodium from 145 mmol/L on, as measured or as
+    its profile plans. Over with the next final sodium below both. The dialysate is remembered of patients with a
+    sodium: until the next session begins, and of the newest session that has results from before and after it.
     """
     limits = view.limits(SodiumRiseLimits)
     results = final(view, Analyte.SODIUM)
     pair = next(pairs(view, results, limits), None)
-    _watch(view, limits, pair)
+    if results:
+        _watch(view, limits, pair)
     run = _high(results, limits)
     rise = _rise(view, limits, pair, results)
     if run or rise:
@@ -198,15 +198,12 @@ def find_rise(view: PatientView) -> Iterator[Outcome]:
 
 
 def _watch(view: PatientView, limits: SodiumRiseLimits, pair: Pair | None) -> None:
-    """Watch the dialysate of the newest session, of those that ended lately, and of that of the newest pair."""
-    found = bedside.treated(view)
-    for treatment in found:
-        if (
-            treatment is found[-1]
-            or treatment.over_at + _RESULTS_COME > view.now
-            or (pair is not None and treatment is pair.treatment)
-        ):
-            view.watch(treatment.session_id, _DIALYSATE, {"high": _bound(limits)})
+    """Watch the dialysate of the newest session, and of that of the newest pair."""
+    watched = {treatment.session_id for treatment in bedside.treated(view)[-1:]}
+    if pair is not None:
+        watched.add(pair.treatment.session_id)
+    for session_id in watched:
+        view.watch(session_id, _DIALYSATE, {"high": _bound(limits)})
 
 
 def _bound(limits: SodiumRiseLimits) -> Bound:
@@ -245,7 +242,10 @@ def _rise(view: PatientView, limits: SodiumRiseLimits, pair: Pair | None, result
 
 
 def _had_salt(limits: SodiumRiseLimits, treatment: Treatment) -> bool:
-    """Return whether the dialysate sodium of a session was ever high."""
+    """Return whether the dialysate sodium of a session was ever high, or was planned to be."""
+    profile = (treatment.started and treatment.started.sodium_profile) or ()
+    if any(step.na_mmol_l >= limits.dialysate_mmol_l for step in profile):
+        return True
     kept = treatment.session.channels.get(_DIALYSATE)
     return kept is not None and kept.at_bound("sodium_rise:high", _bound(limits)).ever
 
@@ -307,6 +307,7 @@ RISE: Final = PatientRule(
     ids="E11",
     title="Sodium high, or risen over a session with salt",
     inputs=(lab(Analyte.SODIUM), SESSION, drug(Drug.HYPERTONIC_SALINE), channel(_DIALYSATE)),
+    needs=(lab(Analyte.SODIUM),),
     limits=SodiumRiseLimits,
     find=find_rise,
     named_by=labs.refs_of(Analyte.SODIUM),

@@ -22,6 +22,7 @@ from streams.engine import answers, filing, results
 from streams.engine.replay import Replay
 from streams.rules import cramp
 from streams.rules.catalogue import default_settings
+from streams.rules.facts import cramps
 from tests.unit.random_events import HOUR, MINUTE, SKEWS, Event, random_events, single
 from tests.unit.test_properties import in_time
 from tests.unit.timeline import FIRST_DAY, id_of, open_alerts, restarted, to_line
@@ -297,7 +298,8 @@ def _sessions_from_start_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
                 return piece
         return None
 
-    monkeypatch.setattr(cramp, "treatment_at", between)
+    for module in (cramp, cramps):
+        monkeypatch.setattr(module, "treatment_at", between)
 
 
 @pytest.mark.parametrize(
