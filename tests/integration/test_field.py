@@ -24,7 +24,7 @@ from tests.unit.test_field import FILES, ROWS, SETTINGS, Row, lines
 from tests.unit.timeline import to_line
 
 #: As `SETTINGS`.
-_RULES: Final = f"{SILENT}[symptom_workup_incomplete]\nenabled = false\n"
+_RULES: Final = f"{SILENT}[symptom_workup_incomplete]\nenabled = false\n[recurrent_cramps]\nenabled = false\n"
 _TOPICS: Final = {
     "lab_result": LAB_RESULTS,
     "telemetry": MACHINE_EVENTS,
@@ -124,9 +124,7 @@ async def told(bootstrap: str) -> tuple[list[dict[str, Any]], list[dict[str, Any
     replay = Replay(SETTINGS)
     wanted = [msgspec.to_builtins(alert) for one in sent for alert in replay.take(one.line)]
     half = len(sent) // 2
-    async with UnitUnderTest(
-        bootstrap, partitions=4, own_time=True, rules=f"{SILENT}[symptom_workup_incomplete]\nenabled = false\n"
-    ) as unit:
+    async with UnitUnderTest(bootstrap, partitions=4, own_time=True, rules=_RULES) as unit:
         await unit.start_worker()
         await unit.publish(one.message for one in sent[:half])
         second = unit.worker()

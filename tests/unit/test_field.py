@@ -27,8 +27,10 @@ from streams.rules.catalogue import parse_settings
 from tests.unit.timeline import SILENT, open_alerts, restarted
 
 FILES = Path(__file__).parents[1] / "data" / "field"
-#: Without the rule that asks for a panel after each cramp: the files are about other things.
-SETTINGS = parse_settings({**SILENT, "symptom_workup_incomplete": {"enabled": False}})
+#: Without the rules that ask for a panel after each cramp and count cramps: the files are about other things.
+SETTINGS = parse_settings(
+    {**SILENT, "symptom_workup_incomplete": {"enabled": False}, "recurrent_cramps": {"enabled": False}}
+)
 #: At most so many orders of one file: five lines have 120.
 ORDERS = 120
 

@@ -45,7 +45,8 @@ def stored(table: str) -> tuple[datetime, list[bytes]]:
 def upgraded(*, judged_anew: bool) -> Unit:
     """The unit of version 2 in the present program; `judged_anew`: as if its settings had changed, too."""
     # A rule that version 2 did not have may well find something.
-    unit = Unit(calls=True, rules={"symptom_workup_incomplete": {"enabled": False}})
+    later = ("symptom_workup_incomplete", "recurrent_cramps", "first_month_labs_overdue")
+    unit = Unit(calls=True, rules={name: {"enabled": False} for name in later})
     for table, partition, kind in (
         ("patients", unit.replay._patients, PatientState),
         ("loops", unit.replay._loops, LoopState),
