@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Annotated, Final
 
@@ -15,10 +16,10 @@ from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.drugs import Drug
 from models.state import Bound, PatientState
 from models.state.channel import NEVER_S
-from streams.rules.api import Ending, Finding, Outcome, PatientRule, PatientView, guidance
+from streams.rules.api import Ending, Finding, Outcome, PatientPart, PatientRule, PatientView, guidance
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.orders import orders, step_evidence, step_known_at
-from streams.rules.facts.pairs import Pair, PairLimits, final, pairs
+from streams.rules.facts.pairs import Pair, PairLimits, pairs
 from streams.rules.facts.treatments import SKEW, Treatment
 from streams.rules.inputs import SESSION, channel, drug, lab
 from streams.rules.thresholds import ChangeOf, Days
@@ -64,33 +65,38 @@ def find_swing(view: PatientView) -> Iterator[Outcome]:
     haemolysed potassium is not compared. One alert an analyte: over with the next pair that is stable; without one it
     expires after 30 days (ours).
     """
-    limits = view.limits(ElectrolyteSwingLimits)
-    forgotten = timedelta(days=limits.forgotten_days)
     for analyte in _WATCHED:
-        run = _swings(view, analyte, limits)
-        if not run:
-            continue
-        over = run[0].after.at + forgotten
-        view.look_at(over)
-        if view.now < over:
-            yield _swing_finding(analyte, run)
-        else:
-            yield Ending(str(analyte), Status.EXPIRED, Reason.UNCONFIRMED_END)
+        yield from _find_swing(analyte, view)
+
+
+def _find_swing(analyte: Analyte, view: PatientView) -> Iterator[Outcome]:
+    limits = view.limits(ElectrolyteSwingLimits)
+    run = _swings(view, analyte, limits)
+    if not run:
+        return
+    over = run[0].after.at + timedelta(days=limits.forgotten_days)
+    view.look_at(over)
+    if view.now < over:
+        yield _swing_finding(analyte, run)
+    else:
+        yield Ending(str(analyte), Status.EXPIRED, Reason.UNCONFIRMED_END)
 
 
 def _swings(view: PatientView, analyte: Analyte, limits: ElectrolyteSwingLimits) -> list[Pair]:
     """Return the newest pairs in a row with a wide change, the newest first."""
-    results = final(view, analyte)
-    if analyte is Analyte.POTASSIUM:
-        results = [result for result in results if not result.record.haemolysed]
     bounds: labs.PerUnit = getattr(limits, str(analyte))
     run: list[Pair] = []
-    for pair in pairs(view, results, limits):
+    for pair in pairs(view, analyte, limits, lambda result: not _is_distorted(result)):
         if _change(analyte, pair) > bounds[pair.after.unit]:
             run.append(pair)
         elif pair.is_exact:
             break
     return run
+
+
+def _is_distorted(result: labs.Result) -> bool:
+    """Return whether red cells gave off what was measured."""
+    return result.analyte is Analyte.POTASSIUM and result.record.haemolysed
 
 
 def _change(analyte: Analyte, pair: Pair) -> float:
@@ -130,6 +136,7 @@ SWING: Final = PatientRule(
     needs=(lab(*_WATCHED),),
     limits=ElectrolyteSwingLimits,
     find=find_swing,
+    parts=tuple(PatientPart((lab(analyte), SESSION), partial(_find_swing, analyte)) for analyte in _WATCHED),
     named_by=_refs_of_key,
     sources=("article L44, L51", "Beijing cohort", "clinical.md R14"),
 )
@@ -187,12 +194,13 @@ def find_rise(view: PatientView) -> Iterator[Outcome]:
     sodium: until the next session begins, and of the newest session that has results from before and after it.
     """
     limits = view.limits(SodiumRiseLimits)
-    results = final(view, Analyte.SODIUM)
-    pair = next(pairs(view, results, limits), None)
-    if results:
-        _watch(view, limits, pair)
-    run = _high(results, limits)
-    rise = _rise(view, limits, pair, results)
+    newest = next((one for one in labs.newest_first(view, Analyte.SODIUM) if not one.is_preliminary), None)
+    if newest is None:
+        return
+    pair = next(pairs(view, Analyte.SODIUM, limits, lambda _result: True), None)
+    _watch(view, limits, pair)
+    run = _high(view, limits)
+    rise = _rise(view, limits, pair, newest)
     if run or rise:
         yield _rise_finding(run, rise, limits)
 
@@ -210,24 +218,25 @@ def _bound(limits: SodiumRiseLimits) -> Bound:
     return Bound(limits.dialysate_mmol_l * (1 - _NOISE), above=True, waits=(0, NEVER_S))
 
 
-def _high(results: list[labs.Result], limits: SodiumRiseLimits) -> list[labs.Result]:
+def _high(view: PatientView, limits: SodiumRiseLimits) -> list[labs.Result]:
     """Return the newest results in a row that are high, the newest first; those that `<` leaves open are left out."""
     run: list[labs.Result] = []
-    for result in reversed(results):
+    for result in labs.newest_first(view, Analyte.SODIUM):
         is_high = result.at_least(limits.high)
-        if is_high is False:
+        if result.is_preliminary or is_high is None:
+            continue
+        if not is_high:
             break
-        if is_high:
-            run.append(result)
+        run.append(result)
     return run
 
 
-def _rise(view: PatientView, limits: SodiumRiseLimits, pair: Pair | None, results: list[labs.Result]) -> _Rise | None:
+def _rise(view: PatientView, limits: SodiumRiseLimits, pair: Pair | None, last: labs.Result) -> _Rise | None:
     """Return the rise of the newest pair, if its session had salt and the newest result of all still shows it."""
     given = [step for order in orders(view, Drug.HYPERTONIC_SALINE) for step in order.given]
     if pair is None or pair.rise() < limits.rise[pair.after.unit]:
         return None
-    newest = Pair(pair.treatment, pair.before, results[-1])
+    newest = Pair(pair.treatment, pair.before, last)
     if newest.after.unit != pair.after.unit or newest.rise() < limits.rise[pair.after.unit]:
         return None
     if any(pair.treatment.start < one.start < newest.after.at for one in bedside.treated(view)):

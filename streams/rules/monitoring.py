@@ -187,7 +187,7 @@ def find_first_month(view: PatientView) -> Iterator[Outcome]:
     view.look_at(month_over)
     if view.now >= month_over:
         yield Ending(_OVERDUE, Status.EXPIRED, Reason.UNCONFIRMED_END)
-    elif view.now >= start and (overdue := list(_overdue(view, limits, begun))):
+    elif view.now >= start and (overdue := list(_overdue(view, limits, begun, start))):
         yield _month_finding(begun, overdue)
 
 
@@ -211,34 +211,33 @@ def _begun(view: PatientView) -> _Begun | None:
     return _Begun(day_of(view, first.start), f"session:{first.key}", evidence)
 
 
-def _overdue(view: PatientView, limits: FirstMonthLimits, begun: _Begun) -> Iterator[_Overdue]:
+def _overdue(view: PatientView, limits: FirstMonthLimits, begun: _Begun, start: datetime) -> Iterator[_Overdue]:
     """Yield what is overdue, and ask for a look when the next will be."""
+    sessions = [one for one in bedside.treated(view) if one.start >= start]
     for analyte in _ROUTINE:
         newest = next(labs.newest_first(view, analyte), None)
-        due = _due(view, limits, begun, newest)
+        due = _due(view, limits, begun, newest, sessions)
         view.look_at(due)
         if view.now >= due:
             yield _Overdue(analyte, due, newest)
+    due = start_of(view, days_after(begun.day, limits.other_days + 1))
     for analyte in _OTHER:
         newest = next(labs.newest_first(view, analyte), None)
         if newest is not None and day_of(view, newest.at) >= begun.day - _BASELINE:
             continue
-        due = start_of(view, days_after(begun.day, limits.other_days + 1))
         view.look_at(due)
         if view.now >= due:
             yield _Overdue(analyte, due, newest)
 
 
-def _due(view: PatientView, limits: FirstMonthLimits, begun: _Begun, newest: labs.Result | None) -> datetime:
+def _due(
+    view: PatientView, limits: FirstMonthLimits, begun: _Begun, newest: labs.Result | None, sessions: list[Treatment]
+) -> datetime:
     """Return the midnight from which a routine analyte is overdue; results from before the first day count as of it."""
     day = begun.day if newest is None else max(begun.day, day_of(view, newest.at))
     by_days = start_of(view, days_after(day, limits.days + 1))
     # A specimen that is drawn as a session begins is one from before it.
-    since = [
-        one.over_at
-        for one in bedside.treated(view)
-        if day_of(view, one.start) >= begun.day and (newest is None or one.start + SKEW >= newest.at)
-    ]
+    since = [one.over_at for one in sessions if newest is None or one.start + SKEW >= newest.at]
     if len(since) <= limits.sessions:
         return by_days
     return min(by_days, start_of(view, days_after(day_of(view, sorted(since)[limits.sessions]), 1)))

@@ -49,12 +49,10 @@ _SODIUM: Final = guidance(
 
 @dataclass(frozen=True, slots=True)
 class _Episode:
-    """Cramps of one treatment that overlap; they count as one, and did so once the first of them was known."""
+    """Cramps of one treatment that overlap; they count as one."""
 
     treatment: Treatment
     cramps: tuple[Symptom, ...]
-    known_at: datetime
-    newest_known_at: datetime
 
     @property
     def at(self) -> datetime:
@@ -82,7 +80,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     forgotten = found.all[-1].at + timedelta(days=limits.days)
     view.look_at(forgotten)
     if view.now < forgotten:
-        yield _finding(found)
+        yield _finding(view, found)
 
 
 def _recurrence(view: PatientView, limits: RecurrentCrampLimits) -> _Recurrence | None:
@@ -91,7 +89,7 @@ def _recurrence(view: PatientView, limits: RecurrentCrampLimits) -> _Recurrence 
     if not by_session:
         return None
     window = timedelta(days=limits.days)
-    sessions = [one for one in bedside.sessions(view) if one.key in by_session or not one.is_mistake]
+    sessions = [one for one in bedside.sessions(view) if not one.is_mistake or one.key in by_session]
     before: list[_Episode] = []
     recurring: _Recurrence | None = None
     clear = 0
@@ -125,17 +123,17 @@ def _by_session(view: PatientView) -> dict[str, list[_Episode]]:
         for cramp, session in in_treatment(view)
     )
     found = episodes(view, reports, silence(view))
-    return {key: [_episode(view, group) for group in groups] for key, groups in found.items()}
+    return {key: [_episode(group) for group in groups] for key, groups in found.items()}
 
 
-def _episode(view: PatientView, group: list[Report]) -> _Episode:
-    cramps = tuple(report.item[0] for report in group)
-    known = [bedside.known_at(view, cramp) for cramp in cramps]
-    return _Episode(group[0].item[1], cramps, min(known), max(known))
+def _episode(group: list[Report]) -> _Episode:
+    return _Episode(group[0].item[1], tuple(report.item[0] for report in group))
 
 
-def _finding(found: _Recurrence) -> Finding:
-    known_by_then = [episode.known_at for episode in found.all if episode.at <= found.met.at]
+def _finding(view: PatientView, found: _Recurrence) -> Finding:
+    known = [[bedside.known_at(view, cramp) for cramp in episode.cramps] for episode in found.all]
+    # An episode counted once the first of its cramps was known.
+    met = max(min(times) for times, episode in zip(known, found.all, strict=True) if episode.at <= found.met.at)
     sessions = {episode.treatment.key: episode.treatment for episode in found.all}
     count, of = len(found.all), len(sessions)
     return Finding(
@@ -143,8 +141,8 @@ def _finding(found: _Recurrence) -> Finding:
         anchors=tuple(bedside.symptom_ref(cramp) for cramp in _from(found.met, found.all)),
         priority=Priority.LOW,
         onset_at=found.met.at,
-        known_at=max(episode.newest_known_at for episode in found.all),
-        level_known_at=max(known_by_then),
+        known_at=max(max(times) for times in known),
+        level_known_at=met,
         summary=f"Cramps recur: {count} in {of} session{'' if of == 1 else 's'}",
         guidance=(_PRESCRIPTION, _ELECTROLYTES, _SODIUM),
         evidence=tuple(_evidence(found.all)),

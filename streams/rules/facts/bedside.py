@@ -35,8 +35,9 @@ def sessions(view: PatientView) -> list[Treatment]:
 
 
 def treated(view: PatientView) -> list[Treatment]:
-    """Return the treatments without those that were opened by mistake, in the order of their start."""
-    return [one for one in sessions(view) if not one.is_mistake]
+    """Return the treatments without those that were opened by mistake, likewise in order and shared."""
+    found = sessions(view)
+    return view.fact(treated, lambda: [one for one in found if not one.is_mistake])
 
 
 def present(view: PatientView, kinds: Iterable[SymptomKind]) -> list[Symptom]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -39,11 +38,11 @@ def silence(view: PatientView) -> timedelta:
     return timedelta(minutes=view.settings.limits(NAME, CrampLimits).silence_minutes)
 
 
-def in_treatment(view: PatientView) -> Iterator[tuple[Symptom, Treatment]]:
-    """Yield the cramps that began during a treatment, in the order of onset."""
+def in_treatment(view: PatientView) -> list[tuple[Symptom, Treatment]]:
+    """Return the cramps that began during a treatment, in the order of onset."""
     cramps = bedside.present(view, CRAMPS)
-    found = bedside.sessions(view) if cramps else []
-    for cramp in cramps:
-        treatment = treatment_at(found, cramp.at)
-        if treatment is not None:
-            yield cramp, treatment
+    if not cramps:
+        return []
+    found = bedside.sessions(view)
+    placed = view.fact(in_treatment, lambda: [(cramp, treatment_at(found, cramp.at)) for cramp in cramps])
+    return [(cramp, treatment) for cramp, treatment in placed if treatment is not None]

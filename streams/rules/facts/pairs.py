@@ -5,7 +5,8 @@ Both are final and of one unit: nothing is compared after conversion.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,6 +19,7 @@ from models.events import Comparator
 from streams.rules.api import Limits, PatientView
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.treatments import SKEW, Treatment
+from streams.rules.inputs import lab
 from streams.rules.thresholds import Hours
 
 _RISES: Final = frozenset({Comparator.GT, Comparator.GE})
@@ -81,31 +83,38 @@ def _certain_fall(high: labs.Result, low: labs.Result) -> float:
     return max(0.0, labs.as_compared(high.value - low.value))
 
 
-def final(view: PatientView, analyte: Analyte) -> list[labs.Result]:
-    """Return the results of an analyte that are not preliminary, in the order of collection."""
-    return [result for result in labs.results(view, analyte) if not result.is_preliminary]
-
-
-def pairs(view: PatientView, results: list[labs.Result], limits: PairLimits) -> Iterator[Pair]:
-    """Yield the pairs of the sessions that are over, the newest first."""
-    if len(results) < 2:
-        return
-    found = bedside.treated(view)
+def pairs(
+    view: PatientView, analyte: Analyte, limits: PairLimits, counts: Callable[[labs.Result], bool]
+) -> Iterator[Pair]:
+    """Yield the pairs of the sessions that are over, the newest first, of final results that count."""
+    view.read(lab(analyte))
+    times = sorted(record.at for record in labs.by_analyte(view).get(analyte, ()))
+    found = bedside.treated(view) if len(times) > 1 else []
+    before_start, after_end = timedelta(hours=limits.before_hours), timedelta(hours=limits.after_hours)
     for number in reversed(range(len(found))):
         treatment = found[number]
         if treatment.ended_at is None or treatment.over_at > view.now:
             continue
-        earliest = treatment.start - timedelta(hours=limits.before_hours)
-        latest = treatment.over_at + timedelta(hours=limits.after_hours)
+        begun, over = treatment.start + SKEW, treatment.over_at - SKEW
+        earliest, latest = treatment.start - before_start, treatment.over_at + after_end
+        # Sessions without results around them are many, and cost little.
+        if not _has(times, earliest, begun) or not _has(times, begun, latest):
+            continue
         if number:
             earliest = max(earliest, _last_known(found[number - 1]))
         if number + 1 < len(found):
             latest = min(latest, found[number + 1].start)
-        begun, over = treatment.start + SKEW, treatment.over_at - SKEW
+        results = [one for one in labs.results(view, analyte) if counts(one) and not one.is_preliminary]
         before = next((one for one in reversed(results) if earliest < one.at <= begun), None)
         after = next((one for one in results if begun < one.at and over <= one.at <= latest), None)
         if before is not None and after is not None and before.unit == after.unit:
             yield Pair(treatment, before, after)
+
+
+def _has(times: list[datetime], after: datetime, until: datetime) -> bool:
+    """Return whether one of some moments, which are in order, lies after one moment and not after another."""
+    place = bisect_right(times, after)
+    return place < len(times) and times[place] <= until
 
 
 def _last_known(treatment: Treatment) -> datetime:
