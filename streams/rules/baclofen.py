@@ -13,7 +13,7 @@ from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.drugs import Drug
 from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, Unchanged, guidance
 from streams.rules.facts import labs
-from streams.rules.facts.doses import PAUSE, UNKNOWN_SINCE, course
+from streams.rules.facts.doses import UNKNOWN_SINCE, course
 from streams.rules.facts.orders import refs_of_drugs, step_evidence, step_known_at, step_ref
 from streams.rules.facts.plans import ON_DIALYSIS, on_dialysis
 from streams.rules.inputs import drug, lab
@@ -56,9 +56,7 @@ def find_on_dialysis(view: PatientView) -> Iterator[Outcome]:
     use = taken.use_at(view.now) if taken else None
     if taken is None or use is None:
         return
-    for dose in taken.given[-1:]:
-        view.look_at(dose.at + PAUSE)
-    if not taken.goes_on(view.now) or (dialysis := on_dialysis(view, use.first.at)) is None:
+    if not taken.goes_on(view) or (dialysis := on_dialysis(view, use.first.at)) is None:
         return
     known = step_known_at(state, use.first)
     if view.now >= max(known + _NEW_ORDER, dialysis.since + _NEW_DIALYSIS):
@@ -119,7 +117,7 @@ def find_before_electrolytes(view: PatientView) -> Iterator[Outcome]:
     state = view.read(_BACLOFEN, lab(*_ELECTROLYTES))
     taken = course(view, Drug.BACLOFEN)
     use = taken.use_at(view.now) if taken else None
-    if taken is None or use is None or use.since == UNKNOWN_SINCE or not taken.goes_on(view.now):
+    if taken is None or use is None or use.since == UNKNOWN_SINCE or not taken.goes_on(view):
         return
     limits = view.limits(BeforeElectrolytesLimits)
     over = use.since + timedelta(days=limits.watch_days)

@@ -78,7 +78,7 @@ def find_dose(view: PatientView) -> Iterator[Outcome]:
     found.sort(key=lambda excess: -excess.priority.rank)
     highest = found[0].priority
     began = _since(taken, limits, view.now)
-    reached = min(moment for moment, priority in began.items() if priority.rank >= highest.rank)
+    reached = min([moment for moment, priority in began.items() if priority.rank >= highest.rank] or began)
     turned = [step for order in taken.orders for step in order.steps if step.at == reached]
     steps = {step_ref(step): step for excess in found for step in excess.steps}
     yield Finding(
@@ -192,7 +192,7 @@ def _since(taken: Course, limits: BaclofenDoseLimits, now: datetime) -> dict[dat
             found = [excess.priority for excess in way(taken, limits, moment)]
             if not found or not any(way(taken, limits, later)):
                 break
-            began[moment] = max(found, key=lambda priority: priority.rank)
+            began[moment] = max([*found, began.get(moment, found[0])], key=lambda priority: priority.rank)
             later = moment - _INSTANT
     return began
 

@@ -120,7 +120,7 @@ def find_effects(view: PatientView) -> Iterator[Outcome]:
     cause = max((step for step in steps if step.at <= running[-1].at), key=lambda step: step.at)
     cause_known = step_known_at(state, cause)
     level_known = min(max(known[id(sign)] for sign in event) for event in grave or [(sign,) for sign in running])
-    withdrawn = not taken.level_at(view.now).stands
+    withdrawn = _is_withdrawn(taken, view.now)
     kinds = dict.fromkeys(str(sign.kind).replace("_", " ") for sign in running)
     yield Finding(
         key="effects",
@@ -138,6 +138,13 @@ def find_effects(view: PatientView) -> Iterator[Outcome]:
         ),
         evidence=(step_evidence(cause), *(bedside.symptom_evidence(sign) for sign in running)),
     )
+
+
+def _is_withdrawn(taken: Course, now: datetime) -> bool:
+    """Return whether it was prescribed and no order stands; of doses that nobody ordered nobody told the end."""
+    use, levels = taken.use_at(now), taken.until(now)
+    was = use is not None and any(level.stands for level in levels if level.at >= use.since)
+    return was and not levels[-1].stands
 
 
 def _goes_on(view: PatientView, until: datetime) -> bool:

@@ -147,23 +147,23 @@ class Course:
         """Return the levels that had begun at a moment."""
         return [level for level in self.levels if level.at <= moment]
 
-    def goes_on(self, moment: datetime) -> bool:
+    def goes_on(self, view: PatientView) -> bool:
         """Return whether an order has not ended, held or not, or doses are given that nobody ordered."""
-        for order in self.orders:
-            if order.since > moment:
-                continue
-            if order.regimens:
-                if order.ended_by is None or order.ended_by.at > moment:
-                    return True
-            elif order.given and order.ended_by is None:
-                last = max((step.at for step in order.given if step.at <= moment), default=order.since)
-                if moment < last + PAUSE:
-                    return True
-        return False
+        return any(_goes_on(view, order) for order in self.orders)
 
     def given_in(self, after: datetime, until: datetime) -> list[Dose]:
         """Return the doses given after a moment and up to another one."""
         return self.given[bisect_right(self.given, after, key=_AT) : bisect_right(self.given, until, key=_AT)]
+
+
+def _goes_on(view: PatientView, order: Order) -> bool:
+    if order.since > view.now or (order.ended_by is not None and order.ended_by.at <= view.now):
+        return False
+    if order.regimens or not order.given:
+        return bool(order.regimens)
+    over = max((step.at for step in order.given if step.at <= view.now), default=order.since) + PAUSE
+    view.look_at(over)
+    return view.now < over
 
 
 def course(view: PatientView, of: Drug, measure: Measure = in_mg) -> Course | None:
