@@ -11,24 +11,22 @@ from pydantic import Field
 
 from models.alerts import EvidenceRecord, Priority, Reason
 from models.drugs import Drug
-from models.state import Bound, PatientState
-from models.state.channel import NEVER_S
+from models.state import PatientState, Reading
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance
 from streams.rules.facts.bedside import sessions
 from streams.rules.facts.doses import DAY, EARLY, Course, Dose, a_day_before, course, in_iu, total
+from streams.rules.facts.labs import as_compared
 from streams.rules.facts.orders import refs_of_drugs, step_evidence, step_known_at, step_ref
 from streams.rules.facts.plans import ANOTHER, Plan, plans
 from streams.rules.facts.treatments import Treatment, treatment_at
-from streams.rules.inputs import SCHEDULE, SESSION, channel, drug
+from streams.rules.inputs import SCHEDULE, SESSION, drug
 from streams.rules.thresholds import Hours, Minutes
 
 # -- midodrine --------------------------------------------------------------------------------------------------------
 
 _MIDODRINE: Final = drug(Drug.MIDODRINE)
-_SYSTOLIC: Final = "systolic_mmhg"
 _MINUTE: Final = timedelta(minutes=1)
-#: The bound itself is high; a value of single precision that stands for it lies this near to it.
-_NOISE: Final = 1e-6
+_LOOKS_EVERY: Final = timedelta(minutes=10)
 
 
 class MidodrineLimits(Limits):
@@ -97,9 +95,10 @@ def find_midodrine(view: PatientView) -> Iterator[Outcome]:
     A dose is in time by the planned or by the actual start. One from 2 h before the start (ours) to the end is out of
     time if none was in time. Absent is a dose that was ordered 45 min before the start and not given 15 min before it;
     the deadline moves with the plan, and a plan that is cancelled has none. This ends with a dose in time, when the
-    order ends, and with the treatment. A systolic of 180 or more within 4 h (ours) after a dose ends when it is lower.
+    order ends, and with the treatment. A systolic of 180 or more within 4 h (ours) after a dose, looked
+    at every ten minutes, ends when it is lower.
     """
-    view.read(_MIDODRINE, SCHEDULE, SESSION, channel(_SYSTOLIC))
+    view.read(_MIDODRINE, SCHEDULE, SESSION)
     taken = course(view, Drug.MIDODRINE)
     if taken is None:
         return
@@ -205,47 +204,49 @@ def _absent(taken: Course, coming: _Coming, limits: MidodrineLimits) -> Finding:
 
 
 def _pressure(view: PatientView, taken: Course, limits: MidodrineLimits) -> Iterator[Finding]:
-    """Yield a high systolic pressure in a treatment, while a dose acts."""
+    """Yield a high systolic pressure in a treatment, while a dose acts.
+
+    A sample evaluates nobody unless a rule watches its channel, and a channel is kept of every patient. So few are on
+    midodrine that the newest pressure is looked at every ten minutes instead.
+    """
     acts = timedelta(hours=limits.acts_hours)
     doses = taken.given_in(view.now - acts, view.now)
     running = treatment_at(sessions(view), view.now, timedelta(0))
     if not doses or running is None:
         return
-    for moment in (doses[-1].at + acts, doses[0].at + acts, running.over_at + timedelta(microseconds=1)):
+    every = _LOOKS_EVERY.total_seconds()
+    view.look_at(datetime.fromtimestamp((view.now.timestamp() // every + 1) * every, UTC))
+    for moment in (doses[0].at + acts, running.over_at + timedelta(microseconds=1)):
         view.look_at(moment)
-    bound = Bound(limits.systolic_mmhg * (1 - _NOISE), above=True)
-    view.watch(running.session_id, _SYSTOLIC, {"high": bound})
-    reading = _high_reading(running, bound)
-    if reading is None:
+    reading = _reading(running)
+    if reading is None or as_compared(reading.value) < limits.systolic_mmhg:
         return
     known = max(reading.at, step_known_at(view.read(_MIDODRINE), doses[0].step))
+    shown = EvidenceRecord(
+        kind="telemetry", id=running.session_id, name="systolic_mmhg", value=reading.value, unit="mm[Hg]", at=reading.at
+    )
     yield Finding(
         key="systolic",
         anchors=tuple(step_ref(dose.step) for dose in doses),
         priority=Priority.LOW,
-        onset_at=max(reading.at, doses[0].at),
+        onset_at=doses[0].at,
         known_at=known,
-        level_known_at=known,
-        summary=f"Systolic pressure {limits.systolic_mmhg:g} mm[Hg] or more after midodrine",
+        level_known_at=step_known_at(view.read(_MIDODRINE), doses[0].step),
+        summary=f"Systolic pressure {reading.value:g} mm[Hg] after midodrine",
         guidance=(_HYPERTENSION,),
-        evidence=(reading, *(step_evidence(dose.step) for dose in doses)),
+        evidence=(shown, *(step_evidence(dose.step) for dose in doses)),
         session_id=running.session_id,
     )
 
 
-def _high_reading(running: Treatment, bound: Bound) -> EvidenceRecord | None:
-    """Return the pressure with which the newest readings in a row became high; None if the newest is not."""
-    kept, started = running.session.channels.get(_SYSTOLIC), running.started
-    if kept is not None and kept.at != NEVER_S:
-        known = kept.at_bound("midodrine_timing:high", bound)
-        at, value, name = datetime.fromtimestamp(known.since, UTC), known.crossed, _SYSTOLIC
-        if not known.is_out:
-            return None
-    elif started is not None and started.pre_systolic_mmhg is not None and bound.is_beyond(started.pre_systolic_mmhg):
-        at, value, name = started.at, started.pre_systolic_mmhg, "pre_systolic_mmhg"
-    else:
+def _reading(running: Treatment) -> Reading | None:
+    """Return the newest systolic pressure of a treatment: of a sample, else the one with which it began."""
+    started, sampled = running.started, running.session.systolic
+    if sampled is not None and running.contains(sampled.at):
+        return sampled
+    if started is None or started.pre_systolic_mmhg is None:
         return None
-    return EvidenceRecord(kind="telemetry", id=running.session_id, name=name, value=value, unit="mm[Hg]", at=at)
+    return Reading(started.at, started.pre_systolic_mmhg)
 
 
 def _midodrine_refs(state: PatientState, key: str) -> Iterator[str]:
@@ -316,7 +317,7 @@ MIDODRINE_RULE: Final = PatientRule(
     family="medication",
     ids="R55",
     title="Midodrine not in time before dialysis, or a high pressure after it",
-    inputs=(_MIDODRINE, SCHEDULE, SESSION, channel(_SYSTOLIC)),
+    inputs=(_MIDODRINE, SCHEDULE, SESSION),
     needs=(_MIDODRINE,),
     limits=MidodrineLimits,
     find=find_midodrine,
