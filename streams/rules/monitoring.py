@@ -153,15 +153,6 @@ _FIRST_MONTH: Final = guidance(
 
 
 @dataclass(frozen=True, slots=True)
-class _Begun:
-    """Since which local day a patient dialyses, and what tells that."""
-
-    day: date
-    anchor: str
-    evidence: EvidenceRecord
-
-
-@dataclass(frozen=True, slots=True)
 class _Overdue:
     """An analyte whose result is overdue since a moment, and its newest one."""
 
@@ -174,56 +165,42 @@ def find_first_month(view: PatientView) -> Iterator[Outcome]:
     """In the first 30 days of dialysis no creatinine, sodium or potassium for 7 days, or for three sessions.
 
     Magnesium, ionised calcium and phosphate are asked for once, within 14 days (ours). Days are local days of the site,
-    from the profile's `first_dialysis_on` on, else from the first session that is known. One alert lists all that is
-    overdue, from the local midnight after the last day or session that was allowed; the results end it, and it expires
-    with the month.
+    from the profile's `first_dialysis_on` on. One alert lists all that is overdue, from the local midnight after the
+    last day or session that was allowed; the results end it, and it expires with the month.
     """
     limits = view.limits(FirstMonthLimits)
-    begun = _begun(view)
-    if begun is None:
+    profile = view.read(PROFILE).profile
+    if profile is None or profile.first_dialysis_on is None:
         return
-    start, month_over = (start_of(view, days_after(begun.day, n)) for n in (0, limits.month_days + 1))
-    view.look_at(start)
-    view.look_at(month_over)
-    if view.now >= month_over:
+    first = profile.first_dialysis_on
+    # Nearly every patient is past it: one look at the calendar.
+    if day_of(view, view.now) > days_after(first, limits.month_days):
         yield Ending(_OVERDUE, Status.EXPIRED, Reason.UNCONFIRMED_END)
-    elif view.now >= start and (overdue := list(_overdue(view, limits, begun, start))):
-        yield _month_finding(begun, overdue)
+        return
+    start = start_of(view, first)
+    view.look_at(start)
+    view.look_at(start_of(view, days_after(first, limits.month_days + 1)))
+    if view.now >= start and (overdue := list(_overdue(view, limits, first, start))):
+        yield _month_finding(view, first, overdue)
 
 
 #: The key of all that is overdue.
 _OVERDUE: Final = "overdue"
 
 
-def _begun(view: PatientView) -> _Begun | None:
-    """Return since when the patient dialyses; None if nobody knows."""
-    state = view.read(PROFILE)
-    found = bedside.treated(view)
-    if state.profile is not None and (day := state.profile.first_dialysis_on) is not None:
-        evidence = profile_evidence(view, "first_dialysis_on", day.isoformat())
-        return _Begun(day, profile_ref(state), evidence)
-    if not found:
-        return None
-    first = found[0]
-    evidence = EvidenceRecord(
-        kind="session", id=first.session_id, name="first_session", value=None, unit=None, at=first.start
-    )
-    return _Begun(day_of(view, first.start), f"session:{first.key}", evidence)
-
-
-def _overdue(view: PatientView, limits: FirstMonthLimits, begun: _Begun, start: datetime) -> Iterator[_Overdue]:
+def _overdue(view: PatientView, limits: FirstMonthLimits, first: date, start: datetime) -> Iterator[_Overdue]:
     """Yield what is overdue, and ask for a look when the next will be."""
     sessions = [one for one in bedside.treated(view) if one.start >= start]
     for analyte in _ROUTINE:
         newest = next(labs.newest_first(view, analyte), None)
-        due = _due(view, limits, begun, newest, sessions)
+        due = _due(view, limits, first, newest, sessions)
         view.look_at(due)
         if view.now >= due:
             yield _Overdue(analyte, due, newest)
-    due = start_of(view, days_after(begun.day, limits.other_days + 1))
+    due = start_of(view, days_after(first, limits.other_days + 1))
     for analyte in _OTHER:
         newest = next(labs.newest_first(view, analyte), None)
-        if newest is not None and day_of(view, newest.at) >= begun.day - _BASELINE:
+        if newest is not None and day_of(view, newest.at) >= first - _BASELINE:
             continue
         view.look_at(due)
         if view.now >= due:
@@ -231,10 +208,10 @@ def _overdue(view: PatientView, limits: FirstMonthLimits, begun: _Begun, start: 
 
 
 def _due(
-    view: PatientView, limits: FirstMonthLimits, begun: _Begun, newest: labs.Result | None, sessions: list[Treatment]
+    view: PatientView, limits: FirstMonthLimits, first: date, newest: labs.Result | None, sessions: list[Treatment]
 ) -> datetime:
     """Return the midnight from which a routine analyte is overdue; results from before the first day count as of it."""
-    day = begun.day if newest is None else max(begun.day, day_of(view, newest.at))
+    day = first if newest is None else max(first, day_of(view, newest.at))
     by_days = start_of(view, days_after(day, limits.days + 1))
     # A specimen that is drawn as a session begins is one from before it.
     since = [one.over_at for one in sessions if newest is None or one.start + SKEW >= newest.at]
@@ -243,25 +220,25 @@ def _due(
     return min(by_days, start_of(view, days_after(day_of(view, sorted(since)[limits.sessions]), 1)))
 
 
-def _month_finding(begun: _Begun, overdue: list[_Overdue]) -> Finding:
+def _month_finding(view: PatientView, first: date, overdue: list[_Overdue]) -> Finding:
     listed = ", ".join(str(one.analyte).replace("_", " ") for one in overdue)
     since = tuple(one.newest.evidence() for one in overdue if one.newest is not None)
     return Finding(
         key=_OVERDUE,
-        anchors=(begun.anchor,),
+        anchors=(profile_ref(view.read(PROFILE)),),
         priority=Priority.LOW,
         onset_at=min(one.due for one in overdue),
         known_at=max(one.due for one in overdue),
         level_known_at=min(one.due for one in overdue),
         summary=f"First month of dialysis, results overdue: {listed}",
         guidance=(_FIRST_MONTH,),
-        evidence=(begun.evidence, *since),
+        evidence=(profile_evidence(view, "first_dialysis_on", first.isoformat()), *since),
         reason=Reason.DEADLINE_PASSED,
     )
 
 
-def _every_beginning(state: PatientState, _key: str) -> list[str]:
-    return [profile_ref(state), *(f"session:{one.key}" for one in treatments(state))]
+def _the_profile(state: PatientState, _key: str) -> list[str]:
+    return [profile_ref(state)]
 
 
 FIRST_MONTH: Final = PatientRule(
@@ -273,8 +250,8 @@ FIRST_MONTH: Final = PatientRule(
     inputs=(PROFILE, SESSION, lab(*_ROUTINE, *_OTHER)),
     limits=FirstMonthLimits,
     find=find_first_month,
-    named_by=_every_beginning,
+    named_by=_the_profile,
     sources=("article L54", "clinical.md R66"),
-    without=("the first dialysis where no profile gives it: who comes to the unit then counts as new to dialysis",),
+    without=("the first dialysis where no profile tells it: who is new to this system may have dialysed for years",),
 )
 RULES: Final[tuple[PatientRule, ...]] = (POST_DIALYSIS, FIRST_MONTH)
