@@ -33,9 +33,9 @@ _ARTICLE: Final = guidance(
     "article L31-L32",
 )
 _LITERATURE: Final = guidance(
-    "The literature says the opposite: avoid baclofen on dialysis. The kidney clears it; toxicity (drowsiness, "
-    "encephalopathy, seizures) was seen from 5 mg a day, on average at 20 mg, 2 to 3 days after the start. Review the "
-    "indication and the alternatives with the prescriber and the pharmacist.",
+    "The literature advises against baclofen on dialysis. The kidney clears it; toxicity (drowsiness, encephalopathy, "
+    "seizures) was seen from 5 mg a day, on average at 20 mg, 2 to 3 days after the start. Review the indication and "
+    "the alternatives with the prescriber and the pharmacist.",
     "Nefrologia 2020 (41 cases), Renal Fellow Network; clinical.md section 0 against article L32",
 )
 

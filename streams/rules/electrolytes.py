@@ -53,7 +53,7 @@ _HIGH_CALCIUM_REVIEW: Final = guidance(
 )
 _ASK_IONIZED: Final = guidance(
     "Check an ionised calcium: total calcium misleads with a low albumin or a changed pH, and a correction for albumin "
-    "does not replace it.",
+    "is no substitute for it.",
     "article L6, L20; clinical.md R06",
 )
 _RISK: Final = guidance(

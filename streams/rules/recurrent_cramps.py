@@ -45,6 +45,8 @@ _SODIUM: Final = guidance(
     "balance becomes positive. Follow the prescriber.",
     "article L26-L27 against KDOQI 2006 HD guideline 5.3",
 )
+#: How many of the newest cramps are named; the summary tells how many there were.
+_SHOWN: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def _finding(view: PatientView, found: _Recurrence) -> Finding:
         level_known_at=met,
         summary=f"Cramps recur: {count} in {of} session{'' if of == 1 else 's'}",
         guidance=(_PRESCRIPTION, _ELECTROLYTES, _SODIUM),
-        evidence=tuple(_evidence(found.all)),
+        evidence=tuple(_evidence(found.all[-_SHOWN:])),
     )
 
 

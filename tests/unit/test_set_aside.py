@@ -62,16 +62,16 @@ async def test_a_record_that_cannot_be_made_to_fit_is_set_aside_and_the_patient_
     host = await Host(kafka).settle()
     record = kafka.changelog[P1.encode()]
     # Below the record of one open alert, above that of a clock and of a subject that begins anew.
-    kafka.largest_record = 600
+    kafka.largest_record = 1000
     kafka.lab(P1, 2, 0.6)
     telemetry(kafka, P2, 3)
     await host.settle()
     letters = [m for m in kafka.topic("dead-letters") if dict(m.headers)["dl_reason"] == b"state_too_large"]
     assert [letter.key for letter in letters] == [P1.encode()]
-    assert len(letters[0].value or b"") > 600
+    assert len(letters[0].value or b"") > 1000
     assert json.loads(letters[0].value or b"")["id"] == json.loads(record)["id"]
     assert kafka.committed[PREFIX + "lab-results"] == 2
-    assert len(kafka.changelog[P1.encode()]) <= 600
+    assert len(kafka.changelog[P1.encode()]) <= 1000
     assert host.metric("dialysis_subjects_set_aside", table="patients", partition="0") == 1
     # The way back: what comes next is filed and evaluated as for anybody.
     kafka.largest_record = None
