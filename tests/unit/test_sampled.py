@@ -63,7 +63,7 @@ async def test_a_sample_that_changes_no_finding_writes_little_and_encodes_no_pas
 
 
 async def test_hours_of_samples_are_stored_in_one_kilobyte(kafka: FakeKafka) -> None:
-    """With both bounds of a channel watched, and beyond one of them: the largest of a machine that tells one channel."""
+    """Both bounds of a channel watched, and beyond one of them: the largest of a machine that tells one channel."""
     kafka.clock.elapsed += 4 * 3600
     past(kafka)
     session(kafka, P1, 1, target_weight_kg=70.0, planned_minutes=240, chair="4", water_loop_id="loop-1", modality="HDF")
