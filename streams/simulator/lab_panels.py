@@ -7,7 +7,7 @@ from models.analytes import Analyte
 from models.topics import LAB_RESULTS
 from streams.simulator.laboratories import PANEL, POST_PANEL, RANGES, broken_rule, loinc
 from streams.simulator.planned import Planted, Scribe, TimedMessage
-from streams.simulator.population import DAY, MINUTE, Person
+from streams.simulator.population import DAY, HOUR, MINUTE, Person
 from streams.simulator.rates import Rates
 from streams.simulator.timetable import Slot
 
@@ -91,16 +91,23 @@ class Laboratory:
 
 
 def known_results(scribe: Scribe, person: Person, rng: random.Random, arrival: float) -> list[TimedMessage]:
-    """Build the last results from before the simulation, as a laboratory sends them to a new receiver."""
-    laboratory, collected = Laboratory(scribe, person), arrival - rng.uniform(5, 20) * DAY
+    """Build the last results from before the simulation, as a laboratory sends them to a new receiver.
+
+    Who is in the first month of dialysis is measured often: of them it sends the panel of the last session.
+    """
+    laboratory = Laboratory(scribe, person)
+    analytes: tuple[Analyte, ...] = (Analyte.ALBUMIN, Analyte.MAGNESIUM, Analyte.ALUMINUM)
+    collected, took = arrival - rng.uniform(5, 20) * DAY, 3 * DAY
+    if person.is_new:
+        analytes, collected, took = PANEL, arrival - rng.uniform(0.8, 1.8) * DAY, HOUR
     said = []
-    for analyte in (Analyte.ALBUMIN, Analyte.MAGNESIUM, Analyte.ALUMINUM):
+    for analyte in analytes:
         message = laboratory.result(
             analyte,
             person.levels[analyte],
             f"{person.patient_id}-last-{analyte}",
             collected=collected,
-            reported=collected + 3 * DAY,
+            reported=collected + took,
             plant=False,
         )
         said.append(message._replace(received_at=scribe.at(arrival)))
@@ -124,9 +131,9 @@ def panel(
     central = rng.uniform(35, 80) * MINUTE
     for analyte in POST_PANEL if after else PANEL:
         spread, calm = RANGES[analyte], analyte in rates.calm
-        base = slot.person.levels[analyte] * rng.uniform(0.98, 1.02)
+        base = slot.person.levels[analyte] * rng.uniform(1 - spread.varies, 1 + spread.varies)
         if after:
-            base *= spread.after if calm else spread.really_after * rng.uniform(0.95, 1.05)
+            base *= spread.after if calm else spread.really_after * rng.uniform(1 - spread.moves, 1 + spread.moves)
         delay = rng.uniform(3, 8) * MINUTE if analyte in _BLOOD_GAS else central + rng.uniform(0, 3)
         said += _one(scribe, rng, rates, slot, analyte, base, collected, collected + delay, after)
     if not after and rng.random() < _ALUMINUM:
@@ -172,7 +179,7 @@ def _one(
     if rng.random() >= rates.correction:
         return [*said, laboratory.result(analyte, base, result_id, plant=not haemolysed, **when, **other)]
     status = rng.choice(("corrected", "corrected", "cancelled", "entered_in_error"))
-    new = base * rng.uniform(0.88, 1.15) if status == "corrected" else None
+    new = base * (1 + RANGES[analyte].varies * rng.uniform(-6, 7.5)) if status == "corrected" else None
     later = {"collected": collected, "reported": reported + rng.uniform(10, 50) * MINUTE}
     ends = None if laboratory.breaks(analyte, new) else later["reported"]
     said.append(laboratory.result(analyte, base, result_id, plant=not haemolysed, ends=ends, **when, **other))

@@ -21,6 +21,8 @@ class Range:
         most: No value is above this.
         after: Factor over one session where nothing may alert.
         really_after: Factor over one session in a real unit, on average.
+        varies: How far a specimen strays from the patient's usual value, as a share of it.
+        moves: How far the change over a session strays from its average, likewise.
     """
 
     low: float
@@ -31,18 +33,21 @@ class Range:
     most: float
     after: float
     really_after: float
+    varies: float = 0.02
+    moves: float = 0.05
 
 
 #: Base units: mg/dL, but ionised calcium, potassium and sodium mmol/L, aluminium ug/L, albumin g/dL.
 #: Potassium falls by 1.2 mmol/L and half are below 3.5 after it; half have ionised calcium below 1.12 mmol/L;
-#: magnesium runs normal to high (clinical.md 2.1, 2.2 and 0).
+#: magnesium runs normal to high (clinical.md 2.1, 2.2 and 0). Sodium hardly varies: 5 mmol/L more after a session is an
+#: alert (E11).
 RANGES: Final = {
     Analyte.MAGNESIUM: Range(2.00, 2.35, 2.12, 0.28, 0.8, 4.0, 0.95, 0.95),
     Analyte.IONIZED_CALCIUM: Range(1.17, 1.24, 1.13, 0.06, 0.75, 1.60, 1.02, 1.02),
     Analyte.TOTAL_CALCIUM: Range(8.9, 9.6, 9.0, 0.5, 6.5, 12.0, 1.02, 1.02),
     Analyte.POTASSIUM: Range(4.55, 4.80, 4.95, 0.6, 2.8, 7.4, 0.80, 0.74),
     Analyte.PHOSPHATE: Range(3.7, 5.0, 5.2, 1.4, 1.2, 11.0, 0.78, 0.6),
-    Analyte.SODIUM: Range(137, 139, 138, 2.4, 124, 147, 1.005, 1.005),
+    Analyte.SODIUM: Range(137, 139, 138, 2.4, 124, 147, 1.005, 1.005, varies=0.007, moves=0.012),
     Analyte.CREATININE: Range(6.0, 11.0, 8.5, 2.2, 2.0, 18.0, 0.4, 0.4),
     Analyte.ALBUMIN: Range(3.8, 4.3, 3.85, 0.35, 2.2, 5.0, 1.04, 1.04),
     Analyte.ALUMINUM: Range(2.0, 7.0, 6.5, 4.0, 1.0, 45.0, 1.0, 1.0),

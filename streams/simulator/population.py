@@ -52,6 +52,21 @@ class Person:
     levels: dict[Analyte, float]
     drug: str | None
 
+    @property
+    def is_new(self) -> bool:
+        """Return whether dialysis began less than a month ago."""
+        return self.vintage_days < _MONTH
+
+    @property
+    def is_watched(self) -> bool:
+        """Return whether a panel is expected after each session: an inpatient, or two diseases of the heart."""
+        return self.inpatient or set(self.conditions) >= _GRAVE
+
+
+_MONTH: Final = 31
+#: Diseases that together put a patient at risk of an arrhythmia after dialysis (contract, R62).
+_GRAVE: Final = frozenset({"cardiomyopathy", "ischaemic_heart_disease"})
+
 
 class Population:
     """All patients, each drawn at first use; their number does not change anybody's figures."""
@@ -94,6 +109,12 @@ class Population:
 
 
 _DRUGS: Final = ("baclofen", "midodrine", "vitamin e", "aluminum hydroxide")
+#: The rule that finds the standing order of a drug; citrate is ordered beside aluminium only.
+_RISKY: Final = {
+    "baclofen": "baclofen_on_dialysis",
+    "vitamin e": "vitamin_e_dose",
+    "sodium citrate": "citrate_with_aluminum",
+}
 
 
 def known_before(scribe: Scribe, person: Person, arrival: float) -> list[TimedMessage]:
@@ -130,9 +151,8 @@ def known_before(scribe: Scribe, person: Person, arrival: float) -> list[TimedMe
             "dose_iu": dose_iu,
             "doses_per_day": daily,
         }
-        planted = None
-        if drug == "baclofen":
-            planted = Planted("baclofen_on_dialysis", person.patient_id, scribe.at(at), ids=(order_id,))
+        rule = _RISKY.get(drug)
+        planted = Planted(rule, person.patient_id, scribe.at(at), ids=(order_id,)) if rule else None
         said.append(
             scribe.event(
                 CLINICAL_EVENTS,

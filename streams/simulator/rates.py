@@ -15,6 +15,7 @@ class Rates:
         calm: Analytes that stay well inside their normal range; the others vary as in a real unit.
         pre_labs: Chance of a panel before the session.
         post_labs: Chance of a panel after it.
+        watched_labs: Chance of a panel after it where one is expected: of an inpatient, or of two heart diseases.
         new_patient: Chance, per patient, that the first dialysis was less than a month ago.
         inpatient: Chance per patient.
         heart_disease: Chance per patient and condition.
@@ -43,6 +44,7 @@ class Rates:
     calm: frozenset[Analyte] = frozenset()
     pre_labs: float = 0.5
     post_labs: float = 0.35
+    watched_labs: float = 0.85
     new_patient: float = 0.04
     inpatient: float = 0.1
     heart_disease: float = 0.25

@@ -18,6 +18,8 @@ ANNOUNCED: Final = 3 * HOUR
 LAST_WORD: Final = 5 * HOUR
 #: A planned rate above this raises `uf_rate_high`, mL/kg/h (contract, Rulings).
 _PLANNED_UF_LIMIT: Final = 13.0
+#: Midodrine belongs at least so long before a session (clinical.md R55).
+_MIDODRINE_BY: Final = 15 * MINUTE
 
 
 def session(scribe: Scribe, slot: Slot, course: Course, rates: Rates) -> list[TimedMessage]:
@@ -121,7 +123,7 @@ class _Writer:
         if rng.random() < rates.pre_labs:
             collected = slot.start - rng.uniform(3, 6) * MINUTE
             said += panel(self._scribe, rng, rates, slot, after=False, collected=collected)
-        if rng.random() < rates.post_labs:
+        if rng.random() < (rates.watched_labs if slot.person.is_watched else rates.post_labs):
             collected = slot.end + rng.uniform(5, 40) * MINUTE
             said += panel(self._scribe, rng, rates, slot, after=True, collected=collected)
         return said
@@ -137,8 +139,11 @@ class _Writer:
         if slot.person.drug == "midodrine":
             order_id = f"{slot.person.patient_id}-midodrine"
             fields = {"order_id": order_id, "drug": "midodrine", "route": "oral", "dose_mg": 5.0}
-            at = slot.start - rng.choice((30, 30, 30, 5)) * MINUTE
-            said.append(self._clinical("medication", at, 20, action="administered", **fields))
+            before = rng.choice((30, 30, 30, 5)) * MINUTE
+            late = before < _MIDODRINE_BY
+            planted = self._planted("midodrine_timing", slot.start - _MIDODRINE_BY, slot.end, slot.session_id)
+            at, fields["action"] = slot.start - before, "administered"
+            said.append(self._clinical("medication", at, 20, planted=planted if late else None, **fields))
         return said
 
     def alarms(self) -> list[TimedMessage]:
@@ -176,8 +181,9 @@ class _Writer:
             at = slot.start + self._course.dip[0] + 40
             said += self._symptom("dizziness", at, 6 * MINUTE, rng, score=rng.randint(2, 6))
         if rng.random() < rates.jerk:
-            at = slot.end + rng.uniform(0.3, 1.5) * HOUR
-            worse = rng.random() < 0.3
+            # Any jerk in the hours after a session is a suspicion (R20): most come during it.
+            worse, late = rng.random() < 0.3, rng.uniform(0.2, 0.9)
+            at = slot.end + 2 * late * HOUR if worse else slot.start + late * length
             rule = "aluminum_suspicion" if worse else None
             kind = rng.choice(("jerk", "twitch"))
             said += self._symptom(kind, at, 20 * MINUTE, rng, rule, worse_after_dialysis=worse or None)

@@ -48,7 +48,7 @@ def unit_events(
     """Yield the messages of a virtual unit, without end, in order of `received_at`.
 
     The same arguments give the same bytes, whatever the hash seed and however many messages are read. Another `start`
-    gives the same events, shifted. First come the unit's record (profiles, standing orders, last results) and the
+    gives the same events, shifted. First come the unit's record (last results, profiles, standing orders) and the
     running sessions. 24 chairs make a unit with two water loops; two patients take turns on a chair: 48 patients keep
     24 chairs busy.
 
@@ -111,10 +111,9 @@ class _Unit:
     def _known(self) -> Iterator[TimedMessage]:
         for index in range(self._timetable.patients):
             person = self._population[index]
+            # Results first: a profile without any would mean that none was measured for years.
+            yield from known_results(self.scribe, person, stream(self._seed, "record", index), self._begin)
             yield from known_before(self.scribe, person, self._begin)
-            if person.vintage_days > 100:
-                rng = stream(self._seed, "record", index)
-                yield from known_results(self.scribe, person, rng, self._begin)
 
     def _script(self) -> Iterator[_Opening]:
         script = Script(self._seed, self.scribe, self._timetable)
