@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from tests.chaos.held import Held
 from tests.chaos.logs import LAB_RESULTS, MACHINE_EVENTS, Record
 from tests.chaos.said import ALUMINUM, Lab, Patient, Symptom
+from tests.chaos.treated import BACLOFEN, IV_MAGNESIUM, PANEL, baclofen, iv_magnesium, panel_deadline, panel_missing
 
 LOW_MAGNESIUM: Final = "low_magnesium"
 SUSPICION: Final = "aluminum_suspicion"
@@ -22,8 +24,21 @@ OVERDUE: Final = "aluminum_result_overdue"
 CRAMP: Final = "intradialytic_cramp"
 DATA_QUALITY: Final = "data_quality"
 CLUSTER: Final = "aluminum_cluster"
-#: What this oracle can judge; alerts of other rules are only held to their form.
-RULES: Final = frozenset({LOW_MAGNESIUM, SUSPICION, LEVEL, OVERDUE, CRAMP, DATA_QUALITY, CLUSTER})
+#: What this oracle can judge.
+RULES: Final = frozenset(
+    {LOW_MAGNESIUM, SUSPICION, LEVEL, OVERDUE, CRAMP, DATA_QUALITY, CLUSTER, PANEL, BACLOFEN, IV_MAGNESIUM}
+)
+#: What may be told besides, and is held to its form alone: the unit brings these about by chance, and to say when they
+#: must come would be to write the catalogue once more. An alert of any other rule is made up.
+FORM_ALONE: Final = frozenset(
+    """
+    high_magnesium magnesium_unknown replacement_before_magnesium dialysate_magnesium_low citrate_with_aluminum seizure
+    recurrent_cramps symptom_workup_incomplete high_potassium low_potassium low_ionized_calcium high_ionized_calcium
+    low_total_calcium low_phosphate high_phosphate electrolyte_swing sodium_rise uf_rate_high first_month_labs_overdue
+    nutrition_review baclofen_before_electrolytes baclofen_dose baclofen_adverse_effect baclofen_abrupt_stop
+    midodrine_timing vitamin_e_dose identity_conflict
+    """.split()  # noqa: SIM905 (a list of words reads better as words)
+)
 
 #: clinical.md R01 and the ruling on severe: each unit has its own bound, strictly below.
 _MAGNESIUM: Final = {"mg/dl": (1.7, 1.0), "mmol/l": (0.70, 0.41), "meq/l": (1.4, 0.82)}
@@ -72,22 +87,12 @@ class Condition:
         return self.due or self.known.moment
 
 
-@dataclass
-class _Held:
-    """What a rule says of a patient at one moment."""
-
-    ids: set[str]
-    severe: bool = False
-    may_be_severe: bool = False
-    due: datetime | None = None
-
-
 # -- the rules ---------------------------------------------------------------------------------------------------------
 
-_Rule = Callable[[Patient, datetime], Iterator[tuple[str, _Held]]]
+_Rule = Callable[[Patient, datetime], Iterator[tuple[str, Held]]]
 
 
-def _low_magnesium(patient: Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
+def _low_magnesium(patient: Patient, now: datetime) -> Iterator[tuple[str, Held]]:
     """R01. A preliminary result counts in the critical band only."""
 
     def bound(lab: Lab, which: int) -> bool:
@@ -98,7 +103,7 @@ def _low_magnesium(patient: Patient, now: datetime) -> Iterator[tuple[str, _Held
         since = now - _CONTEXT
         signs = any(s.at > since for s in patient.present(_IRRITABLE))
         signs = signs or any(at > since and qtc > 480 for at, qtc in patient.qtc)
-        yield "", _Held({results[-1].name}, severe=bound(results[-1], 1), may_be_severe=signs)
+        yield "", Held({results[-1].name}, severe=bound(results[-1], 1), may_be_severe=signs)
 
 
 def _bands(lab: Lab) -> int:
@@ -110,11 +115,11 @@ def _levels(patient: Patient) -> list[Lab]:
     return [level for level in found if level.status != "preliminary" or _bands(level) == 4]
 
 
-def _aluminum_level(patient: Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
+def _aluminum_level(patient: Patient, _now: datetime) -> Iterator[tuple[str, Held]]:
     """R21: the band of the newest level; two results below it leave it."""
     levels = _levels(patient)
     if any(_bands(level) for level in levels[-2:]):
-        yield "", _Held({levels[-1].name} if _bands(levels[-1]) else set(), severe=_bands(levels[-1]) == 4)
+        yield "", Held({levels[-1].name} if _bands(levels[-1]) else set(), severe=_bands(levels[-1]) == 4)
 
 
 def _picture(patient: Patient) -> tuple[set[str], datetime, datetime] | None:
@@ -138,14 +143,14 @@ def _picture(patient: Patient) -> tuple[set[str], datetime, datetime] | None:
     return set().union(*(ids for _, _, ids in found)), min(found)[0], min(begun for _, begun, _ in found)
 
 
-def _suspicion(patient: Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
+def _suspicion(patient: Patient, _now: datetime) -> Iterator[tuple[str, Held]]:
     picture = _picture(patient)
     if picture:
         seizure = bool(patient.present(frozenset({"seizure"})))
-        yield "", _Held(picture[0], may_be_severe=seizure)
+        yield "", Held(picture[0], may_be_severe=seizure)
 
 
-def _overdue(patient: Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
+def _overdue(patient: Patient, now: datetime) -> Iterator[tuple[str, Held]]:
     """R22: suspected, and no specimen for 24 h."""
     picture = _picture(patient)
     if not picture:
@@ -153,7 +158,7 @@ def _overdue(patient: Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
     ids, complete, onset = picture
     drawn = any(lab.analyte == "aluminum" and lab.live and lab.at >= onset for lab in patient.labs.values())
     if not drawn and now >= complete + _NO_SPECIMEN:
-        yield "", _Held(ids, due=complete + _NO_SPECIMEN)
+        yield "", Held(ids, due=complete + _NO_SPECIMEN)
 
 
 def _cramp_over(group: list[Symptom]) -> datetime:
@@ -163,7 +168,7 @@ def _cramp_over(group: list[Symptom]) -> datetime:
     return words if all(cramp.ended_at for cramp in group) else max([words, *late]) + _SILENCE
 
 
-def _cramp(patient: Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
+def _cramp(patient: Patient, now: datetime) -> Iterator[tuple[str, Held]]:
     """R30: overlapping cramps of a session are one condition."""
     groups: dict[str, list[Symptom]] = {}
     for cramp in patient.present(_CRAMPS):
@@ -176,10 +181,10 @@ def _cramp(patient: Patient, now: datetime) -> Iterator[tuple[str, _Held]]:
             groups[session] = [cramp]
     for session, group in groups.items():
         if now < _cramp_over(group):
-            yield session, _Held({cramp.name for cramp in group})
+            yield session, Held({cramp.name for cramp in group})
 
 
-def _data_quality(patient: Patient, _now: datetime) -> Iterator[tuple[str, _Held]]:
+def _data_quality(patient: Patient, _now: datetime) -> Iterator[tuple[str, Held]]:
     """E07: the newest result of an analyte cannot be evaluated."""
     newest: dict[str, Lab] = {}
     for lab in patient.labs.values():
@@ -189,7 +194,7 @@ def _data_quality(patient: Patient, _now: datetime) -> Iterator[tuple[str, _Held
                 newest[lab.analyte] = lab
     for analyte, lab in newest.items():
         if lab.trouble():
-            yield analyte, _Held({lab.name})
+            yield analyte, Held({lab.name})
 
 
 _RULES: Final[dict[str, _Rule]] = {
@@ -199,7 +204,12 @@ _RULES: Final[dict[str, _Rule]] = {
     OVERDUE: _overdue,
     CRAMP: _cramp,
     DATA_QUALITY: _data_quality,
+    PANEL: panel_missing,
+    BACLOFEN: baclofen,
+    IV_MAGNESIUM: iv_magnesium,
 }
+#: Beside results and symptoms, what may change a condition.
+_DECIDES: Final = frozenset({"rhythm", "session_started", "session_ended", "patient_profile"})
 
 
 # -- one patient after the other ---------------------------------------------------------------------------------------
@@ -218,7 +228,7 @@ class _Course:
         """A message: first what fell due before it, then what it changes."""
         self.wait_until(record.moment, record)
         about = self.patient.hear(record, body, order)
-        if about is not None or body["type"] in ("rhythm", "session_started", "session_ended"):
+        if about is not None or body["type"] in _DECIDES:
             self._compare(record, record.moment, about)
 
     def wait_until(self, now: datetime, record: Record) -> None:
@@ -235,6 +245,7 @@ class _Course:
             labs = self.patient.labs.values()
             if not any(lab.analyte == "aluminum" and lab.live and lab.at >= onset for lab in labs):
                 yield picture[1] + _NO_SPECIMEN
+        yield from panel_deadline(self.patient, is_told=(PANEL, "") in self._open)
 
     def _compare(self, record: Record, now: datetime, about: str | None, *, by_clock: bool = False) -> None:
         held = {(rule, key): found for rule, find in _RULES.items() for key, found in find(self.patient, now)}
@@ -253,16 +264,18 @@ class _Course:
     def _over(self, name: tuple[str, str], record: Record, now: datetime, about: str | None, *, by_clock: bool) -> None:
         condition = self._open.pop(name)
         condition.ended, condition.ended_at = (None if by_clock else record), now
-        if name[0] == CRAMP and by_clock:
-            condition.ends = frozenset({"expired"})
-        elif name[0] == CRAMP and about in condition.ids and not self.patient.symptoms[about].erroneous:
-            condition.ends = frozenset({"resolved"})
-        elif about in condition.ids:
-            condition.ends = (
-                frozenset({"withdrawn"}) if condition.ids == {about} else frozenset({"withdrawn", "resolved"})
-            )
-        else:
-            condition.ends = frozenset({"resolved"})
+        condition.ends = self._endings(condition, about, by_clock=by_clock)
+
+    def _endings(self, condition: Condition, about: str | None, *, by_clock: bool) -> frozenset[str]:
+        """What may be said of its end: what a person or the clock ends is over, what a result takes back never was."""
+        rule, mine = condition.rule, about in condition.ids
+        if (rule == CRAMP and by_clock) or (rule == PANEL and about not in self.patient.labs):
+            return frozenset({"expired"})
+        if rule in (PANEL, BACLOFEN, IV_MAGNESIUM) or not mine:
+            return frozenset({"resolved"})
+        if rule == CRAMP and not self.patient.symptoms[str(about)].erroneous:
+            return frozenset({"resolved"})
+        return frozenset({"withdrawn"}) if condition.ids == {about} else frozenset({"withdrawn", "resolved"})
 
 
 @dataclass

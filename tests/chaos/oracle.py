@@ -14,10 +14,21 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from tests.chaos.clinical import CLUSTER, LEVEL, LOW_MAGNESIUM, RULES, SUSPICION, Condition, Findings, conditions
+from tests.chaos.clinical import (
+    CLUSTER,
+    FORM_ALONE,
+    LEVEL,
+    LOW_MAGNESIUM,
+    RULES,
+    SUSPICION,
+    Condition,
+    Findings,
+    conditions,
+)
 from tests.chaos.logs import Logs, Record, Sent
 from tests.chaos.places import Lost, where_lost
 from tests.chaos.told import OPEN, Episode, Told, Transition
+from tests.chaos.treated import IV_MAGNESIUM
 
 #: A moment that a deadline gives is exact but for the rounding of timestamps.
 _EXACT: Final = timedelta(milliseconds=2)
@@ -156,7 +167,7 @@ class _Judge:
         episodes: dict[tuple[str, str], list[Episode]] = defaultdict(list)
         for episode in self._told.episodes():
             alert = episode.raised.alert
-            if alert["rule"] in RULES and alert["rule"] != CLUSTER:
+            if alert["rule"] not in FORM_ALONE and alert["rule"] != CLUSTER:
                 episodes[alert["rule"], alert["patient_id"]].append(episode)
         for one in found.conditions:
             mine = episodes[one.rule, one.subject]
@@ -187,7 +198,7 @@ class _Judge:
         self._ended(one, end, must=must)
 
     def _prioritised(self, one: Condition, episode: Episode) -> None:
-        if one.rule in (LOW_MAGNESIUM, LEVEL, SUSPICION):
+        if one.rule in (LOW_MAGNESIUM, LEVEL, SUSPICION, IV_MAGNESIUM):
             if one.severe and not episode.highest:
                 self._say(Kind.LOST, f"the highest priority of {episode.raised}", Lost.NO_EFFECT)
             elif episode.highest and not one.severe and not one.may_be_severe:

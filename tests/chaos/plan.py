@@ -1,20 +1,19 @@
-"""What is played in a run: the virtual unit, and what it does not plant: forgotten cramps, old suspicions, probes.
+"""What is played in a run: the virtual unit, and what it does not plant: deadlines, orders, late words, probes.
 
 Pure: the same seed and start give the same bytes.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from streams.simulator.unit import Planted, Scenario, TimedMessage, unit_events
 from tests.chaos.logs import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, Plant, Sent
-from tests.events import event
+from tests.chaos.treatments_played import doses, missing_panels, orders, sent
 
 _MINUTE: Final = timedelta(minutes=1)
 #: Two shifts of 24 chairs, all busy.
@@ -82,11 +81,14 @@ def plan(seed: int, start: datetime, shape: Shape, subjects: Callable[[int, str]
     rng = random.Random(seed)
     messages += _forgotten_cramps(rng, unit, start, end)
     messages += _old_suspicions(rng, subjects(2 * partitions, "late-"), start, end)
+    messages += missing_panels(rng, subjects(2 * partitions, "panel-"), start, end)
+    messages += orders(rng, subjects(partitions, "order-"), start, end)
+    messages += doses(rng, subjects(partitions, "dose-"), start, end)
     messages += _probes(rng, subjects(shape.probes * partitions, "probe-"), start, end, shape.probe_every)
     messages += _storm(rng, subjects(1, "storm-")[0], start + (end - start) / 3, shape.storm)
     messages.sort(key=lambda sent: sent.stamp)
     made.closing = [
-        _sent(MACHINE_EVENTS, "telemetry", name, end + _CLOSING, session_id=name, machine_id=name)
+        sent(MACHINE_EVENTS, "telemetry", name, end + _CLOSING, session_id=name, machine_id=name)
         for name in subjects(partitions, "closing-")
     ]
     made.messages = messages + made.closing
@@ -110,13 +112,6 @@ def _plant(planted: Planted) -> Plant:
     return Plant(planted.rule, planted.patient_id, frozenset(planted.ids), planted.reason)
 
 
-def _sent(
-    topic: str, type_: str, subject: str, stamp: datetime, at: datetime | None = None, *plants: Plant, **fields: Any
-) -> Sent:
-    body = event(type_, subject, at or stamp, **fields)
-    return Sent(topic, subject.encode(), json.dumps(body).encode(), round(stamp.timestamp() * 1000), plants)
-
-
 def _forgotten_cramps(rng: random.Random, unit: list[TimedMessage], start: datetime, end: datetime) -> Iterator[Sent]:
     """Cramps of which nobody says the end: half an hour later they expire, whatever happened meanwhile."""
     treated: dict[str, list[datetime]] = {}
@@ -135,7 +130,7 @@ def _forgotten_cramps(rng: random.Random, unit: list[TimedMessage], start: datet
             symptom_id = f"forgotten-{name}"
             plant = Plant("intradialytic_cramp", name, frozenset({symptom_id}))
             stamp = at + timedelta(seconds=0.5)
-            yield _sent(
+            yield sent(
                 CLINICAL_EVENTS, "symptom", name, stamp, at, plant, symptom_id=symptom_id, kind="cramp", unit_id="U1"
             )
 
@@ -149,10 +144,10 @@ def _old_suspicions(rng: random.Random, names: list[str], start: datetime, end: 
         ids = frozenset({jerk, speech})
         plants = [Plant(rule, name, ids) for rule in ("aluminum_suspicion", "aluminum_result_overdue")]
         first = due - _DAY - 2 * _MINUTE
-        yield _sent(CLINICAL_EVENTS, "symptom", name, stamp, first, symptom_id=jerk, kind="jerk")
+        yield sent(CLINICAL_EVENTS, "symptom", name, stamp, first, symptom_id=jerk, kind="jerk")
         later = stamp + timedelta(seconds=5)
         kind = "speech_disturbance"
-        yield _sent(CLINICAL_EVENTS, "symptom", name, later, due - _DAY, *plants, symptom_id=speech, kind=kind)
+        yield sent(CLINICAL_EVENTS, "symptom", name, later, due - _DAY, *plants, symptom_id=speech, kind=kind)
 
 
 def _probes(rng: random.Random, names: list[str], start: datetime, end: datetime, every: float) -> Iterator[Sent]:
@@ -163,7 +158,7 @@ def _probes(rng: random.Random, names: list[str], start: datetime, end: datetime
             result = f"{name}-{number}"
             plants = () if number % 2 else (Plant("low_magnesium", name, frozenset({result})),)
             fields = {"result_id": result, "analyte": "magnesium", "value": 2.0 if number % 2 else 1.4, "unit": "mg/dL"}
-            yield _sent(LAB_RESULTS, "lab_result", name, stamp, None, *plants, **fields)
+            yield sent(LAB_RESULTS, "lab_result", name, stamp, None, *plants, **fields)
             stamp, number = stamp + timedelta(seconds=every), number + 1
 
 

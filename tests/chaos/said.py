@@ -18,7 +18,16 @@ ALUMINUM: Final = {
 }
 #: clinical.md 3.2: fences that catch unit swaps, in mg/dL.
 _MAGNESIUM_FENCE: Final = {"mg/dl": (0.2, 15.0), "mmol/l": (0.082, 6.18), "meq/l": (0.164, 12.4)}
-_LOINC: Final = {"19123-9": "magnesium", "2601-3": "magnesium", "5574-9": "aluminum", "14593-8": "aluminum"}
+_LOINC: Final = {
+    "19123-9": "magnesium",
+    "2601-3": "magnesium",
+    "5574-9": "aluminum",
+    "14593-8": "aluminum",
+    "17863-2": "ionized_calcium",
+    "1995-0": "ionized_calcium",
+    "2823-3": "potassium",
+    "6298-4": "potassium",
+}
 _STATUSES: Final = ("preliminary", "final", "corrected", "cancelled", "entered_in_error")
 _LIVE: Final = frozenset(_STATUSES[:3])
 
@@ -67,6 +76,16 @@ class Symptom:
     erroneous: bool
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step of an order."""
+
+    at: datetime
+    action: str
+    drug: str
+    route: str | None
+
+
 @dataclass
 class Patient:
     """What has been said of a patient so far."""
@@ -77,6 +96,26 @@ class Patient:
     sessions: dict[str, tuple[datetime, datetime | None]] = field(default_factory=dict)
     qtc: list[tuple[datetime, float]] = field(default_factory=list)
     loop: str | None = None
+    #: Steps of each order, in the order in which they were told.
+    orders: dict[str, list[Step]] = field(default_factory=dict)
+    #: The newest profile.
+    profile: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_profile(self) -> bool:
+        return bool(self.profile)
+
+    @property
+    def inpatient(self) -> bool:
+        return bool(self.profile.get("inpatient"))
+
+    @property
+    def conditions(self) -> list[str]:
+        return self.profile.get("conditions") or []
+
+    @property
+    def first_dialysis(self) -> str | None:
+        return self.profile.get("first_dialysis_on")
 
     def hear(self, record: Record, body: dict[str, Any], order: int) -> str | None:
         """File a message; returns the identity of what it was about."""
@@ -94,6 +133,12 @@ class Patient:
                 ends = at if body["type"] == "session_ended" else end
                 self.sessions[name] = (min(first, at), ends)
                 self.loop = body.get("water_loop_id") or self.loop
+            case "medication":
+                step = Step(at, body["action"], body["drug"], body.get("route"))
+                self.orders.setdefault(body["order_id"], []).append(step)
+                return str(body["order_id"])
+            case "patient_profile" if not self.profile or at >= _moment(self.profile["at"]):
+                self.profile = body
             case _:
                 pass
         return None

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from streams.rules.catalogue import ALL_RULES
 from streams.simulator.unit import Scenario
+from tests.chaos.clinical import FORM_ALONE, RULES
 from tests.chaos.logs import Logs, Record, Sent
 from tests.chaos.oracle import Kind, Verdict, judge
 from tests.chaos.places import Lost
 from tests.chaos.plan import Shape
-from tests.chaos.replayed import replayed, subjects
+from tests.chaos.replayed import PARTITIONS, replayed, subjects
 
 _PROBE = subjects(1, "probe-")[0]
 
@@ -81,6 +83,22 @@ def test_it_agrees_with_the_engine_where_nothing_goes_wrong(scenario: Scenario, 
     assert verdict.findings == [], verdict.explained()
     assert verdict.must > 100
     assert len(verdict.latencies) > verdict.must
+
+
+def test_it_has_a_word_on_every_rule() -> None:
+    """A new rule is judged, or said to be held to its form alone."""
+    assert not RULES & FORM_ALONE
+    assert {rule.name for rule in ALL_RULES} == RULES | FORM_ALONE
+
+
+@pytest.mark.parametrize("rule", ["post_dialysis_labs_missing", "baclofen_on_dialysis", "iv_magnesium_during_dialysis"])
+def test_what_is_played_of_treatments_must_be_told(logs: Logs, rule: str) -> None:
+    """A deadline, an order, and a dose that was told before its treatment."""
+    told = [record for record in logs.alerts if (record.body or {})["rule"] == rule]
+    assert len({record.key for record in told}) >= PARTITIONS
+    logs.alerts = [record for record in logs.alerts if record not in told]
+    logs.active = [record for record in logs.active if (record.body or {})["rule"] != rule]
+    assert found(judged(logs)) == {(Kind.LOST, Lost.NO_EFFECT)}
 
 
 def test_it_loads_nothing_of_the_engine() -> None:
@@ -153,6 +171,11 @@ def raised_for_nothing(logs: Logs) -> None:
     extra = replace(changed(told, **body), offset=10_000, headers=headers)
     logs.alerts.append(extra)
     logs.seen[extra.place] = 0.0
+
+
+def raised_by_no_rule(logs: Logs) -> None:
+    raised_for_nothing(logs)
+    logs.alerts[-1] = changed(logs.alerts[-1], rule="low_spirits")
 
 
 def ended_too_soon(logs: Logs) -> None:
@@ -229,6 +252,7 @@ def left_behind(logs: Logs) -> None:
     [
         (end_left_out, Kind.LOST),
         (raised_for_nothing, Kind.EXTRA),
+        (raised_by_no_rule, Kind.EXTRA),
         (ended_too_soon, Kind.EXTRA),
         (repeat_that_differs, Kind.DIFFERING),
         (header_that_differs, Kind.DIFFERING),
