@@ -74,7 +74,7 @@ def find_on_dialysis(view: PatientView) -> Iterator[Outcome]:
         known_at=known,
         level_known_at=known,
         summary=f"Baclofen {what} for a patient on dialysis{dose_shown}",
-        guidance=(_ARTICLE, _LITERATURE),
+        guidance=(_LITERATURE, _ARTICLE),
         evidence=(*map(step_evidence, shown.values()), dialysis.evidence),
     )
 

@@ -75,10 +75,12 @@ async def test_command_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_command_interrupted_while_it_starts_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     with broker_command("--port", "0", "--data", str(tmp_path)) as starting:
-        assert eventually((tmp_path / "log").exists, 30)
+        parent = psutil.Process(starting.process.pid)
+        assert eventually(lambda: bool(parent.children()), 30)
+        (jvm,) = parent.children()
         status, complaint = starting.end(number)
     assert (status, complaint) == (1, "Interrupted before Kafka was ready.\n")
-    assert not [p for p in psutil.process_iter() if p.ppid() == starting.process.pid]
+    assert not jvm.is_running()
 
 
 def test_command_says_when_the_broker_dies(tmp_path: Path) -> None:

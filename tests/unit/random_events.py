@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from models.drugs import drugs_of
 from models.events import ResultStatus, SymptomKind
 from tests.events import event
 from tests.unit.timeline import FIRST_DAY
@@ -42,13 +43,45 @@ ODD_DETAILS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 
+#: Values of each analyte in its units: on both sides of bounds, and on some of them; `?` is no unit.
+ANALYTES: Final[tuple[tuple[str, list[float], list[str]], ...]] = (
+    ("magnesium", [0.3, 0.41, 0.7, 0.9, 1.0, 1.4, 1.7, 2.2, 5.0], ["mg/dL", "mg/dL", "mmol/L", "mEq/L", "?"]),
+    ("aluminum", [5.0, 15.0, 20.0, 30.0, 80.0, 160.0, 430.0], ["ug/L", "ug/L", "ng/mL", "umol/L", ""]),
+    ("sodium", [136.0, 140.0, 145.0, 150.0], ["mmol/L", "mEq/L"]),
+    ("potassium", [2.5, 3.0, 3.5, 4.5, 5.5, 6.5], ["mmol/L", "mEq/L"]),
+    ("ionized_calcium", [0.75, 0.95, 1.0, 1.12, 1.2, 1.6, 4.4, 4.8], ["mmol/L", "mmol/L", "mg/dL"]),
+    ("total_calcium", [7.5, 8.4, 9.5], ["mg/dL", "mg/dL", "mmol/L"]),
+    ("phosphate", [0.9, 2.0, 2.5, 4.0, 6.0, 10.0], ["mg/dL", "mg/dL", "mmol/L"]),
+    ("creatinine", [4.0, 9.0], ["mg/dL"]),
+    ("albumin", [3.0, 3.5, 4.0, 30.0], ["g/dL", "g/dL", "g/L"]),
+)
+#: Drugs as senders name them: those that rules read, some twice, one that none reads, and one that nobody knows.
+DRUGS: Final = (
+    *(
+        "magnesium sulfate",
+        "Magnesium sulphate inj 2 g",
+        "magnesium oxide",
+        "calcium gluconate",
+        "KCl",
+        "calcium acetate",
+    ),
+    *("aluminium hydroxide", "sucralfate", "magaldrate", "sodium citrate", "potassium citrate", "deferoxamine"),
+    *("gadobutrol", "baclofen", "Lioresal 10 mg tablet", "baclofen", "midodrine", "Gutron", "vitamin E", "tocopherol"),
+    *("hypertonic saline", "NaCl 23.4 %", "digoxin", "heparin", "snake oil"),
+)
+CONDITIONS: Final = ("cardiomyopathy", "ischaemic_heart_disease", "lvh", "gout")
+
+
 @dataclass
 class Senders:
     """The devices of a unit, each with its clock, and what is drawn."""
 
     chance: random.Random
     patients: tuple[str, ...] = PATIENTS
+    #: Whether profiles may tell that a patient left.
+    leave: bool = False
     clocks: dict[str, timedelta] = field(default_factory=dict)
+    drugs: dict[str, str] = field(default_factory=dict)
 
     def clock(self, sender: str) -> timedelta:
         """How far the clock of a sender is ahead of the truth."""
@@ -93,12 +126,7 @@ def single(value: float) -> float:
 
 def lab_result(of: Senders) -> Event:
     at = of.moment()
-    analyte, values, units = of.pick(
-        ("magnesium", [0.3, 0.41, 0.7, 0.9, 1.0, 1.4, 1.7, 2.2], ["mg/dL", "mg/dL", "mmol/L", "mEq/L", "?"]),
-        ("aluminum", [5.0, 15.0, 20.0, 30.0, 80.0, 160.0, 430.0], ["ug/L", "ug/L", "ng/mL", "umol/L", ""]),
-        ("sodium", [140.0, 150.0], ["mmol/L"]),
-        ("potassium", [3.0, 6.5], ["mmol/L"]),
-    )
+    analyte, values, units = of.pick(*ANALYTES, *ANALYTES[:2], ANALYTES[0])
     status = of.pick(*ResultStatus, *["final"] * 7)
     is_withdrawn = status in ("cancelled", "entered_in_error")
     value = of.pick(*values)
@@ -116,13 +144,25 @@ def lab_result(of: Senders) -> Event:
         status=str(status),
         reported_at=of.pick(None, at, at + HOUR, at + 5 * HOUR),
         specimen=of.pick(None, None, None, "serum", "urine"),
+        haemolysed=of.pick(*[None] * 5, True),
         flags=of.pick(None, ["LL"], ["HH"]),
     )
 
 
 def symptom(of: Senders) -> Event:
     at = of.moment()
-    kinds = ["cramp", "cramp", "spasm", "jerk", "twitch", "speech_disturbance", "seizure", "nausea"]
+    kinds = [
+        "cramp",
+        "cramp",
+        "cramp",
+        "spasm",
+        "jerk",
+        "jerk",
+        "twitch",
+        "speech_disturbance",
+        "seizure",
+        *SymptomKind,
+    ]
     patient = of.pick(*of.patients)
     return of.event(
         "symptom",
@@ -154,7 +194,8 @@ def session_started(of: Senders) -> Event:
         machine_id=machine,
         chair=of.pick(None, "1", "2"),
         water_loop_id=of.pick(None, *LOOPS),
-        pre_systolic_mmhg=of.pick(None, 120.0, 170.0),
+        pre_systolic_mmhg=of.pick(None, 120.0, 170.0, 190.0),
+        pre_weight_kg=of.pick(None, 72.0, 90.0),
         target_weight_kg=of.pick(None, 70.0, 155.0),
         planned_minutes=of.pick(None, 240.0),
         uf_goal_ml=of.pick(None, 2000.0, 4000.0),
@@ -177,8 +218,10 @@ def telemetry(of: Senders) -> Event:
         **_session(of),
         machine_id=machine,
         blood_flow_ml_min=of.pick(None, 0.0, 300.0, 300.0, 300.0),
-        systolic_mmhg=of.pick(None, 100.0, 140.0),
+        systolic_mmhg=of.pick(None, 100.0, 140.0, 185.0),
         uf_rate_ml_h=of.pick(None, 600.0, 800.0, 1000.0),
+        dialysate_na_mmol_l=of.pick(None, 138.0, 148.0),
+        dialysate_mg_mmol_l=of.pick(None, 0.375, 0.375, 0.5, 0.75),
         unit_id=of.pick(None, "u1"),
     )
 
@@ -204,34 +247,48 @@ def rhythm(of: Senders) -> Event:
 
 def profile(of: Senders) -> Event:
     """A profile; none that says that the patient left of a given-up record: it stays there, and hides older ones."""
-    patient = of.pick(*of.patients)
-    left = () if patient == GIVEN_UP else ("transferred", "deceased")
+    patient, at = of.pick(*of.patients), of.moment()
+    left = ("transferred", "deceased") if of.leave and patient != GIVEN_UP else ()
+    first = FIRST_DAY.date() + timedelta(days=of.pick(-800, -100, -20, -9, -1, 1))
     return of.event(
         "patient_profile",
-        of.moment(),
+        at,
         "administration",
         patient_id=patient,
         status=of.pick(None, "active", "active", *left),
         height_cm=of.pick(None, 170.0, -1.0),
-        target_weight_kg=of.pick(None, 60.0),
+        target_weight_kg=of.pick(None, 60.0, 70.0),
+        first_dialysis_on=of.pick(None, first.isoformat()),
+        conditions=of.pick(None, [], of.chance.sample(CONDITIONS, 2), of.chance.sample(CONDITIONS, 3)),
+        inpatient=of.pick(None, True, False),
+        low_activity=of.pick(None, True),
     )
 
 
 def medication(of: Senders) -> Event:
+    """A step of one of few orders; mostly it names the drug of that order, in one of its spellings."""
+    at, order = of.moment(), of.name("o", 5)
+    meant = of.drugs.setdefault(order, of.pick(*DRUGS))
+    spellings = [name for name in DRUGS if drugs_of(name) == drugs_of(meant)]
+    action = of.pick("ordered", "ordered", "administered", "administered", "changed", "held", "stopped", "cancelled")
     return of.event(
         "medication",
-        of.moment(),
-        "chart",
+        at,
+        of.pick("chart", "chart", "tablet"),
         patient_id=of.pick(*of.patients),
-        order_id=of.name("o", 2),
-        drug="magnesium sulfate",
-        action=of.pick("ordered", "administered", "changed", "held", "stopped", "cancelled"),
-        dose_mg=of.pick(None, 1000.0),
+        order_id=order,
+        drug=of.pick(*DRUGS) if of.chance.random() < 0.05 else of.pick(*spellings),
+        action=action,
+        route=of.pick(None, "oral", "oral", "iv"),
+        dose_mg=of.pick(None, 5.0, 10.0, 25.0, 1000.0),
+        dose_iu=of.pick(None, None, 400.0, 800.0),
+        doses_per_day=of.pick(None, 1.0, 3.0),
+        due_at=of.pick(None, None, None, at + HOUR, at + 20 * HOUR),
     )
 
 
 def weight(of: Senders) -> Event:
-    kg, when = of.pick(70.0, 72.5), of.pick("pre", "post")
+    kg, when = of.pick(70.0, 72.5, 72.5, 95.0), of.pick("pre", "post")
     ids = {"event_id": of.pick(None, None, "e1", "e2")}
     return of.event("weight", of.moment(), "scale", patient_id=of.pick(*of.patients), kg=kg, moment=when, **ids)
 
@@ -239,20 +296,22 @@ def weight(of: Senders) -> Event:
 def schedule(of: Senders) -> Event:
     at = of.moment()
     status = of.pick(None, "planned", "cancelled")
-    return of.event("schedule", at, "chart", **_session(of), planned_start=at + 24 * HOUR, status=status)
+    start = at + of.pick(HOUR, 3 * HOUR, 24 * HOUR)
+    return of.event("schedule", at, "chart", **_session(of), planned_start=start, status=status)
 
 
 KINDS: Final[tuple[Callable[[Senders], Event], ...]] = (
-    *[lab_result] * 6,
+    *[lab_result] * 8,
     *[symptom] * 6,
-    *[telemetry] * 3,
+    *[telemetry] * 4,
+    *[medication] * 6,
+    profile,
     session_started,
     session_started,
     session_ended,
     rhythm,
     rhythm,
     machine_alarm,
-    medication,
     weight,
     schedule,
 )
@@ -272,7 +331,7 @@ def random_events(chance: random.Random, count: int, *, leave: bool = False, mer
         leave: whether patients may be told to have left.
         merged: whether a record is given up for the first patient's; it has events of its own.
     """
-    of = Senders(chance, (*PATIENTS, GIVEN_UP) if merged else PATIENTS)
+    of = Senders(chance, (*PATIENTS, GIVEN_UP) if merged else PATIENTS, leave)
     kinds = (*KINDS, profile, profile) if leave else KINDS
     events = [chance.choice(kinds)(of) for _ in range(count)]
     events += begun(of)
