@@ -28,12 +28,11 @@ from models.records import LabResult
 from models.state import MAX_VERSIONS_OF_RESULT, PatientState
 from models.state.migrations import NEVER
 from streams.engine.change import NOT_FILED, Change, canonical
-from streams.engine.sender_clocks import AHEAD
 from streams.engine.windows import LABS, VERSIONS
 from streams.rules.facts import labs
 from streams.rules.facts.bedside import rhythm_ref
 from streams.rules.facts.replaced_results import connected, held_results, links_of, replaced_by_another
-from streams.rules.inputs import ALL_RESULTS, result_facets
+from streams.rules.inputs import AHEAD, ALL_RESULTS, result_facets
 
 #: How far a laboratory's clock may be ahead; a report time further ahead gives no order.
 REPORT_AHEAD: Final = timedelta(days=1)

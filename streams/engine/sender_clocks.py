@@ -15,10 +15,8 @@ from models.records import LabResult, LoopRecord, PatientRecord, Symptom
 from models.state import LONGEST_WINDOW, MAX_SOURCES, PatientState, Problem, Reading
 from streams.engine.windows import prune
 from streams.rules.facts.late_clocks import BEHIND_STEADY, BEHIND_STEP, LATE, is_behind
-from streams.rules.inputs import CLOCK
+from streams.rules.inputs import AHEAD, CLOCK
 
-#: How far a stated time may lie ahead of the record's timestamp before the sender's clock counts as wrong.
-AHEAD: Final = timedelta(minutes=5)
 #: A clock that was wrong is right again when it is at most this far ahead.
 BELIEVABLE: Final = timedelta(minutes=1)
 EventT = TypeVar("EventT", bound=Event)

@@ -25,10 +25,10 @@ from models.state import (
     Session,
 )
 from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, wins
-from streams.engine.sender_clocks import AHEAD, check_clock, is_in_time, tamed
+from streams.engine.sender_clocks import check_clock, is_in_time, tamed
 from streams.engine.windows import SESSIONS
 from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run
-from streams.rules.inputs import ALL_SYMPTOMS, PAUSE, SESSION, channel_facets
+from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, PAUSE, SESSION, channel_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 

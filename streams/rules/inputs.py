@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final
@@ -17,6 +18,9 @@ from models.drugs import Drug
 from models.events import SymptomKind
 
 Facets = frozenset[str]
+
+#: How far a stated time may lie ahead of the record's timestamp before the sender's clock counts as wrong.
+AHEAD: Final = timedelta(minutes=5)
 
 _RESULT: Final = "lab_result"
 _SYMPTOM: Final = "symptom"

@@ -144,7 +144,7 @@ def lab_result(of: Senders) -> Event:
         status=str(status),
         reported_at=of.pick(None, at, at + HOUR, at + 5 * HOUR),
         specimen=of.pick(None, None, None, "serum", "urine"),
-        haemolysed=of.pick(*[None] * 5, True),
+        haemolysed=of.chance.choice([*[None] * 5, True]),
         flags=of.pick(None, ["LL"], ["HH"]),
     )
 
@@ -260,8 +260,8 @@ def profile(of: Senders) -> Event:
         target_weight_kg=of.pick(None, 60.0, 70.0),
         first_dialysis_on=of.pick(None, first.isoformat()),
         conditions=of.pick(None, [], of.chance.sample(CONDITIONS, 2), of.chance.sample(CONDITIONS, 3)),
-        inpatient=of.pick(None, True, False),
-        low_activity=of.pick(None, True),
+        inpatient=of.chance.choice([None, True, False]),
+        low_activity=of.chance.choice([None, True]),
     )
 
 

@@ -29,7 +29,7 @@ from models.identity import analyte_of, value_ref
 from models.records import LabResult
 from models.state import PatientState
 from streams.rules.api import PatientView
-from streams.rules.inputs import lab
+from streams.rules.inputs import AHEAD, lab
 from streams.rules.thresholds import UnitsOf
 
 #: A bound for each unit in which an analyte is reported.
@@ -136,9 +136,13 @@ def is_flagged(result: Result, flags: frozenset[str]) -> bool:
 def known_at(state: PatientState, record: LabResult) -> datetime:
     """Return when a result's value became known: when it first arrived, however early it was drawn or reported.
 
-    A corrected value is another value, known from its own arrival: an answer covers the value that was seen.
+    A corrected value is another value, known from its own arrival: an answer covers the value that was seen. An
+    arrival before the specimen was drawn is that of an equal value of another day under the same id.
     """
-    return arrived_at(state, record) or record.reported_at or record.at
+    arrived = arrived_at(state, record)
+    if arrived is None or record.at - arrived > AHEAD:
+        return record.reported_at or record.at
+    return arrived
 
 
 def arrived_at(state: PatientState, record: LabResult) -> datetime | None:
