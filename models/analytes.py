@@ -26,6 +26,14 @@ class Analyte(StrEnum):
     CREATININE = "creatinine"
     ALBUMIN = "albumin"
 
+    @property
+    def words(self) -> str:
+        """Return its name in a sentence, spelt like the rest of the texts."""
+        return _SPELT.get(self, self.value.replace("_", " "))
+
+
+_SPELT: Final = {Analyte.IONIZED_CALCIUM: "ionised calcium", Analyte.ALUMINUM: "aluminium"}
+
 
 class Specimen(StrEnum):
     """What was drawn. Red cells, urine and the citrate circuit do not show the patient's serum."""

@@ -130,8 +130,8 @@ def find_before_electrolytes(view: PatientView) -> Iterator[Outcome]:
     if not words:
         return
     low = [found for found in words.values() if isinstance(found, labs.Result)]
-    unknown = [_named(each) for each, found in words.items() if found == _UNKNOWN]
-    parts = [f"{_named(result.analyte)} low ({result.shown()})" for result in low]
+    unknown = [each.words for each, found in words.items() if found == _UNKNOWN]
+    parts = [f"{result.analyte.words} low ({result.shown()})" for result in low]
     parts += [f"{' and '.join(unknown)} not known"] if unknown else []
     known = step_known_at(state, use.first)
     yield Finding(
@@ -168,10 +168,6 @@ def _lacking(
     if after:
         return after[-1]
     return before if before is not None and before.below(bound) else _UNKNOWN
-
-
-def _named(analyte: Analyte) -> str:
-    return str(analyte).replace("_", " ").replace("ionized", "ionised")
 
 
 # -- rules ------------------------------------------------------------------------------------------------------------

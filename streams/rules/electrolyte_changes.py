@@ -105,7 +105,7 @@ def _change(analyte: Analyte, pair: Pair) -> float:
 
 def _swing_finding(analyte: Analyte, run: list[Pair]) -> Finding:
     newest, first = run[0], run[-1]
-    words = str(analyte).replace("_", " ").capitalize()
+    words = analyte.words.capitalize()
     how = "fell" if newest.fall() else "rose"
     change = f"{how} by {_change(analyte, newest):g} {newest.after.record.unit} over a session"
     return Finding(

@@ -221,7 +221,7 @@ def _due(
 
 
 def _month_finding(view: PatientView, first: date, overdue: list[_Overdue]) -> Finding:
-    listed = ", ".join(str(one.analyte).replace("_", " ") for one in overdue)
+    listed = ", ".join(one.analyte.words for one in overdue)
     since = tuple(one.newest.evidence() for one in overdue if one.newest is not None)
     return Finding(
         key=_OVERDUE,

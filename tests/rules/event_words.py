@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from models.analytes import Analyte
 from tests.rules.day_events import ZONE
 from tests.unit.timeline import FIRST_DAY
 
@@ -80,7 +81,8 @@ def _joined(head: str, parts: Iterator[str]) -> str:
 def _lab(event: Event) -> str:
     def parts() -> Iterator[str]:
         value = f"{event.get('comparator', '')}{_number(event['value'])} {event['unit']}" if "value" in event else ""
-        yield f"{event.get('analyte', event.get('loinc', '')).replace('_', ' ')} {value}".strip()
+        name = Analyte(event["analyte"]).words if "analyte" in event else event["loinc"]
+        yield f"{name} {value}".strip()
         yield f"drawn {clock(event['at'])}"
         yield "haemolysed" if event.get("haemolysed") else ""
         yield _STATUSES.get(event.get("status", ""), "")

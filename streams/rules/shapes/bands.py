@@ -116,7 +116,7 @@ def lab_bands(
         return shape.find(view)
 
     find.__doc__ = (
-        f"The newest usable {_words(analyte)} is {side} the bound of its unit; a preliminary one counts in the\n"
+        f"The newest usable {analyte.words} is {side} the bound of its unit; a preliminary one counts in the\n"
         "critical band only. A result on the other side of every bound ends it."
         f"{notes and chr(10)}{notes}"
     )
@@ -134,10 +134,6 @@ def lab_bands(
         doubts=shape.doubts,
         **described,
     )
-
-
-def _words(analyte: Analyte) -> str:
-    return str(analyte).replace("_", " ")
 
 
 def _limits(name: str, analyte: Analyte, *, above: bool, bands: tuple[Band, ...]) -> type[Limits]:
@@ -251,7 +247,7 @@ class _Bands:
         ]
         return ", ".join(
             [
-                f"{_words(self.analyte).capitalize()} {newest.shown()}",
+                f"{self.analyte.words.capitalize()} {newest.shown()}",
                 f"{band.words} ({where})",
                 *marks,
                 *reached.context.marks,

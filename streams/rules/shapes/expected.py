@@ -147,7 +147,7 @@ class ExpectedShape:
         waiting.sort(key=lambda one: (one.due, one.since.anchor))
         step = max((one.step for one in waiting), key=lambda step: step.priority.rank)
         absent = {analyte for one in waiting for analyte in one.analytes}
-        listed = ", ".join(_worded(analyte) for analyte in self.wants if analyte in absent)
+        listed = ", ".join(analyte.words for analyte in self.wants if analyte in absent)
         return Finding(
             key=_KEY,
             anchors=tuple(one.since.anchor for one in waiting),
@@ -190,8 +190,8 @@ def expected_results(
         return shape.find(view)
 
     find.__doc__ = (
-        f"No usable result of one of {', '.join(map(_worded, shape.wants))} in time. One alert a patient lists all "
-        f"that is missing;\n"
+        f"No usable result of one of {', '.join(analyte.words for analyte in shape.wants)} in time. "
+        f"One alert a patient lists all that is missing;\n"
         f"it ends when all are there, and expires when nobody waits any more."
         + (f"\n{shape.note}" if shape.note else "")
     )
@@ -201,10 +201,6 @@ def expected_results(
 
 def _evidence(one: _Missing) -> tuple[EvidenceRecord, ...]:
     return one.since.evidence(), *one.since.why
-
-
-def _worded(analyte: Analyte) -> str:
-    return str(analyte).replace("_", " ")
 
 
 def _newest_at(view: PatientView, analyte: Analyte) -> datetime | None:
