@@ -38,6 +38,7 @@ _DERIVED: Final = (
     "test_no_order_of_arrival_changes_what_is_open",
     "test_what_was_entered_in_error_counts_for_nothing",
     "test_advice_names_its_basis_and_orders_nothing",
+    "test_no_order_no_repetition_and_no_restart_changes_what_is_open",
 )
 _COPIED: Final = ("streams", "models", "tests", "benchmarks", "docs", "deploy", "README.md", "CHANGELOG.md", "Makefile")
 #: Exit statuses of a run that found the fault: a failed test, an error in one, or no end in time.

@@ -118,7 +118,9 @@ def courses(chance: random.Random) -> Iterator[dict[str, Any]]:
         return FIRST_DAY + 30 * timedelta(minutes=1) * chance.randint(0, round(48 * most_days))
 
     def event(type_: str, moment: datetime, **fields: Any) -> dict[str, Any]:
-        arrival = moment + chance.choice([timedelta(0), timedelta(0), HOUR, 30 * HOUR])
+        # Late, but never twice by the same half hours: a clock that is behind is told by the order of arrival.
+        late = timedelta(minutes=chance.randint(5, 25))
+        arrival = moment + chance.choice([timedelta(0), timedelta(0), HOUR + late, 30 * HOUR + late])
         told = {name: value for name, value in fields.items() if value is not None}
         stamped = {"at": moment.isoformat(), "received_at": arrival.isoformat()}
         return {"type": type_, "patient_id": "p1", **stamped, **told}

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from operator import attrgetter
 from typing import Final
 
@@ -55,9 +56,9 @@ class Part:
     step: Medication
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Level:
-    """The dose a day of all orders together, from a moment on.
+    """The dose a day of all orders together, from a moment on; sums are cached, since rules compare every two levels.
 
     Attributes:
         at: from when.
@@ -69,17 +70,17 @@ class Level:
     parts: tuple[Part, ...] = ()
     steps: tuple[Medication, ...] = ()
 
-    @property
+    @cached_property
     def dose(self) -> float:
         """Return what the stated doses add up to: the dose a day, or the least that it may be."""
         return round(sum(part.dose or 0.0 for part in self.parts), 6)
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Return whether every order states its dose."""
         return all(part.dose is not None for part in self.parts)
 
-    @property
+    @cached_property
     def stands(self) -> bool:
         """Return whether anything is prescribed; a dose of 0 is nothing."""
         return any(part.dose != 0 for part in self.parts)
