@@ -18,13 +18,12 @@ def in_order(rules: Iterable[Rule[StateT]]) -> tuple[Rule[StateT], ...]:
     Raises:
         RuleCircleError: there is no such order; it names the rules.
     """
-    left = list(rules)
+    left = {rule.name: rule for rule in rules}
+    asked = {name: held_rules(rule.reads) for name, rule in left.items()}
     ordered: list[Rule[StateT]] = []
     while left:
-        waiting = {rule.name for rule in left}
-        ready = next((rule for rule in left if waiting.isdisjoint(held_rules(rule.reads))), None)
+        ready = next((name for name in left if left.keys().isdisjoint(asked[name])), None)
         if ready is None:
-            raise RuleCircleError(f"rules ask for each other's conditions in a circle: {', '.join(sorted(waiting))}")
-        ordered.append(ready)
-        left.remove(ready)
+            raise RuleCircleError(f"rules ask for each other's conditions in a circle: {', '.join(sorted(left))}")
+        ordered.append(left.pop(ready))
     return tuple(ordered)

@@ -76,14 +76,13 @@ def _results(view: PatientView) -> Iterator[Finding]:
         problem = labs.trouble(record) or _doubt(view, record)
         if problem:
             arrived = labs.known_at(view.read(ANY_LAB), record)
-            analyte = analyte_of(record)
             yield _finding(
                 key=f"lab_result:{name}",
                 anchor=f"lab_result:{record.result_id}|{name}",
                 moment=record.at,
                 known=arrived,
-                summary=f"Result of {analyte.words if analyte else _UNKNOWN} not evaluated: {problem}",
-                evidence=labs.evidence(record, analyte),
+                summary=f"Result of {name} not evaluated: {problem}",
+                evidence=labs.evidence(record, analyte_of(record)),
                 advice="Check the result with the laboratory; a usable result or a correction closes this.",
             )
 

@@ -83,7 +83,8 @@ def holds(rule: str) -> Input:
 
 def held_rules(facets: Facets) -> list[str]:
     """Return the rules whose conditions are among some facets."""
-    return [facet.removeprefix(f"{_HOLDS}:") for facet in sorted(facets) if facet.startswith(f"{_HOLDS}:")]
+    start = f"{_HOLDS}:"
+    return sorted(facet.removeprefix(start) for facet in facets if facet.startswith(start))
 
 
 def kinds_of(facets: Facets) -> tuple[str, ...]:

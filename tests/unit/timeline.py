@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -66,6 +67,12 @@ def restarted(replay: Replay, settings: RuleSettings) -> Replay:
     return fresh
 
 
+@lru_cache(maxsize=64)
+def _settings(rules: bytes) -> RuleSettings:
+    """Read rule settings once: it takes longer than most cases of a table."""
+    return parse_settings(msgspec.json.decode(rules))
+
+
 class Unit:
     """What happens, and what is told.
 
@@ -78,7 +85,7 @@ class Unit:
     def __init__(
         self, watch: str | None = None, *, calls: bool = False, rules: Mapping[str, Any] | None = None
     ) -> None:
-        self.settings = parse_settings({**({} if calls else SILENT), **(rules or {})})
+        self.settings = _settings(msgspec.json.encode({**({} if calls else SILENT), **(rules or {})}))
         self.replay = Replay(self.settings)
         self.sent: list[dict[str, Any]] = []
         self.told: list[AlertRecord] = []
