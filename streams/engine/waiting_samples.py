@@ -15,8 +15,8 @@ from operator import attrgetter
 from typing import Any, Final
 
 from models.records import Telemetry
-from models.state import PatientState
-from models.state.channel import LASTS_S
+from models.state import PatientState, Session
+from models.state.channel import LASTS_S, NEVER_S
 from streams.engine.change import SAMPLED, SAMPLED_AGAIN, Change
 from streams.engine.sender_clocks import BEHIND, BELIEVABLE
 from streams.engine.sessions import newer
@@ -34,23 +34,49 @@ _LATEST_S: Final = -min(LATE, -BEHIND).total_seconds()
 _BELIEVABLE_S: Final = BELIEVABLE.total_seconds()
 #: The readings that a session keeps beside its channels.
 _READINGS: Final = ("systolic_mmhg", "uf_rate_ml_h")
+#: Whose a sample is.
+_SOURCE: Final = ("session_id", "machine_id", "unit_id")
+
+
+class _Shape:
+    """Which fields of samples are kept: those that the machines of a session have told.
+
+    Attributes:
+        channels: the fields that rules watch, of those.
+        source: reads of a sample whose it is, and the watched fields that no sample has told yet.
+        silent: what `source` reads of those where a sample does not tell them either.
+        read: reads the fields that are kept.
+        ranges: for each channel its place in what `read` returns, and that of its least value in `_Waiting.numbers`.
+    """
+
+    __slots__ = ("at_samples", "channels", "full", "ranges", "read", "silent", "source", "width")
+
+    def __init__(self, channels: tuple[str, ...], untold: tuple[str, ...]) -> None:
+        fields = tuple(dict.fromkeys((*_READINGS, *channels)))
+        self.channels, self.silent = channels, (None,) * len(untold)
+        self.source, self.read = attrgetter(*_SOURCE, *untold), attrgetter(*fields)
+        self.ranges = tuple((fields.index(name), _AT_RANGES + 2 * n) for n, name in enumerate(channels))
+        self.at_samples = _AT_RANGES + 2 * len(channels)
+        self.width = 1 + len(fields)
+        self.full = self.at_samples + MOST_WAITING * self.width
 
 
 class _Waiting:
-    """The samples of one patient that wait, in order, and which ones may: of this session, machine and unit.
+    """The samples of one patient that wait, in order, and which ones may.
 
     Attributes:
+        source: the session, machine and unit of which they are, and no value of what no sample has told yet.
         numbers: the time of the newest sample, the time before which samples may wait, the newest arrival, and the
             least and greatest value of each channel with which they may; then of each sample its time and the fields
             that the session keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array
             because most of the cost is memory that other patients have pushed out of the caches.
     """
 
-    __slots__ = ("machine_id", "numbers", "session", "session_id", "state", "unit_id")
+    __slots__ = ("numbers", "session", "shape", "source", "state")
 
-    def __init__(self, state: PatientState, sample: Telemetry) -> None:
-        self.state, self.session = state, state.sessions[sample.session_id]
-        self.session_id, self.machine_id, self.unit_id = sample.session_id, sample.machine_id, sample.unit_id
+    def __init__(self, state: PatientState, sample: Telemetry, shape: _Shape) -> None:
+        self.state, self.session, self.shape = state, state.sessions[sample.session_id], shape
+        self.source: tuple[Any, ...] = (sample.session_id, sample.machine_id, sample.unit_id)
         self.numbers = array("d")
 
 
@@ -68,14 +94,9 @@ class WaitingSamples(Waits):
         self._recent: set[str] = set()
         #: Whose samples an event of another kind has just stopped.
         self._stopped: _Waiting | None = None
-        self._channels, self._watched = channels, frozenset(channels)
-        self._fields = tuple(dict.fromkeys((*_READINGS, *channels)))
-        self._read = attrgetter(*self._fields)
-        #: For each channel its place in what `_read` returns, and that of its least value in `_Waiting.numbers`.
-        self._ranges = tuple((self._fields.index(name), _AT_RANGES + 2 * n) for n, name in enumerate(channels))
-        self._at_samples = _AT_RANGES + 2 * len(channels)
-        self._width = 1 + len(self._fields)
-        self._full = self._at_samples + MOST_WAITING * self._width
+        self._watched = channels
+        #: By the channels that were told.
+        self._shapes = {channels: _Shape(channels, ())}
 
     def take(self, subject: str, event: Any, arrived: float) -> Change | None:
         """Let a sample wait and return the change, or None if the event must be filed at once.
@@ -92,28 +113,24 @@ class WaitingSamples(Waits):
             self._stopped = found
             self.stop(subject)
             return None
-        if (
-            event.session_id != found.session_id
-            or event.machine_id != found.machine_id
-            or event.unit_id != found.unit_id
-            or not event.blood_flow_ml_min
-        ):
+        shape = found.shape
+        if shape.source(event) != found.source or not event.blood_flow_ml_min:
             self.stop(subject)
             return None
-        numbers, at, values = found.numbers, (event.at - _EPOCH).total_seconds(), self._read(event)
+        numbers, at, values = found.numbers, (event.at - _EPOCH).total_seconds(), shape.read(event)
         if not numbers[_AT] < at < numbers[_UNTIL] or not _LATEST_S <= at - arrived <= _BELIEVABLE_S:
             self.stop(subject)
             return None
-        for place, low in self._ranges:
+        for place, low in shape.ranges:
             value = values[place]
             if value is not None and not numbers[low] <= value <= numbers[low + 1]:
                 self.stop(subject)
                 return None
         change, count = SAMPLED_AGAIN, len(numbers)
-        if count == self._at_samples:
+        if count == shape.at_samples:
             change = SAMPLED
             self._unsettled[subject] = found
-        elif count >= self._full:
+        elif count >= shape.full:
             self._settle(found)
         numbers.fromlist([at, *(values if None not in values else [nan if one is None else one for one in values])])
         numbers[_AT] = at
@@ -124,7 +141,7 @@ class WaitingSamples(Waits):
     def begin(self, state: PatientState, event: Telemetry, received_at: datetime) -> None:
         """Let the samples after this one wait, which was filed just now, if they are likely to change little."""
         if state.id in self._recent:
-            self._begin(_Waiting(state, event), event.at, received_at.timestamp())
+            self._begin(_Waiting(state, event, self._shapes[self._watched]), event.at, received_at.timestamp())
         else:
             self._recent.add(state.id)
 
@@ -136,8 +153,8 @@ class WaitingSamples(Waits):
 
     def _begin(self, made: _Waiting, moment: datetime, arrived: float) -> None:
         """Let samples wait after one of a moment, which is the newest of its session."""
-        state, source = made.state, made.machine_id
-        session = state.sessions.get(made.session_id)
+        state, (session_id, source, unit_id) = made.state, made.source[: len(_SOURCE)]
+        session = state.sessions.get(session_id)
         if (
             session is None
             or state.merged_into is not None
@@ -148,16 +165,25 @@ class WaitingSamples(Waits):
             or source not in state.heard
             or source in state.behind
             or source in state.problems
-            or (made.unit_id is not None and (state.unit_id, state.unit_id_at) != (made.unit_id, moment))
-            or session.channels.keys() != self._watched
+            or (unit_id is not None and (state.unit_id, state.unit_id_at) != (unit_id, moment))
+            or session.channels.keys() != set(self._watched)
         ):
             return
         at = (moment - _EPOCH).total_seconds()
-        calm = [session.channels[field].calm(int(at)) for field in self._channels]
+        made.shape = shape = self._shape(session)
+        made.source = (session_id, source, unit_id, *shape.silent)
+        calm = [session.channels[field].calm(int(at)) for field in shape.channels]
         until = min((one.until for one in calm), default=int(at) + LASTS_S)
         made.session = session
         made.numbers = array("d", [at, until, arrived, *(bound for one in calm for bound in (one.low, one.high))])
         self._by_patient[state.id] = made
+
+    def _shape(self, session: Session) -> _Shape:
+        told = tuple(field for field in self._watched if session.channels[field].at != NEVER_S)
+        shape = self._shapes.get(told)
+        if shape is None:
+            shape = self._shapes[told] = _Shape(told, tuple(field for field in self._watched if field not in told))
+        return shape
 
     def stop(self, subject: str) -> None:
         """File what waits of a patient; its next sample is filed at once."""
@@ -172,9 +198,8 @@ class WaitingSamples(Waits):
 
     def settle_all(self) -> None:
         """File all that waits; where it was several samples of a patient, the next ones may wait again."""
-        worth_it = self._at_samples + _WORTH_IT * self._width
         for subject, found in self._unsettled.items():
-            if len(found.numbers) < worth_it:
+            if len(found.numbers) < found.shape.at_samples + _WORTH_IT * found.shape.width:
                 del self._by_patient[subject]
             self._settle(found)
         self._unsettled.clear()
@@ -182,13 +207,14 @@ class WaitingSamples(Waits):
 
     def _settle(self, found: _Waiting) -> None:
         """File samples as `streams.engine.sessions.file_sample` files them one by one."""
-        samples, width = found.numbers[self._at_samples :], self._width
-        del found.numbers[self._at_samples :]
-        state, session = found.state, found.session
+        shape, state, session = found.shape, found.state, found.session
+        samples, width = found.numbers[shape.at_samples :], shape.width
+        del found.numbers[shape.at_samples :]
+        _, machine_id, unit_id = found.source[: len(_SOURCE)]
         arrived = _moment(found.numbers[_ARRIVED])
         state.heard_at = max(state.heard_at, arrived)
-        state.heard[found.machine_id] = max(state.heard[found.machine_id], arrived)
-        if found.unit_id is not None:
+        state.heard[machine_id] = max(state.heard[machine_id], arrived)
+        if unit_id is not None:
             state.unit_id_at = _moment(samples[-width])
         session.flows[-1].until = _moment(samples[-width])
         if (systolic := _newest(samples, width, 1)) is not None:
@@ -196,7 +222,7 @@ class WaitingSamples(Waits):
         if (uf_rate := _newest(samples, width, 2)) is not None:
             session.uf_rate = newer(session.uf_rate, *uf_rate)
         seconds = list(map(int, samples[::width]))
-        for field, (place, _) in zip(self._channels, self._ranges, strict=True):
+        for field, (place, _) in zip(shape.channels, shape.ranges, strict=True):
             session.channels[field].add_all(*_known(seconds, samples[1 + place :: width].tolist()))
 
 
