@@ -79,7 +79,7 @@ def day(seed: int) -> Iterator[Arrival]:
 
 
 def run(on: Partition[PatientState], arrivals: list[Arrival], seed: int) -> tuple[list[Any], int]:
-    """Play a day; return the alerts, with what is stored of the patient wherever all was settled, and how many samples waited."""
+    """Play a day; return the alerts, what is stored of the patient wherever all settled, and how many waited."""
     told: list[Any] = []
     waited, chance, encode = 0, random.Random(seed), StateCodec(PatientState).encode
     for at, record in arrivals:
