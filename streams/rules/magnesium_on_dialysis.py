@@ -22,7 +22,7 @@ from streams.rules.facts.orders import Order, orders, refs_of_drugs, step_eviden
 from streams.rules.facts.treatments import Treatment, treatment_at
 from streams.rules.inputs import SCHEDULE, SESSION, drug, lab
 from streams.rules.shapes.sustained import Policy, Scale, SustainedBand, SustainedShape, sustained
-from streams.rules.thresholds import Minutes, Silences
+from streams.rules.thresholds import Hours, Minutes, Silences
 
 # -- dialysate_magnesium_low ------------------------------------------------------------------------------------------
 
@@ -90,6 +90,9 @@ class IvMagnesiumLimits(Limits):
     skew_minutes: Annotated[Minutes, Silences.LOWERED] = Field(
         default=5, description="min before its start and after its end that belong to a treatment; contract, rulings"
     )
+    late_hours: Hours = Field(
+        default=24, description="hours for which a dose is shown that was charted after its treatment (ours)"
+    )
 
 
 @dataclass(slots=True)
@@ -97,11 +100,14 @@ class _Found:
     """Steps of intravenous magnesium that meet a treatment, and that treatment or the plan of it."""
 
     given: list[Medication] = field(default_factory=list)
+    #: Given in a treatment that was over when somebody charted it.
+    late: list[Medication] = field(default_factory=list)
     ordered: list[Medication] = field(default_factory=list)
     #: The first dose of each order: a person who overrides it has answered those after it, too.
     first: list[Medication] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     planned: list[Schedule] = field(default_factory=list)
+    treatment: Treatment | None = None
 
 
 def _is_iv(order: Order, step: Medication) -> bool:
@@ -141,15 +147,18 @@ def _said(plan: Schedule) -> tuple[datetime, datetime, str]:
 
 
 def _find(view: PatientView, running: Treatment | None, treatments: list[Treatment]) -> _Found:
-    found, skew = _Found(), timedelta(minutes=view.limits(IvMagnesiumLimits).skew_minutes)
+    found, skew = _Found(treatment=running), timedelta(minutes=view.limits(IvMagnesiumLimits).skew_minutes)
     for order in orders(view, Drug.MAGNESIUM):
         if order.ended_by is not None:
             continue
-        given = [
-            dose
-            for dose in order.given
-            if _is_iv(order, dose) and running is not None and treatment_at(treatments, dose.at, skew) is running
-        ]
+        given, late = [], []
+        for dose in order.given:
+            within = treatment_at(treatments, dose.at, skew) if _is_iv(order, dose) else None
+            if within is not None and within is running:
+                given.append(dose)
+            elif within is not None and _is_shown_late(view, dose, within):
+                late.append(dose)
+                found.treatment = found.treatment or within
         ordered = [regimen.step for regimen in order.regimens] if order.stands else []
         meeting = []
         for step in (step for step in ordered if _is_iv(order, step)):
@@ -159,10 +168,21 @@ def _find(view: PatientView, running: Treatment | None, treatments: list[Treatme
                 meeting.append(step)
                 found.planned += [plan for plan in plans if plan not in found.planned]
         found.given += given
-        found.first += given[:1]
+        found.late += late
+        found.first += given[:1] or late[:1]
         found.ordered += meeting
-        found.names += [order.name] if given or meeting else []
+        found.names += [order.name] if given or late or meeting else []
     return found
+
+
+def _is_shown_late(view: PatientView, dose: Medication, within: Treatment) -> bool:
+    """Return whether a dose became known after its treatment, and not long ago."""
+    known = step_known_at(view.read(drug(Drug.MAGNESIUM)), dose)
+    if known <= within.over_at:
+        return False
+    over = known + timedelta(hours=view.limits(IvMagnesiumLimits).late_hours)
+    view.look_at(over)
+    return view.now < over
 
 
 def find_iv(view: PatientView) -> Iterator[Outcome]:
@@ -170,7 +190,8 @@ def find_iv(view: PatientView) -> Iterator[Outcome]:
 
     The day is the local one on which the order was placed or changed, or on which its dose is due. A start message
     that comes late finds the dose. It ends with the treatment, with the day, or when the order is stopped or
-    cancelled; a person's `resolve` with the reason is the override, and covers the further doses of that order.
+    cancelled; a person's `resolve` with the reason is the override, and covers the further doses of that order. A dose
+    that somebody charts after the treatment is medium, for 24 h (ours): magnesium stays in who does not pass urine.
     """
     state = view.read(SESSION, SCHEDULE, _CITRATE, drug(Drug.MAGNESIUM))
     if not orders(view, Drug.MAGNESIUM):
@@ -182,7 +203,7 @@ def find_iv(view: PatientView) -> Iterator[Outcome]:
     if view.settings.continuous_citrate and _has_citrate(view):
         return
     found = _find(view, running, treatments)
-    steps = [*found.given, *found.ordered]
+    steps = [*found.given, *found.late, *found.ordered]
     if not steps:
         return
     steps.sort(key=lambda step: (step.at, step_ref(step)))
@@ -190,7 +211,9 @@ def find_iv(view: PatientView) -> Iterator[Outcome]:
     known = [step_known_at(state, step) for step in (*found.first, *found.ordered)]
     began = min(deciding, key=lambda step: (step.at, step_ref(step)))
     refs = [step_ref(began), *map(step_ref, steps)]
-    how = "given intravenously during dialysis" if found.given else "ordered intravenously on a day with dialysis"
+    how = "ordered intravenously on a day with dialysis"
+    if found.first:
+        how = f"given intravenously during dialysis{'' if found.given else ', charted after it'}"
     plans = sorted(found.planned, key=_said)
     yield Finding(
         key=_KEY,
@@ -200,15 +223,15 @@ def find_iv(view: PatientView) -> Iterator[Outcome]:
         known_at=max(known),
         level_known_at=min(step_known_at(state, step) for step in deciding),
         summary=f"{', '.join(dict.fromkeys(found.names)).capitalize()} {how}",
-        guidance=(_OTHER_WAY, _OVERRIDE, *((_WATCH,) if found.given else ())),
-        evidence=(*map(step_evidence, steps), *_treatment_evidence(running, plans)),
-        session_id=running.session_id if running else plans[0].session_id,
+        guidance=(_OTHER_WAY, _OVERRIDE, *((_WATCH,) if found.first else ())),
+        evidence=(*map(step_evidence, steps), *_treatment_evidence(found.treatment, plans)),
+        session_id=found.treatment.session_id if found.treatment else plans[0].session_id,
     )
 
 
-def _treatment_evidence(running: Treatment | None, plans: list[Schedule]) -> Iterator[EvidenceRecord]:
-    if running is not None:
-        yield _about("session", running.session_id, "started", running.start)
+def _treatment_evidence(treatment: Treatment | None, plans: list[Schedule]) -> Iterator[EvidenceRecord]:
+    if treatment is not None:
+        yield _about("session", treatment.session_id, "started", treatment.start)
         return
     for plan in plans:
         yield _about("schedule", plan.session_id, "planned", plan.planned_start)
@@ -237,6 +260,7 @@ IV_RULE: Final = PatientRule(
     without=(
         "a continuous treatment (CKRT) as a modality: an order of citrate stands for it",
         "a code for an override: the reason of a `resolve` is it",
+        "a dose of which the treatment itself is told only after its end",
     ),
 )
 RULES: Final[tuple[PatientRule, ...]] = (DIALYSATE_RULE, IV_RULE)
