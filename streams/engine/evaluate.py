@@ -21,6 +21,7 @@ from streams.rules.catalogue import RuleSettings
 from streams.rules.inputs import Facets
 
 log = logging.getLogger(__name__)
+_NONE: Final[frozenset[tuple[str, str]]] = frozenset()
 
 #: The life cycle's own place among the moments to look again.
 LIFECYCLE: Final = "lifecycle"
@@ -63,7 +64,11 @@ class Evaluator(Generic[StateT]):
         if self.closed is not None and (reason := self.closed(state)) is not None:
             return self._close(state, reason, now)
         view = View(state, now, self.settings, changed=None if state.closed else facets)
-        return self._finish(state, self._steps(self._finder.find(view, facets), view, cause), view)
+        before = self._greater(_known(state)) if state.alerts else _NONE
+        steps = self._steps(self._finder.find(view, facets), view, cause)
+        if state.alerts and (raised := self._greater(_known(state)) - before):
+            steps += self._lesser(raised, view)
+        return self._finish(state, steps, view)
 
     def _steps(self, all_found: Iterable[Found[StateT]], view: View[StateT], cause: Cause) -> list[Step]:
         """Inhibit what was found and match it with the alerts, greater rules first."""
@@ -115,7 +120,7 @@ class Evaluator(Generic[StateT]):
             before = self._greater(state)
             transitions += self._tell(state, lifecycle.tend(state, self._names, self.settings.responses, now), now)
             if (freed := before - self._greater(state)) and not state.closed:
-                transitions += self._tell(state, self._freed(freed, view), now)
+                transitions += self._tell(state, self._lesser(freed, view), now)
             bury(state, now, self.retention)
             deadline = lifecycle.next_deadline(state, self._names, self.settings.responses, self.retention)
             if deadline is None:
@@ -136,10 +141,10 @@ class Evaluator(Generic[StateT]):
             return set()
         return {(alert.rule, alert.alert_id) for alert in open_alerts(state, self._inhibitors)}
 
-    def _freed(self, freed: set[tuple[str, str]], view: View[StateT]) -> list[Step]:
-        """Evaluate the lesser rules again of greater alerts that a person ended."""
-        ended = {rule for rule, _ in freed}
-        lesser = [rule.name for rule in self.catalogue if any(each.by in ended for each in rule.yields_to)]
+    def _lesser(self, greater: set[tuple[str, str]], view: View[StateT]) -> list[Step]:
+        """Evaluate the lesser rules again of greater alerts that a person ended, or that were raised anew after it."""
+        names = {rule for rule, _ in greater}
+        lesser = [rule.name for rule in self.catalogue if any(each.by in names for each in rule.yields_to)]
         again = View(view.read(), view.now, self.settings)
         return self._steps(self._finder.ask(again, lesser), again, ORDINARY)
 
