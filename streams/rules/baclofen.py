@@ -158,7 +158,7 @@ def _lacking(
     decided = [
         result
         for result in labs.results(view, analyte)
-        if not result.is_preliminary and result.below(bound) is not None and result.at <= view.now
+        if not result.is_preliminary and result.below(bound) is not None
     ]
     before = next((result for result in reversed(decided) if result.at <= start), None)
     after = [result for result in decided if result.at > start]
