@@ -135,7 +135,7 @@ def _together_until(earlier: Treatment, later: Treatment) -> datetime | None:
 
 
 def _weights(view: PatientView, newest: Treatment, limits: IdentityConflictLimits) -> Iterator[_Conflict]:
-    """Compare the two newest weights before a session: weighing again settles it."""
+    """Compare the newest weight before a session with those before it: weighing again settles it."""
     since, until = newest.start - BEFORE, newest.over_at
     told = [(start.at, start.pre_weight_kg) for start in newest.session.starts if start.pre_weight_kg is not None]
     told += [(one.at, one.kg) for one in view.read(WEIGHT).weights.values() if one.moment == "pre"]
@@ -143,7 +143,7 @@ def _weights(view: PatientView, newest: Treatment, limits: IdentityConflictLimit
     if len(weights) < 2:
         return
     (first_at, first), (second_at, second) = weights[-2:]
-    if as_compared(abs(second - first)) > limits.weight_kg:
+    if all(as_compared(abs(second - kg)) > limits.weight_kg for _, kg in weights[:-1]):
         yield _Conflict(
             f"session:{newest.key}",
             second_at,
