@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from models.state.channel import Channel
+from models.state.packed_channel import PackedChannel, Times, pack, unpack
 from models.state.patient import PatientState
 from models.state.session import Flow, Reading
 
@@ -24,8 +25,6 @@ PREFIX: Final = b"\xfe"
 #: The entry of `looks` that publishing a running session moves.
 SESSIONS_LOOK: Final = "sessions"
 
-#: A channel without a sample is in the whole record already: a machine that does not tell of it costs nothing.
-_EMPTY: Final = Channel()
 #: The session and the machine of a sample.
 Source = tuple[str, str]
 
@@ -38,7 +37,10 @@ class SampledSession(msgspec.Struct, omit_defaults=True, gc=False):
     uf_rate: Reading | None = None
     still_at: datetime | None = None
     told_at: datetime | None = None
+    #: Of records that were stored before channels were packed.
     channels: dict[str, Channel] = {}
+    times: list[Times] = []
+    packed: dict[str, PackedChannel] = {}
 
 
 class Sampled(msgspec.Struct, omit_defaults=True, gc=False):
@@ -81,9 +83,16 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
     )
     for session_id, machine_id in sources:
         if (session := state.sessions.get(session_id)) is not None:
-            channels = {name: one for name, one in session.channels.items() if one != _EMPTY}
+            # A channel without a sample is in the whole record: what a machine does not tell costs nothing.
+            times, packed = pack((name, one) for name, one in session.channels.items() if one.minutes)
             found.sessions[session_id] = SampledSession(
-                session.flows, session.systolic, session.uf_rate, session.still_at, session.told_at, channels
+                flows=session.flows,
+                systolic=session.systolic,
+                uf_rate=session.uf_rate,
+                still_at=session.still_at,
+                told_at=session.told_at,
+                times=times,
+                packed=packed,
             )
         if (heard := state.heard.get(machine_id)) is not None:
             found.heard[machine_id] = heard
@@ -99,7 +108,7 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
         session = state.sessions[name]
         session.flows, session.systolic, session.uf_rate = part.flows, part.systolic, part.uf_rate
         session.still_at, session.told_at = part.still_at, part.told_at
-        session.channels = {name: one for name, one in session.channels.items() if one == _EMPTY} | part.channels
+        session.channels = session.channels | part.channels | unpack(part.times, part.packed)
     state.heard |= sampled.heard
     state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at
     if sampled.look is None:
