@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from streams.engine.replay import Replay
 from streams.rules import magnesium
 from streams.rules.catalogue import PATIENT_RULES, RuleSettings, parse_settings
 from tests.unit.timeline import SILENT, Unit, open_alerts, restarted
@@ -94,14 +95,15 @@ def test_other_settings_open_it_and_the_shipped_ones_give_the_alert_back() -> No
     assert open_alerts(restarted(silenced, shipped)) == {("low_magnesium", "p1/magnesium", "active", "high")}
 
 
-def test_a_rule_that_fails_and_is_off_for_it_blinds_no_other_condition(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_fails_and_is_off_for_it_blinds_no_other_condition() -> None:
     def fails(_view: Any) -> Any:
         raise ZeroDivisionError
 
     ward = Unit(rules=OFF)
     (risk,) = (risk for risk in ward.settings.risks if risk.rule)
     faulty = replace(risk, rule=replace(magnesium.RULE, find=fails))
-    object.__setattr__(ward.settings, "risks", (faulty,))
+    ward.settings = replace(ward.settings, risks=(faulty,))
+    ward.replay = Replay(ward.settings)
     ward.lab("magnesium", 1.5, "furlong", at="08:00")
     assert ward.open == {("data_quality", "p1/lab_result:magnesium", "active", "low")}
 
