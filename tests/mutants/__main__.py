@@ -2,7 +2,8 @@
 
 `mutmut` makes the mutants in a copy of the tree. For each of a seeded sample it runs the tests that reach it, but none
 of `_SLOW`, nor those that follow from the cases of the tables (`_DERIVED`): they repeat what others find, at many
-times the cost. So the share that dies is at least the one that is printed.
+times the cost. Who survives that, or is run at import alone, which mutmut does not change, runs `_AGAIN` in a process
+of its own: documents, the corpus, and the cases. So the share that dies is at least the one that is printed.
 
 mutmut and Faust disagree on click, so mutmut and what it needs lie in a folder of their own, `.venv/mutants`.
 """
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -40,10 +42,23 @@ _DERIVED: Final = (
     "test_advice_names_its_basis_and_orders_nothing",
     "test_no_order_no_repetition_and_no_restart_changes_what_is_open",
 )
+_CHOSEN: Final = " and ".join(f"not {name}" for name in _DERIVED)
+#: Tests that many mutants fail at once, the cheap ones first; relative to the tree.
+_AGAIN: Final = (
+    "tests/contract/test_documents.py",
+    "tests/contract/test_corpus.py",
+    "tests/contract/test_worked_day.py",
+    "tests/contract/test_guidance.py",
+    "tests/unit/test_rule_settings.py",
+    "tests/unit/test_rules_command.py",
+    "tests/rules",
+)
 _COPIED: Final = ("streams", "models", "tests", "benchmarks", "docs", "deploy", "README.md", "CHANGELOG.md", "Makefile")
 #: Exit statuses of a run that found the fault: a failed test, an error in one, or no end in time.
 _KILLED: Final = frozenset({1, 3, 24, -24, 36, 152, 255})
 _SURVIVED: Final = 0
+#: Longer than that no test takes.
+_MOST_S: Final = 900
 #: mutmut makes all mutants, and learns which tests reach them, when it is asked for any of them.
 _ANY: Final = "streams.rules.shapes.bands.x__limits__mutmut_1"
 _PACKAGES: Final = Path(sys.prefix) / "mutants"
@@ -65,8 +80,14 @@ def main() -> int:
         names = sorted(_statuses(folder))
         chosen = random.Random(asked.seed).sample(names, min(asked.sample, len(names)))
         _mutmut(folder, asked.processes, chosen)
-        found = _statuses(folder)
-        return _report({name: found[name] for name in chosen}, folder, len(names))
+        statuses = _statuses(folder)
+        found = {name: statuses[name] for name in chosen}
+        if not any(found.values()) or _again(folder, ""):
+            raise SystemExit("mutmut ran no mutant, or the tests fail without one")
+        with ThreadPoolExecutor(asked.processes) as pool:
+            alive = [name for name in chosen if found[name] not in _KILLED]
+            found |= dict(zip(alive, pool.map(lambda name: _again(folder, name), alive), strict=True))
+        return _report(found, folder, len(names))
 
 
 def _copy(folder: Path) -> None:
@@ -81,12 +102,11 @@ def _copy(folder: Path) -> None:
     for name in ("CONTRIBUTING.md", ".importlinter", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
     ignore = [f"--ignore=tests/unit/{name}" for name in _SLOW]
-    derived = " and ".join(f"not {name}" for name in _DERIVED)
     settings = {
         "source_paths": ["streams/rules", "streams/engine"],
         "also_copy": [*_COPIED, "CONTRIBUTING.md", ".importlinter", "LICENSE"],
         "pytest_add_cli_args_test_selection": ["tests/rules", "tests/unit"],
-        "pytest_add_cli_args": ["-n0", "-x", "-p", "no:cacheprovider", *ignore, "-k", derived],
+        "pytest_add_cli_args": ["-n0", "-x", "-p", "no:cacheprovider", *ignore, "-k", _CHOSEN],
     }
     lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -101,6 +121,19 @@ def _run(folder: Path, words: list[str], *, quiet: bool = False) -> subprocess.C
     environment = {**os.environ, "PYTHONPATH": str(_PACKAGES)}
     command = [sys.executable, "-m", "mutmut", *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=quiet, text=True, check=False)
+
+
+def _again(folder: Path, mutant: str) -> int:
+    """Run `_AGAIN` with a mutant, from the import on; return 0 if it survives, else 1."""
+    environment = {**os.environ, "PYTHONPATH": str(_PACKAGES), "MUTANT_UNDER_TEST": mutant}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", "-k", _CHOSEN, *_AGAIN]
+    try:
+        ended = subprocess.run(
+            command, cwd=folder / "mutants", env=environment, capture_output=True, check=False, timeout=_MOST_S
+        )
+    except subprocess.TimeoutExpired:
+        return 1
+    return int(ended.returncode != _SURVIVED)
 
 
 def _statuses(folder: Path) -> dict[str, int | None]:
