@@ -7,7 +7,7 @@ the order of their records.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -39,6 +39,17 @@ FORM_ALONE: Final = frozenset(
     midodrine_timing vitamin_e_dose identity_conflict
     """.split()  # noqa: SIM905 (a list of words reads better as words)
 )
+
+
+def is_held_to_form(alert: Mapping[str, Any]) -> bool:
+    """Return whether an alert is held to its form alone.
+
+    That is also a routine aluminium level that is overdue, which names no symptom: a profile that is read before the
+    results of its patient, after a kill, tells it for a moment.
+    """
+    routine = alert["rule"] == OVERDUE and not any(item["kind"] == "symptom" for item in alert["evidence"])
+    return routine or alert["rule"] in FORM_ALONE
+
 
 #: clinical.md R01 and the ruling on severe: each unit has its own bound, strictly below.
 _MAGNESIUM: Final = {"mg/dl": (1.7, 1.0), "mmol/l": (0.70, 0.41), "meq/l": (1.4, 0.82)}

@@ -16,7 +16,6 @@ from typing import Final
 
 from tests.chaos.clinical import (
     CLUSTER,
-    FORM_ALONE,
     LEVEL,
     LOW_MAGNESIUM,
     RULES,
@@ -24,6 +23,7 @@ from tests.chaos.clinical import (
     Condition,
     Findings,
     conditions,
+    is_held_to_form,
 )
 from tests.chaos.logs import Logs, Record, Sent
 from tests.chaos.places import Lost, where_lost
@@ -167,7 +167,7 @@ class _Judge:
         episodes: dict[tuple[str, str], list[Episode]] = defaultdict(list)
         for episode in self._told.episodes():
             alert = episode.raised.alert
-            if alert["rule"] not in FORM_ALONE and alert["rule"] != CLUSTER:
+            if not is_held_to_form(alert) and alert["rule"] != CLUSTER:
                 episodes[alert["rule"], alert["patient_id"]].append(episode)
         for one in found.conditions:
             mine = episodes[one.rule, one.subject]
