@@ -102,12 +102,12 @@ class _Found:
     given: list[Medication] = field(default_factory=list)
     #: Given in a treatment that was over when somebody charted it.
     late: list[Medication] = field(default_factory=list)
+    late_in: Treatment | None = None
     ordered: list[Medication] = field(default_factory=list)
     #: The first dose of each order: a person who overrides it has answered those after it, too.
     first: list[Medication] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     planned: list[Schedule] = field(default_factory=list)
-    treatment: Treatment | None = None
 
 
 def _is_iv(order: Order, step: Medication) -> bool:
@@ -147,7 +147,7 @@ def _said(plan: Schedule) -> tuple[datetime, datetime, str]:
 
 
 def _find(view: PatientView, running: Treatment | None, treatments: list[Treatment]) -> _Found:
-    found, skew = _Found(treatment=running), timedelta(minutes=view.limits(IvMagnesiumLimits).skew_minutes)
+    found, skew = _Found(), timedelta(minutes=view.limits(IvMagnesiumLimits).skew_minutes)
     for order in orders(view, Drug.MAGNESIUM):
         if order.ended_by is not None:
             continue
@@ -158,7 +158,7 @@ def _find(view: PatientView, running: Treatment | None, treatments: list[Treatme
                 given.append(dose)
             elif within is not None and _is_shown_late(view, dose, within):
                 late.append(dose)
-                found.treatment = found.treatment or within
+                found.late_in = found.late_in or within
         ordered = [regimen.step for regimen in order.regimens] if order.stands else []
         meeting = []
         for step in (step for step in ordered if _is_iv(order, step)):
@@ -215,6 +215,7 @@ def find_iv(view: PatientView) -> Iterator[Outcome]:
     if found.first:
         how = f"given intravenously during dialysis{'' if found.given else ', charted after it'}"
     plans = sorted(found.planned, key=_said)
+    treatment = running if found.given or not found.late else found.late_in
     yield Finding(
         key=_KEY,
         anchors=tuple(dict.fromkeys(refs)),
@@ -224,8 +225,8 @@ def find_iv(view: PatientView) -> Iterator[Outcome]:
         level_known_at=min(step_known_at(state, step) for step in deciding),
         summary=f"{', '.join(dict.fromkeys(found.names)).capitalize()} {how}",
         guidance=(_OTHER_WAY, _OVERRIDE, *((_WATCH,) if found.first else ())),
-        evidence=(*map(step_evidence, steps), *_treatment_evidence(found.treatment, plans)),
-        session_id=found.treatment.session_id if found.treatment else plans[0].session_id,
+        evidence=(*map(step_evidence, steps), *_treatment_evidence(treatment, plans)),
+        session_id=treatment.session_id if treatment else plans[0].session_id,
     )
 
 

@@ -82,7 +82,7 @@ def main() -> int:
         _mutmut(folder, asked.processes, chosen)
         statuses = _statuses(folder)
         found = {name: statuses[name] for name in chosen}
-        if not any(found.values()) or _again(folder, ""):
+        if set(found.values()) == {None} or _again(folder, ""):
             raise SystemExit("mutmut ran no mutant, or the tests fail without one")
         with ThreadPoolExecutor(asked.processes) as pool:
             alive = [name for name in chosen if found[name] not in _KILLED]
