@@ -76,15 +76,18 @@ def main() -> int:
         first = _mutmut(folder, asked.processes, [_ANY])
         if first:
             return first
+        if _again(folder, ""):
+            raise SystemExit("the second round's tests fail without a mutant: their output is above")
         names = sorted(_statuses(folder))
         chosen = random.Random(asked.seed).sample(names, min(asked.sample, len(names)))
         _mutmut(folder, asked.processes, chosen)
         statuses = _statuses(folder)
         found = {name: statuses[name] for name in chosen}
-        if set(found.values()) == {None} or _again(folder, ""):
-            raise SystemExit("mutmut ran no mutant, or the tests fail without one")
+        if set(found.values()) == {None}:
+            raise SystemExit("mutmut ran no mutant")
+        alive = [name for name in chosen if found[name] not in _KILLED]
+        print(f"first round: {len(alive)} of {len(chosen)} alive", flush=True)
         with ThreadPoolExecutor(asked.processes) as pool:
-            alive = [name for name in chosen if found[name] not in _KILLED]
             found |= dict(zip(alive, pool.map(lambda name: _again(folder, name), alive), strict=True))
         return _report(found, folder, len(names))
 
@@ -128,7 +131,12 @@ def _again(folder: Path, mutant: str) -> int:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", "-k", _CHOSEN, *_AGAIN]
     try:
         ended = subprocess.run(
-            command, cwd=folder / "mutants", env=environment, capture_output=True, check=False, timeout=_MOST_S
+            command,
+            cwd=folder / "mutants",
+            env=environment,
+            capture_output=bool(mutant),
+            check=False,
+            timeout=_MOST_S,
         )
     except subprocess.TimeoutExpired:
         return 1
