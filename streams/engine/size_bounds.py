@@ -43,6 +43,8 @@ _AROUND: Final = 512
 
 #: Kept with the windows, and bounded in number; not dropped here.
 _BESIDE: Final = ("arrivals", "heard", "behind", "problems", "profile", "merges", "contradictions")
+#: What is kept of alerts and conditions.
+_OF_ALERTS: Final = ("alerts", "buried", "looks", "failing", "conditions", "held")
 #: Fields by which an alert may name an input as its ground.
 _IDS: Final = ("result_id", "symptom_id", "session_id", "order_id", "alert_id", "event_id")
 
@@ -273,7 +275,7 @@ def begin_anew(state: SubjectState) -> None:
     """Drop everything of a subject but how far its input was applied, and into which record it was merged."""
     if isinstance(state, PatientState):
         state.profile, state.unit_id, state.unit_id_at = None, None, None
-    for name in (*(window.name for window in WINDOWS), *_BESIDE, "alerts", "buried", "looks", "failing", "conditions"):
+    for name in (*(window.name for window in WINDOWS), *_BESIDE, *_OF_ALERTS):
         held = getattr(state, name, None)
         if isinstance(held, dict):
             held.clear()

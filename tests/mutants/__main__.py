@@ -1,9 +1,9 @@
 """Mutates `streams/rules` and `streams/engine` and counts which faults the tests find: `make mutants`.
 
-`mutmut` makes the mutants in a copy of the tree. For each of a seeded sample it runs the tests that reach it, but none
-of `_SLOW`, nor those that follow from the cases of the tables (`_DERIVED`): they repeat what others find, at many
-times the cost. Who survives that, or is run at import alone, which mutmut does not change, runs `_AGAIN` in a process
-of its own: documents, the corpus, and the cases. So the share that dies is at least the one that is printed.
+`mutmut` makes the mutants in a copy of the tree. Each of a seeded sample is tried by the cases of the tables and the
+generated documents in a fork (`tests.mutants.trial`). Who lives runs once more in a process of its own, from the import
+on, with the recorded corpus and most tests of rules and engine beside. Some are left out that take long and find what
+others find, so the share that dies is at least the one that is printed.
 
 mutmut and Faust disagree on click, so mutmut and what it needs lie in a folder of their own, `.venv/mutants`.
 """
@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -27,40 +27,14 @@ ROOT: Final = Path(__file__).parents[2]
 #: How many mutants are tried, and which share of them must die.
 SAMPLE: Final = 400
 LEAST: Final = 0.9
-_SLOW: Final = (
-    "test_properties.py",
-    "test_bounds.py",
-    "test_output.py",
-    "test_parsing_details.py",
-    "test_simulator.py",
-)
-_DERIVED: Final = (
-    "test_every_event_twice",
-    "test_a_restart_between_any_two_events",
-    "test_no_order_of_arrival_changes_what_is_open",
-    "test_what_was_entered_in_error_counts_for_nothing",
-    "test_advice_names_its_basis_and_orders_nothing",
-    "test_no_order_no_repetition_and_no_restart_changes_what_is_open",
-)
-_CHOSEN: Final = " and ".join(f"not {name}" for name in _DERIVED)
-#: Tests that many mutants fail at once, the cheap ones first. None reads the source: it holds every mutant as text.
-_AGAIN: Final = (
-    "tests/contract/test_documents.py",
-    "tests/contract/test_corpus.py",
-    "tests/contract/test_worked_day.py",
-    "tests/unit/test_rule_settings.py",
-    "tests/unit/test_rules_command.py",
-    "tests/rules",
-)
 _COPIED: Final = ("streams", "models", "tests", "benchmarks", "docs", "deploy", "README.md", "CHANGELOG.md", "Makefile")
-#: Exit statuses of a run that found the fault: a failed test, an error in one, or no end in time.
-_KILLED: Final = frozenset({1, 3, 24, -24, 36, 152, 255})
-_SURVIVED: Final = 0
-#: Longer than that no test takes.
-_MOST_S: Final = 900
+#: Longer than that no mutant takes in a process of its own.
+_MOST_S: Final = 1800
+#: Cheap tests by which mutmut learns that its mutants can be switched on.
+_FEW: Final = "tests/unit/test_rules_command.py"
 #: mutmut makes all mutants, and learns which tests reach them, when it is asked for any of them.
 _ANY: Final = "streams.rules.shapes.bands.x__limits__mutmut_1"
-_PACKAGES: Final = Path(sys.prefix) / "mutants"
+_ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(Path(sys.prefix) / "mutants")}
 
 
 def main() -> int:
@@ -73,23 +47,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="dialysis-mutants-") as made:
         folder = Path(made)
         _copy(folder)
-        first = _mutmut(folder, asked.processes, [_ANY])
-        if first:
-            return first
-        if _again(folder, ""):
-            raise SystemExit("the second round's tests fail without a mutant: their output is above")
-        names = sorted(_statuses(folder))
+        if status := _mutmut(folder, "run", "--max-children", str(asked.processes), _ANY).returncode:
+            return status
+        tree = folder / "mutants"
+        if _alone(tree, ""):
+            raise SystemExit("the tests fail without a mutant")
+        names = sorted(_names(tree))
         chosen = random.Random(asked.seed).sample(names, min(asked.sample, len(names)))
-        _mutmut(folder, asked.processes, chosen)
-        statuses = _statuses(folder)
-        found = {name: statuses[name] for name in chosen}
-        if set(found.values()) == {None}:
-            raise SystemExit("mutmut ran no mutant")
-        alive = [name for name in chosen if found[name] not in _KILLED]
+        alive = _in_forks(tree, chosen, asked.processes)
         print(f"first round: {len(alive)} of {len(chosen)} alive", flush=True)
         with ThreadPoolExecutor(asked.processes) as pool:
-            found |= dict(zip(alive, pool.map(lambda name: _again(folder, name), alive), strict=True))
-        return _report(found, folder, len(names))
+            found = pool.map(lambda name: _alone(tree, name), alive)
+        alive = [name for name, is_found in zip(alive, found, strict=True) if not is_found]
+        return _report(alive, chosen, folder, len(names))
 
 
 def _copy(folder: Path) -> None:
@@ -103,63 +73,58 @@ def _copy(folder: Path) -> None:
             shutil.copy(source, folder / name)
     for name in ("CONTRIBUTING.md", ".importlinter", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
-    ignore = [f"--ignore=tests/unit/{name}" for name in _SLOW]
-    settings = {
+    mutmut = {
         "source_paths": ["streams/rules", "streams/engine"],
         "also_copy": [*_COPIED, "CONTRIBUTING.md", ".importlinter", "LICENSE"],
-        "pytest_add_cli_args_test_selection": ["tests/rules", "tests/unit"],
-        "pytest_add_cli_args": ["-n0", "-x", "-p", "no:cacheprovider", *ignore, "-k", _CHOSEN],
+        "pytest_add_cli_args_test_selection": [_FEW],
+        "pytest_add_cli_args": ["-n0", "-x", "-p", "no:cacheprovider"],
     }
-    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in mutmut.items())
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (folder / "pyproject.toml").write_text(f"{text}\n[tool.mutmut]\n{lines}", encoding="utf-8")
 
 
-def _mutmut(folder: Path, processes: int, names: Iterable[str]) -> int:
-    return _run(folder, ["run", "--max-children", str(processes), *names]).returncode
-
-
-def _run(folder: Path, words: list[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(_PACKAGES)}
+def _mutmut(folder: Path, *words: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mutmut", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=quiet, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=_ENVIRONMENT, capture_output=quiet, text=True, check=False)
 
 
-def _again(folder: Path, mutant: str) -> int:
-    """Run `_AGAIN` with a mutant, from the import on; return 0 if it survives, else 1."""
-    environment = {**os.environ, "PYTHONPATH": str(_PACKAGES), "MUTANT_UNDER_TEST": mutant}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", "-k", _CHOSEN, *_AGAIN]
+def _in_forks(tree: Path, names: Sequence[str], processes: int) -> list[str]:
+    """Try mutants in forks of one process; return those that live."""
+    asked, told = tree / "names.txt", tree / "outcomes.txt"
+    asked.write_text("\n".join(names), encoding="utf-8")
+    command = [sys.executable, "-m", "tests.mutants.trial", asked.name, told.name, str(processes)]
+    subprocess.run(command, cwd=tree, env=_ENVIRONMENT, check=True)
+    outcomes = dict(line.split() for line in told.read_text(encoding="utf-8").splitlines())
+    return [name for name in names if outcomes[name] == "0"]
+
+
+def _alone(tree: Path, name: str) -> bool:
+    """Try a mutant in a process of its own; return whether it is found."""
+    command = [sys.executable, "-m", "tests.mutants.trial"]
+    environment = {**_ENVIRONMENT, "MUTANT_UNDER_TEST": name}
     try:
         ended = subprocess.run(
-            command,
-            cwd=folder / "mutants",
-            env=environment,
-            capture_output=bool(mutant),
-            check=False,
-            timeout=_MOST_S,
+            command, cwd=tree, env=environment, capture_output=bool(name), check=False, timeout=_MOST_S
         )
     except subprocess.TimeoutExpired:
-        return 1
-    return int(ended.returncode != _SURVIVED)
+        return True
+    return ended.returncode != 0
 
 
-def _statuses(folder: Path) -> dict[str, int | None]:
-    """Return the exit status of each mutant's tests by its name; None where they were not run."""
-    found: dict[str, int | None] = {}
-    for path in (folder / "mutants").rglob("*.meta"):
-        found |= json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-    return found
+def _names(tree: Path) -> Iterator[str]:
+    """Yield the names of all mutants."""
+    for path in tree.rglob("*.meta"):
+        yield from json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
 
 
-def _report(found: Mapping[str, int | None], folder: Path, of: int) -> int:
+def _report(alive: Sequence[str], chosen: Sequence[str], folder: Path, of: int) -> int:
     """Print the survivors with their changes, and the share that died."""
-    alive = sorted(name for name, status in found.items() if status not in _KILLED)
-    for name in alive:
-        why = "survived" if found[name] == _SURVIVED else f"no test ran (status {found[name]})"
-        print(f"\n{name}: {why}")
-        print(_run(folder, ["show", name], quiet=True).stdout)
-    share = 1 - len(alive) / len(found)
-    print(f"{len(found)} of {of} mutants, {len(found) - len(alive)} died: {share:.1%}; at least {LEAST:.0%} must")
+    for name in sorted(alive):
+        print(f"\n{name}")
+        print(_mutmut(folder, "show", name, quiet=True).stdout)
+    share = 1 - len(alive) / len(chosen)
+    print(f"{len(chosen)} of {of} mutants, {len(chosen) - len(alive)} died: {share:.1%}; at least {LEAST:.0%} must")
     return 0 if share >= LEAST else 1
 
 

@@ -85,3 +85,13 @@ async def test_an_answer_that_fits_no_alert_is_counted_and_logged(
     (line, *_) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING][-1:]
     assert line == f"t.clinical-events: an answer (acknowledge) fits no alert of its patient or loop: {shown}"
     assert P1 not in line.split(": ", 1)[1]
+
+
+async def test_an_answer_by_the_id_of_another_result_of_the_alert_fits(kafka: FakeKafka) -> None:
+    """In another order of arrival the alert would have been named after that one."""
+    kafka.lab(P1, 0, 1.5)
+    kafka.lab(P1, 1, 1.4)
+    answer(kafka, low_magnesium(P1, "r1"), 2, "acknowledge")
+    host = await Host(kafka).start()
+    await host.settle()
+    assert not host.metrics.registry.get_sample_value("dialysis_unmatched_responses_total")

@@ -26,7 +26,7 @@ from streams.rules.catalogue import (
 )
 from streams.rules.facts.cramps import CrampLimits
 from streams.rules.facts.known_magnesium import LowMagnesiumLimits
-from streams.rules.settings_checks import marked
+from streams.rules.settings_checks import MAX_WORDS, marked, shown
 from streams.rules.settings_file import MAX_BYTES
 from streams.rules.thresholds import Lasting
 
@@ -376,3 +376,9 @@ def test_the_hash_tells_settings_apart_and_nothing_else() -> None:
         parse_settings({"responses": {"high": [60.0]}}).hash,
     ]
     assert len({default, *others}) == 4
+
+
+def test_a_long_value_is_shown_in_short() -> None:
+    long = shown([[["x" * 100] * 50] * 50] * 50)
+    assert len(long) == MAX_WORDS
+    assert long.endswith("x…")

@@ -16,9 +16,10 @@ from models.parsing import Parsed, parse_loop_event, parse_patient_event
 from models.state import LoopState, PatientState, StateCodec
 from models.state.bounds import DROPS_FORGOTTEN, MAX_EVIDENCE_BYTES, MAX_INPUT_BYTES, MAX_OVER_BYTES
 from models.state.history import History
+from models.state.subject import SubjectState
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
-from streams.engine.size_bounds import _BESIDE, Budget, size_of
+from streams.engine.size_bounds import _BESIDE, Budget, begin_anew, size_of
 from streams.engine.windows import WINDOWS
 from streams.rules.catalogue import parse_settings
 from tests.unit.timeline import FIRST_DAY
@@ -147,6 +148,21 @@ def test_a_drop_is_said_and_the_alert_ends_a_day_after_the_last() -> None:
     assert said[0].revision <= 1 + sum(state.drops.counts.values()).bit_length()
     list(bed.partition.advance(state.drops.at + DROPS_FORGOTTEN))
     assert said[0].over_at == state.drops.at + DROPS_FORGOTTEN
+
+
+def test_a_record_that_begins_anew_holds_nothing_but_how_far_its_input_was_applied() -> None:
+    bed = Bed()
+    bed.put(severe())
+    for event in flood(2, FIRST_DAY + timedelta(minutes=1)):
+        state = bed.put(event)
+    state.held["uf_rate_high"] = ["s1"]
+    state.offsets["lab-results"] = 7
+    begin_anew(state)
+    kinds = (PatientState, History)
+    names = {name for kind in kinds for name in (*kind.__annotations__, *SubjectState.__annotations__)}
+    left = {name: held for name in names if isinstance(held := getattr(state, name, None), dict | list) and held}
+    assert left == {"offsets": {"lab-results": 7}}
+    assert (state.profile, state.unit_id) == (None, None)
 
 
 def test_an_ordinary_patient_loses_nothing() -> None:
