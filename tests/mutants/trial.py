@@ -33,7 +33,6 @@ _SLOW: Final = (
     "test_properties.py",
     "test_bounds.py",
     "test_output.py",
-    "test_parsing_details.py",
     "test_simulator.py",
 )
 _DERIVED: Final = (

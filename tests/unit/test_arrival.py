@@ -2,8 +2,10 @@
 
 import pytest
 
-from models.state import MAX_RESPONSES, MAX_SYMPTOMS
-from tests.unit.timeline import Unit
+from models.state import MAX_RESPONSES, MAX_SYMPTOMS, PatientState, StateCodec
+from streams.engine.filing import apply
+from tests.events import event
+from tests.unit.timeline import Unit, moment, to_line
 
 MG, SUSPICION, CRAMP, LEVEL, QUALITY = (
     "low_magnesium",
@@ -141,3 +143,24 @@ def test_unknown_codes_are_one_condition() -> None:
         ward.lab(None, 1.0, "x", at="08:00", name=f"r{number}", loinc=f"local-{number}")
     ward.expect("08:00", "raised", priority="low")
     ward.expect_nothing_more()
+
+
+def test_an_earlier_arrival_that_is_read_later_counts_and_is_evaluated() -> None:
+    """Topics are read side by side: a repeat that arrived first may be read second."""
+    state = StateCodec(PatientState).new("p1")
+    now = moment("10:00")
+    symptom = to_line({**event("symptom", "p1", "2026-11-23T08:00:00Z", symptom_id="s1", kind="cramp")}).record
+    filed = apply(state, symptom, moment("09:00"), now)
+    assert (filed.filed, filed.dropped) == (True, 0)
+    sooner = apply(state, symptom, moment("08:30"), now)
+    assert not sooner.filed
+    assert "symptom:cramp" in sooner.facets
+    assert apply(state, symptom, moment("08:40"), now).facets == frozenset()
+
+
+def test_an_ordinary_result_drops_nothing() -> None:
+    state = StateCodec(PatientState).new("p1")
+    fields = {"analyte": "magnesium", "value": 1.5, "unit": "mg/dL"}
+    for number in range(3):
+        line = event("lab_result", "p1", f"2026-11-23T0{number}:00:00Z", result_id=f"r{number}", **fields)
+        assert apply(state, to_line(line).record, moment("08:00"), moment("08:00")).dropped == 0
