@@ -44,8 +44,11 @@ _DERIVED: Final = (
     "test_no_order_no_repetition_and_no_restart_changes_what_is_open",
 )
 _ARGUMENTS: Final = (
-    "-qxn0",
-    "-pno:cacheprovider",
+    "-q",
+    "-x",
+    "-n0",
+    "-p",
+    "no:cacheprovider",
     *(f"--ignore=tests/unit/{name}" for name in _SLOW),
     "-k",
     " and ".join(f"not {name}" for name in _DERIVED),
