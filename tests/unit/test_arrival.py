@@ -1,5 +1,7 @@
 """When something was known, and clocks that are wrong: what arrives late, ahead, twice or without end."""
 
+from typing import Any
+
 import pytest
 
 from models.state import MAX_RESPONSES, MAX_SYMPTOMS, PatientState, StateCodec
@@ -149,7 +151,7 @@ def test_an_earlier_arrival_that_is_read_later_counts_and_is_evaluated() -> None
     """Topics are read side by side: a repeat that arrived first may be read second."""
     state = StateCodec(PatientState).new("p1")
     now = moment("10:00")
-    symptom = to_line({**event("symptom", "p1", "2026-11-23T08:00:00Z", symptom_id="s1", kind="cramp")}).record
+    symptom: Any = to_line(event("symptom", "p1", "2026-11-23T08:00:00Z", symptom_id="s1", kind="cramp")).record
     filed = apply(state, symptom, moment("09:00"), now)
     assert (filed.filed, filed.dropped) == (True, 0)
     sooner = apply(state, symptom, moment("08:30"), now)
@@ -160,7 +162,8 @@ def test_an_earlier_arrival_that_is_read_later_counts_and_is_evaluated() -> None
 
 def test_an_ordinary_result_drops_nothing() -> None:
     state = StateCodec(PatientState).new("p1")
-    fields = {"analyte": "magnesium", "value": 1.5, "unit": "mg/dL"}
+    fields: dict[str, Any] = {"analyte": "magnesium", "value": 1.5, "unit": "mg/dL"}
     for number in range(3):
         line = event("lab_result", "p1", f"2026-11-23T0{number}:00:00Z", result_id=f"r{number}", **fields)
-        assert apply(state, to_line(line).record, moment("08:00"), moment("08:00")).dropped == 0
+        record: Any = to_line(line).record
+        assert apply(state, record, moment("08:00"), moment("08:00")).dropped == 0
