@@ -160,10 +160,11 @@ def test_an_earlier_arrival_that_is_read_later_counts_and_is_evaluated() -> None
     assert apply(state, symptom, moment("08:40"), now).facets == frozenset()
 
 
-def test_an_ordinary_result_drops_nothing() -> None:
+def test_a_result_that_is_corrected_twice_drops_nothing() -> None:
     state = StateCodec(PatientState).new("p1")
     fields: dict[str, Any] = {"analyte": "magnesium", "value": 1.5, "unit": "mg/dL"}
     for number in range(3):
-        line = event("lab_result", "p1", f"2026-11-23T0{number}:00:00Z", result_id=f"r{number}", **fields)
-        record: Any = to_line(line).record
+        reported = f"2026-11-23T0{number + 1}:00:00Z"
+        line = event("lab_result", "p1", "2026-11-23T00:30:00Z", result_id="r1", reported_at=reported, **fields)
+        record: Any = to_line(line | {"status": "corrected"}).record
         assert apply(state, record, moment("08:00"), moment("08:00")).dropped == 0
