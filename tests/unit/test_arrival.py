@@ -168,3 +168,14 @@ def test_a_result_that_is_corrected_twice_drops_nothing() -> None:
         line = event("lab_result", "p1", "2026-11-23T00:30:00Z", result_id="r1", reported_at=reported, **fields)
         record: Any = to_line(line | {"status": "corrected"}).record
         assert apply(state, record, moment("08:00"), moment("08:00")).dropped == 0
+
+
+def test_a_sample_of_days_ago_starts_no_session() -> None:
+    """A clock that went back by days would otherwise have the patient dialysed then."""
+    state = StateCodec(PatientState).new("p1")
+    line = event("telemetry", "p1", "2026-11-23T08:00:00Z", session_id="s1", machine_id="m1", blood_flow_ml_min=300.0)
+    record: Any = to_line(line).record
+    assert not apply(state, record, moment("d2 08:01"), moment("d2 08:01")).filed
+    assert state.sessions == {}
+    assert apply(state, record, moment("d2 08:00"), moment("d2 08:00")).filed
+    assert list(state.sessions) == ["s1"]
