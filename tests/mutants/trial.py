@@ -33,6 +33,7 @@ _SLOW: Final = (
     "test_properties.py",
     "test_bounds.py",
     "test_output.py",
+    "test_simulated_alerts.py",
     "test_simulator.py",
 )
 _DERIVED: Final = (
