@@ -32,7 +32,7 @@ soak: $(STAMP) ## Kill workers and brokers for about 20 minutes: make soak ARGS=
 hostile: $(STAMP) ## Attack a worker in every way we know, about 6 minutes: make hostile ARGS="--case hot-loop"
 	$(BIN)/python -m tests.hostile $(ARGS)
 
-mutants: $(STAMP) ## Change rules and engine in 400 places, one at a time, and see that tests fail: about 90 minutes
+mutants: $(STAMP) ## Change rules and engine in 400 places, one at a time, and see that tests fail: two hours or so
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --upgrade \
 		--target $(VENV)/mutants -r tests/mutants/requirements.txt
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -19,6 +19,11 @@ def published(unit: Unit) -> dict[str, Any]:
     return shown
 
 
+def shown_at(text: str) -> str:
+    """A time of the timeline as a message shows it."""
+    return moment(text).isoformat().replace("+00:00", "Z")
+
+
 def test_a_running_session_with_its_plan_and_its_newest_readings() -> None:
     unit = Unit()
     unit.session(
@@ -26,8 +31,6 @@ def test_a_running_session_with_its_plan_and_its_newest_readings() -> None:
     )
     unit.telemetry(at="09:10", systolic_mmhg=120, uf_rate_ml_h=500, unit_id="u1")
     unit.telemetry(at="09:05", systolic_mmhg=100, uf_rate_ml_h=900, received="09:11", unit_id="u1")
-    at = moment("09:11").isoformat().replace("+00:00", "Z")
-    measured = moment("09:10").isoformat().replace("+00:00", "Z")
     assert published(unit) == {
         "session_id": "s1",
         "patient_id": "p1",
@@ -36,14 +39,14 @@ def test_a_running_session_with_its_plan_and_its_newest_readings() -> None:
         "chair": "7",
         "water_loop_id": "ro1",
         "modality": "HDF",
-        "since": moment("08:00").isoformat().replace("+00:00", "Z"),
+        "since": shown_at("08:00"),
         "planned_minutes": 240,
         "elapsed_minutes": 71,
         "systolic_mmhg": 120,
-        "systolic_at": measured,
+        "systolic_at": shown_at("09:10"),
         "uf_rate_ml_h": 500,
-        "uf_rate_at": measured,
-        "at": at,
+        "uf_rate_at": shown_at("09:10"),
+        "at": shown_at("09:11"),
     }
 
 

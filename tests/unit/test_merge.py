@@ -190,6 +190,18 @@ def test_a_running_session_moves_and_leaves_no_deadline_behind(caplog: pytest.Lo
     assert not caplog.records
 
 
+def test_a_closed_record_holds_no_condition_that_counts() -> None:
+    unit = Unit()
+    unit.session(at="08:00", target_weight_kg=70.0)
+    for minute in range(10):
+        unit.telemetry(at=f"08:{minute + 1:02}", uf_rate_ml_h=800.0, blood_flow_ml_min=300.0)
+    state = unit.replay._patients.states["p1"]
+    assert state.held == {"uf_rate_high": ["s1"]}
+    unit.send("patient_profile", "08:15", status="transferred")
+    assert open_of(unit) == set()
+    assert state.held == {}
+
+
 def test_an_answer_to_an_alert_of_the_record_given_up_goes_nowhere() -> None:
     unit = Unit()
     low(unit, "p1")
