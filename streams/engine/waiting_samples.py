@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from array import array
 from datetime import UTC, datetime
-from math import isnan, nan
-from operator import attrgetter
+from math import isnan
 from typing import Any, Final
 
 from models.records import Telemetry
 from models.state import PatientState, Session
 from models.state.channel import LASTS_S, NEVER_S
 from streams.engine.change import SAMPLED, SAMPLED_AGAIN, Change
+from streams.engine.sample_reader import EPOCH, reader
 from streams.engine.sender_clocks import BEHIND, BELIEVABLE
 from streams.engine.sessions import newer
 from streams.engine.waits import Waits
@@ -28,14 +28,10 @@ from streams.rules.facts.treatments import is_still
 MOST_WAITING: Final = 64
 #: Where fewer samples than this wait between two checkpoints, filing each at once costs less.
 _WORTH_IT: Final = 2
-#: Subtracting it costs half as much as `datetime.timestamp`.
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_S: Final = -min(LATE, -BEHIND).total_seconds()
 _BELIEVABLE_S: Final = BELIEVABLE.total_seconds()
 #: The readings that a session keeps beside its channels.
 _READINGS: Final = ("systolic_mmhg", "uf_rate_ml_h")
-#: Whose a sample is.
-_SOURCE: Final = ("session_id", "machine_id", "unit_id")
 
 
 class _Shape:
@@ -43,41 +39,39 @@ class _Shape:
 
     Attributes:
         channels: the fields that rules watch, of those.
-        source: reads of a sample whose it is, and the watched fields that no sample has told yet.
-        silent: what `source` reads of those where a sample does not tell them either.
-        read: reads the fields that are kept.
-        ranges: for each channel its place in what `read` returns, and that of its least value in `_Waiting.numbers`.
+        read: reads a sample that may wait; None of one that tells more, or lies on another side of a bound.
+        places: for each channel its place in what `read` returns.
+        width: how many numbers a sample has.
     """
 
-    __slots__ = ("at_samples", "channels", "full", "ranges", "read", "silent", "source", "width")
+    __slots__ = ("at_samples", "channels", "full", "places", "read", "width")
 
     def __init__(self, channels: tuple[str, ...], untold: tuple[str, ...]) -> None:
         fields = tuple(dict.fromkeys((*_READINGS, *channels)))
-        self.channels, self.silent = channels, (None,) * len(untold)
-        self.source, self.read = attrgetter(*_SOURCE, *untold), attrgetter(*fields)
-        self.ranges = tuple((fields.index(name), _AT_RANGES + 2 * n) for n, name in enumerate(channels))
+        self.channels, self.places = channels, tuple(1 + fields.index(name) for name in channels)
+        self.read = reader(fields, untold, {name: _AT_RANGES + 2 * n for n, name in enumerate(channels)})
         self.at_samples = _AT_RANGES + 2 * len(channels)
         self.width = 1 + len(fields)
         self.full = self.at_samples + MOST_WAITING * self.width
 
 
 class _Waiting:
-    """The samples of one patient that wait, in order, and which ones may.
+    """The samples of one patient that wait, in order, and which ones may: of this session, machine and unit.
 
     Attributes:
-        source: the session, machine and unit of which they are, and no value of what no sample has told yet.
-        numbers: the time of the newest sample, the time before which samples may wait, the newest arrival, and the
-            least and greatest value of each channel with which they may; then of each sample its time and the fields
-            that the session keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array
-            because most of the cost is memory that other patients have pushed out of the caches.
+        arrived: the newest arrival.
+        numbers: the time of the newest sample, the time before which samples may wait, and the least and greatest
+            value of each channel with which they may; then of each sample its time and the fields that the session
+            keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array because most of the
+            cost is memory that other patients have pushed out of the caches.
     """
 
-    __slots__ = ("numbers", "session", "shape", "source", "state")
+    __slots__ = ("arrived", "machine_id", "numbers", "session", "session_id", "shape", "state", "unit_id")
 
-    def __init__(self, state: PatientState, sample: Telemetry, shape: _Shape) -> None:
+    def __init__(self, state: PatientState, sample: Telemetry, shape: _Shape, arrived: float) -> None:
         self.state, self.session, self.shape = state, state.sessions[sample.session_id], shape
-        self.source: tuple[Any, ...] = (sample.session_id, sample.machine_id, sample.unit_id)
-        self.numbers = array("d")
+        self.session_id, self.machine_id, self.unit_id = sample.session_id, sample.machine_id, sample.unit_id
+        self.numbers, self.arrived = array("d"), arrived
 
 
 class WaitingSamples(Waits):
@@ -113,35 +107,33 @@ class WaitingSamples(Waits):
             self._stopped = found
             self.stop(subject)
             return None
-        shape = found.shape
-        if shape.source(event) != found.source or not event.blood_flow_ml_min:
+        shape, numbers = found.shape, found.numbers
+        if (
+            event.session_id != found.session_id
+            or event.machine_id != found.machine_id
+            or event.unit_id != found.unit_id
+            or (sample := shape.read(event, numbers)) is None
+            or not numbers[_AT] < sample[0] < numbers[_UNTIL]
+            or not _LATEST_S <= sample[0] - arrived <= _BELIEVABLE_S
+        ):
             self.stop(subject)
             return None
-        numbers, at, values = found.numbers, (event.at - _EPOCH).total_seconds(), shape.read(event)
-        if not numbers[_AT] < at < numbers[_UNTIL] or not _LATEST_S <= at - arrived <= _BELIEVABLE_S:
-            self.stop(subject)
-            return None
-        for place, low in shape.ranges:
-            value = values[place]
-            if value is not None and not numbers[low] <= value <= numbers[low + 1]:
-                self.stop(subject)
-                return None
         change, count = SAMPLED_AGAIN, len(numbers)
         if count == shape.at_samples:
             change = SAMPLED
             self._unsettled[subject] = found
         elif count >= shape.full:
             self._settle(found)
-        numbers.fromlist([at, *(values if None not in values else [nan if one is None else one for one in values])])
-        numbers[_AT] = at
-        if arrived > numbers[_ARRIVED]:  # noqa: PLR1730 (of every sample; a call costs more)
-            numbers[_ARRIVED] = arrived
+        numbers.fromlist(sample)
+        numbers[_AT] = sample[0]
+        if arrived > found.arrived:  # noqa: PLR1730 (of every sample; a call costs more)
+            found.arrived = arrived
         return change
 
     def begin(self, state: PatientState, event: Telemetry, received_at: datetime) -> None:
         """Let the samples after this one wait, which was filed just now, if they are likely to change little."""
         if state.id in self._recent:
-            self._begin(_Waiting(state, event, self._shapes[self._watched]), event.at, received_at.timestamp())
+            self._begin(_Waiting(state, event, self._shapes[self._watched], received_at.timestamp()), event.at)
         else:
             self._recent.add(state.id)
 
@@ -149,12 +141,12 @@ class WaitingSamples(Waits):
         """Let samples wait again that another kind of event stopped, if nothing has changed for them."""
         found, self._stopped = self._stopped, None
         if found is not None and found.state is state:
-            self._begin(found, _moment(found.numbers[_AT]), found.numbers[_ARRIVED])
+            self._begin(found, _moment(found.numbers[_AT]))
 
-    def _begin(self, made: _Waiting, moment: datetime, arrived: float) -> None:
+    def _begin(self, made: _Waiting, moment: datetime) -> None:
         """Let samples wait after one of a moment, which is the newest of its session."""
-        state, (session_id, source, unit_id) = made.state, made.source[: len(_SOURCE)]
-        session = state.sessions.get(session_id)
+        state, source, unit_id = made.state, made.machine_id, made.unit_id
+        session = state.sessions.get(made.session_id)
         if (
             session is None
             or state.merged_into is not None
@@ -169,13 +161,12 @@ class WaitingSamples(Waits):
             or session.channels.keys() != set(self._watched)
         ):
             return
-        at = (moment - _EPOCH).total_seconds()
+        at = (moment - EPOCH).total_seconds()
         made.shape = shape = self._shape(session)
-        made.source = (session_id, source, unit_id, *shape.silent)
         calm = [session.channels[field].calm(int(at)) for field in shape.channels]
         until = min((one.until for one in calm), default=int(at) + LASTS_S)
         made.session = session
-        made.numbers = array("d", [at, until, arrived, *(bound for one in calm for bound in (one.low, one.high))])
+        made.numbers = array("d", [at, until, *(bound for one in calm for bound in (one.low, one.high))])
         self._by_patient[state.id] = made
 
     def _shape(self, session: Session) -> _Shape:
@@ -210,11 +201,10 @@ class WaitingSamples(Waits):
         shape, state, session = found.shape, found.state, found.session
         samples, width = found.numbers[shape.at_samples :], shape.width
         del found.numbers[shape.at_samples :]
-        _, machine_id, unit_id = found.source[: len(_SOURCE)]
-        arrived = _moment(found.numbers[_ARRIVED])
+        arrived = _moment(found.arrived)
         state.heard_at = max(state.heard_at, arrived)
-        state.heard[machine_id] = max(state.heard[machine_id], arrived)
-        if unit_id is not None:
+        state.heard[found.machine_id] = max(state.heard[found.machine_id], arrived)
+        if found.unit_id is not None:
             state.unit_id_at = _moment(samples[-width])
         session.flows[-1].until = _moment(samples[-width])
         if (systolic := _newest(samples, width, 1)) is not None:
@@ -222,12 +212,12 @@ class WaitingSamples(Waits):
         if (uf_rate := _newest(samples, width, 2)) is not None:
             session.uf_rate = newer(session.uf_rate, *uf_rate)
         seconds = list(map(int, samples[::width]))
-        for field, (place, _) in zip(shape.channels, shape.ranges, strict=True):
-            session.channels[field].add_all(*_known(seconds, samples[1 + place :: width].tolist()))
+        for field, place in zip(shape.channels, shape.places, strict=True):
+            session.channels[field].add_all(*_known(seconds, samples[place::width].tolist()))
 
 
 #: Places in `_Waiting.numbers`.
-_AT, _UNTIL, _ARRIVED, _AT_RANGES = range(4)
+_AT, _UNTIL, _AT_RANGES = range(3)
 
 
 def _newest(samples: array[float], width: int, place: int) -> tuple[datetime, float] | None:
