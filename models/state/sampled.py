@@ -103,12 +103,17 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
     """Put samples into the whole record that they belong to; False if they belong to another form of it."""
     if sampled.of != state.stored_as or not sampled.of or not sampled.sessions.keys() <= state.sessions.keys():
         return False
+    channels = {
+        name: unpack(part.times, part.packed, state.sessions[name].channels) for name, part in sampled.sessions.items()
+    }
+    if None in channels.values():
+        return False
     state.heard_at, state.offsets = sampled.heard_at, sampled.offsets
     for name, part in sampled.sessions.items():
         session = state.sessions[name]
         session.flows, session.systolic, session.uf_rate = part.flows, part.systolic, part.uf_rate
         session.still_at, session.told_at = part.still_at, part.told_at
-        session.channels = session.channels | part.channels | unpack(part.times, part.packed)
+        session.channels = session.channels | part.channels | (channels[name] or {})
     state.heard |= sampled.heard
     state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at
     if sampled.look is None:

@@ -165,8 +165,11 @@ class Stored(Generic[StateT]):
         """Add to a subject what samples have changed since its record was stored whole."""
         raw = self._sampled.pop(key, None)
         found = None if raw is None else self._read_sampled(key, raw)
-        if found is not None and isinstance(state, PatientState) and complete(state, found):
-            self.sources[key] = sources_of(found)
+        try:
+            if found is not None and isinstance(state, PatientState) and complete(state, found):
+                self.sources[key] = sources_of(found)
+        except (ValueError, IndexError) as error:
+            self._is_bad(key_of(key), raw or b"", f"it is no record of samples ({type(error).__name__})")
 
     def _read_sampled(self, key: bytes, raw: bytes) -> Sampled | None:
         try:

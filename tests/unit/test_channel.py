@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from models.state.channel import KEPT_MINUTES, LASTS_S, NEVER_S, Bound, Channel
+from models.state.packed_channel import pack, unpack
 
 START = 1_700_000_000
 Sample = tuple[int, float]
@@ -139,3 +140,20 @@ def test_it_stays_small() -> None:
         made.add(START + second, 800.123 + second % 7)
     assert len(made.minutes) == KEPT_MINUTES
     assert len(msgspec.json.encode(made)) < 700
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_packed_comes_back_whole(seed: int) -> None:
+    """A channel is packed at any moment; its bounds come from the record that was stored before the last samples."""
+    samples = walk(seed)
+    stored = len(samples) // 3
+    known, now = channel(samples[:stored]), channel(samples)
+    now.bounds["upper"].due = START + seed if seed % 3 else NEVER_S
+    times, packed = pack([("a", now)])
+    assert unpack(times, packed, {"a": known}) == {"a": now}
+
+
+def test_what_is_packed_belongs_to_a_channel_with_as_many_bounds() -> None:
+    times, packed = pack([("a", channel([(START, 11.0)]))])
+    assert unpack(times, packed, {"a": Channel()}) is None
+    assert unpack(times, packed, {}) is None
