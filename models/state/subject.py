@@ -85,6 +85,8 @@ class SubjectState(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     conditions: dict[str, dict[str, Priority]] = {}
     #: The keys of the conditions that count, of rules that keep them for a while (streams/engine/hold.py).
     held: dict[str, list[str]] = {}
+    #: Since when those conditions count, where their rule tells.
+    held_since: dict[str, dict[str, datetime]] = {}
     #: The look of each rule and of the life cycle: when to evaluate without a new event.
     looks: dict[str, datetime] = {}
     #: Rules that raised an exception at their last evaluation, and since when.

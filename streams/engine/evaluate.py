@@ -92,7 +92,7 @@ class Evaluator(Generic[StateT]):
 
     def _close(self, state: StateT, reason: Reason, now: datetime) -> list[AlertRecord]:
         """End every open alert of a closed subject; nothing is due of it but what is left of its alerts."""
-        state.closed, state.failing, state.conditions, state.held = True, {}, {}, {}
+        state.closed, state.failing, state.conditions, state.held, state.held_since = True, {}, {}, {}, {}
         rules = self._finder.by_name
         state.looks = {name: moment for name, moment in state.looks.items() if moment > now and name not in rules}
         ending: dict[str, list[Outcome]] = {}

@@ -75,6 +75,7 @@ class Finder(Generic[StateT]):
         """Forget what is kept for rules that are off, and conditions that nobody asks for any more."""
         state.conditions = {name: held for name, held in state.conditions.items() if name in self._asked}
         state.held = {name: keys for name, keys in state.held.items() if name in self.by_name}
+        state.held_since = {name: keys for name, keys in state.held_since.items() if name in self.by_name}
         forget_watches(state, self.by_name)
 
     def _to_ask(self, state: StateT, facets: Facets, now: datetime) -> dict[str, Rule[StateT]]:

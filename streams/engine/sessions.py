@@ -24,6 +24,7 @@ from models.state import (
     Reading,
     Session,
 )
+from models.state.channel import NEVER_S
 from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, wins
 from streams.engine.sender_clocks import check_clock, is_in_time, tamed
 from streams.engine.windows import SESSIONS
@@ -118,7 +119,7 @@ def _turned(state: PatientState, turned: list[tuple[str, str, Bound]], now: date
     """
     for field, name, bound in turned:
         rule, moment = name.partition(":")[0], datetime.fromtimestamp(bound.look_at, UTC)
-        if moment <= now:
+        if moment <= now or _never_counted(state, rule, bound):
             change = structs.replace(change, facets=change.facets | channel_facets(field))
         else:
             known = state.looks.get(rule)
@@ -127,6 +128,15 @@ def _turned(state: PatientState, turned: list[tuple[str, str, Bound]], now: date
                 change = structs.replace(change, looks=True)
             bound.due = int(known.timestamp())
     return change
+
+
+def _never_counted(state: PatientState, rule: str, bound: Bound) -> bool:
+    """Return whether a sample that came late shows a bound not crossed when a condition was taken to count."""
+    since = state.held_since.get(rule)
+    if not since:
+        return False
+    unmet = bound.other if bound.is_out else bound.since
+    return unmet != NEVER_S and datetime.fromtimestamp(unmet, UTC) <= max(since.values())
 
 
 def _flows_on(session: Session, at: datetime) -> bool:

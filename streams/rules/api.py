@@ -50,6 +50,8 @@ class Finding:
         level_known_at: likewise for the evidence of its priority; an `acknowledge` covers what was known.
         reason: why it is raised.
         counts_from: from when it counts, if not from its onset: a condition that must hold for a while.
+        unmet_at: the newest moment before its onset at which inputs show that it was not met. What was taken to count
+            only after that, because that input came late, never counted.
         inhibited_by: the alerts that lower it (the engine's `inhibit` stage fills this in).
     """
 
@@ -65,6 +67,7 @@ class Finding:
     session_id: str | None = None
     reason: Reason = Reason.CONDITION_MET
     counts_from: datetime | None = None
+    unmet_at: datetime | None = None
     inhibited_by: tuple[str, ...] = ()
 
 
@@ -77,10 +80,15 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Lingering:
-    """The condition of `key` is no longer found; if it counted, it does so until a moment."""
+    """The condition of `key` is no longer found; if it counted, it does so until a moment.
+
+    Attributes:
+        unmet_at: since when it is not met; what was taken to count only after that never counted.
+    """
 
     key: str
     until: datetime
+    unmet_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

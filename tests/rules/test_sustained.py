@@ -100,6 +100,25 @@ def test_one_sample_short_counts_for_nothing(rule: SustainedRule, band: Sustaine
 
 
 @pytest.mark.parametrize(("rule", "band"), BANDS, ids=ids)
+@pytest.mark.parametrize("beyond_again", [False, True])
+def test_a_late_sample_shows_that_it_never_counted(
+    rule: SustainedRule, band: SustainedBand, *, beyond_again: bool
+) -> None:
+    """The sample inside was taken a second too soon and arrives 20 s later: nobody waits until the alert fades out."""
+    held_for, _ = times(rule)
+    inside, beyond = at_rest(rule), values(rule, band)[1]
+    counts, late = BEGAN + held_for, BEGAN + held_for + 20 * SECOND
+    samples = stretch(BEGAN, counts - SECOND, beyond)
+    if beyond_again:
+        samples += stretch(counts + SECOND, late, beyond)
+    else:
+        samples += stretch(counts + SECOND, late, inside)
+    assert opened(run(rule, samples, late - SECOND))
+    samples.append((counts - SECOND, inside, late))
+    assert not opened(run(rule, samples, late))
+
+
+@pytest.mark.parametrize(("rule", "band"), BANDS, ids=ids)
 def test_on_the_bound_is_inside(rule: SustainedRule, band: SustainedBand) -> None:
     held_for, _ = times(rule)
     runner = run(rule, stretch(BEGAN, BEGAN + 3 * held_for, values(rule, band)[0]), BEGAN + 3 * held_for)

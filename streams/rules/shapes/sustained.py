@@ -149,7 +149,8 @@ class SustainedShape:
         elif standing is not None:
             yield self._of_standing(running, standing)
         elif (inside_since := unknown_since or self._inside_since(known)) is not None:
-            yield Lingering(running.key, inside_since + timedelta(minutes=view.limits(self.limits).keep_minutes))
+            keep_for = timedelta(minutes=view.limits(self.limits).keep_minutes)
+            yield Lingering(running.key, inside_since + keep_for, unmet_at=inside_since)
 
     def _channel(self, running: Treatment) -> Channel | None:
         """Return the channel of a treatment; None before its first sample."""
@@ -214,7 +215,7 @@ class SustainedShape:
             unit=channel_unit,
             at=since[band.name],
         )
-        known_at = since[band.name]
+        known_at, mildest = since[band.name], beyond.get(self.bands[0].name)
         if scale is not None and scale.known_at is not None:
             known_at = max(known_at, scale.known_at)
         return Finding(
@@ -228,7 +229,8 @@ class SustainedShape:
             guidance=self.advice,
             evidence=(reading, *((scale.evidence,) if scale else ()), *(standing.evidence if standing else ())),
             session_id=running.session_id,
-            counts_from=None if held else onset + held_for,
+            counts_from=onset + held_for if standing is None else None,
+            unmet_at=_moment(mildest.other) if mildest is not None and mildest.other != NEVER_S else None,
         )
 
     def _of_standing(self, running: Treatment, standing: Standing) -> Finding:
