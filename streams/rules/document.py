@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from streams.rules.api import Rule
+from streams.rules.api import Inhibition, Rule
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
 from streams.rules.inputs import shown
 from streams.rules.settings_checks import marked
@@ -76,11 +76,30 @@ _SITE: Final = """\
 """
 _OURS: Final = re.compile(r"\bours\b")
 
+_INHIBITION: Final = """\
+# Which alerts give way
+
+[All families](../{index})
+
+One episode is one page: while an alert of the greater rule is open, those of the lesser rule are lowered, or new ones
+are held back. The lesser alert names the greater one in `inhibited_by` with reason `inhibited`, the greater one names
+it in `inhibits`. An alert of priority high is never touched. None is lost: when the greater alert ends first, the
+lesser one comes up again (reason `inhibition_ended`), and one that was held back is raised if its condition still
+holds.
+
+| lesser rule | greater rule | the lesser one is | because |
+|---|---|---|---|
+"""
+
 
 def documents() -> dict[Path, str]:
     """Return the text of the index and of every page, by path."""
     families = [(name, list(rules)) for name, rules in groupby(sorted(ALL_RULES, key=_place), key=_family)]
-    return {PATH: _index(families)} | {FOLDER / f"{name}.md": _page(name, rules) for name, rules in families}
+    return (
+        {PATH: _index(families)}
+        | {FOLDER / f"{name}.md": _page(name, rules) for name, rules in families}
+        | {FOLDER / "inhibition.md": _inhibition()}
+    )
 
 
 def write() -> None:
@@ -131,6 +150,25 @@ def _index(families: list[tuple[str, list[Rule[Any]]]]) -> str:
 def _page(family: str, rules: list[Rule[Any]]) -> str:
     head = [f"# Rules of the family `{family}`", "", f"[All families](../{PATH.name})", ""]
     return "\n".join([*head, *(line for rule in rules for line in _rule(rule))])
+
+
+def _inhibition() -> str:
+    """Return the page of all pairs that the lesser rules declare."""
+    pairs = sorted(
+        ((rule.family, rule.name, each.by, each) for rule in ALL_RULES for each in rule.yields_to),
+        key=lambda pair: pair[:3],
+    )
+    family_of = {rule.name: rule.family for rule in ALL_RULES}
+    rows = [
+        f"| [`{name}`]({family}.md#{name}) | [`{by}`]({family_of[by]}.md#{by}) | {_how(each)} | {each.why} |\n"
+        for family, name, by, each in pairs
+    ]
+    return _INHIBITION.format(index=PATH.name) + "".join(rows)
+
+
+def _how(pair: Inhibition) -> str:
+    lowered = f"lowered by {pair.lower_by} {'priority' if pair.lower_by == 1 else 'priorities'}"
+    return f"held back; an open one is {lowered}" if pair.holds_back else lowered
 
 
 def _rule(rule: Rule[Any]) -> list[str]:

@@ -7,15 +7,20 @@ from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
+import msgspec
 import pytest
 
-from models.alerts import AlertRecord
+from models.alerts import AlertRecord, Priority, Reason, Status
+from models.state import SCHEMA_VERSION, AlertState, PatientState
+from models.state.migrations import NEVER
 from streams.engine.factory import patient_partition
-from streams.rules.api import Inhibition
-from streams.rules.catalogue import PATIENT_RULES, default_settings
+from streams.engine.inhibit import inhibit
+from streams.rules.api import Finding, Inhibition, PatientRule
+from streams.rules.catalogue import ALL_RULES, PATIENT_RULES, default_settings
 from tests.unit.timeline import FIRST_DAY, Unit, moment, to_line
 
 MAGNESIUM, POTASSIUM = "low_magnesium", "low_potassium"
+PAIRS = [(rule, each) for rule in PATIENT_RULES for each in rule.yields_to]
 
 
 def newest(unit: Unit, rule: str) -> AlertRecord:
@@ -135,3 +140,93 @@ def test_a_pair_may_hold_back_instead() -> None:
     assert lab("potassium", 3.1, "mmol/L", "08:10") == []
     assert lab("magnesium", 2.0, "mg/dL", "09:00") == ["raised medium"]
     assert lab("magnesium", 1.5, "mg/dL", "10:00") == ["deescalated low"]
+
+
+def test_a_high_one_is_not_held_back() -> None:
+    rule = replace(
+        next(rule for rule in PATIENT_RULES if rule.name == POTASSIUM),
+        yields_to=(Inhibition(MAGNESIUM, "a test", holds_back=True),),
+    )
+    state = under(MAGNESIUM)
+    assert inhibit(state, rule, [finding(Priority.HIGH)]) == [finding(Priority.HIGH)]
+    assert inhibit(state, rule, [finding(Priority.MEDIUM)]) == []
+    assert inhibit(under(), rule, [finding(Priority.MEDIUM)]) == [finding(Priority.MEDIUM)]
+
+
+def test_one_that_begins_under_the_greater_says_so_at_once() -> None:
+    unit = Unit()
+    unit.lab("magnesium", 1.5, at="08:00", name="mg")
+    unit.lab("potassium", 3.1, "mmol/L", at="08:30", name="k")
+    greater, lesser = newest(unit, MAGNESIUM), newest(unit, POTASSIUM)
+    assert (lesser.transition, lesser.reason, lesser.priority) == ("raised", "inhibited", "low")
+    assert (lesser.inhibited_by, greater.inhibits) == ([greater.alert_id], [lesser.alert_id])
+
+
+def test_it_comes_up_when_the_last_of_two_greater_ones_has_ended() -> None:
+    rule = replace(
+        next(rule for rule in PATIENT_RULES if rule.name == POTASSIUM),
+        yields_to=(Inhibition(MAGNESIUM, "a test"), Inhibition("seizure", "another", lower_by=2)),
+    )
+    both_open, one_open = under(MAGNESIUM, "seizure"), under(MAGNESIUM)
+    (lowest,) = inhibit(both_open, rule, [finding(Priority.MEDIUM)])
+    (low,) = inhibit(one_open, rule, [finding(Priority.MEDIUM)])
+    assert isinstance(lowest, Finding)
+    assert isinstance(low, Finding)
+    assert (lowest.priority, lowest.inhibited_by) == (Priority.INFO, (MAGNESIUM, "seizure"))
+    assert (low.priority, low.inhibited_by) == (Priority.LOW, (MAGNESIUM,))
+
+
+def test_a_greater_one_that_is_over_lowers_nothing() -> None:
+    state = under(MAGNESIUM)
+    state.alerts[MAGNESIUM].over_at = moment("09:00")
+    (rule,) = (rule for rule in PATIENT_RULES if rule.name == POTASSIUM)
+    assert inhibit(state, rule, [finding(Priority.MEDIUM)]) == [finding(Priority.MEDIUM)]
+
+
+@pytest.mark.parametrize(("rule", "pair"), PAIRS, ids=[f"{rule.name} under {pair.by}" for rule, pair in PAIRS])
+def test_every_pair_of_the_catalogue(rule: PatientRule, pair: Inhibition) -> None:
+    """Linked, lowered or held back, never a high one; the greater rule exists, and a reason is given for people."""
+    assert pair.by in {each.name for each in ALL_RULES} - {rule.name}
+    assert pair.why
+    assert not pair.why.endswith(".")
+    assert pair.lower_by >= 1
+    state = under(pair.by)
+    for priority in Priority:
+        found = inhibit(state, rule, [finding(priority)])
+        if priority is Priority.HIGH:
+            assert found == [finding(priority)]
+        elif pair.holds_back:
+            assert found == []
+        else:
+            (lowered,) = found
+            assert isinstance(lowered, Finding)
+            assert lowered.priority.rank == max(0, priority.rank - pair.lower_by)
+            assert (lowered.inhibited_by, lowered.reason) == ((pair.by,), Reason.INHIBITED)
+
+
+def finding(priority: Priority) -> Finding:
+    at = moment("08:00")
+    return Finding("k", ("lab_result:r1",), priority, at, at, at, "a summary", (), ())
+
+
+def under(*rules: str) -> PatientState:
+    """A patient with an open alert of each of some rules; its id is the rule's name."""
+    state = PatientState(id="p1", schema_version=SCHEMA_VERSION, heard_at=NEVER)
+    for rule in rules:
+        state.alerts[rule] = AlertState(
+            alert_id=rule,
+            rule=rule,
+            key="k",
+            revision=1,
+            status=Status.ACTIVE,
+            priority=Priority.MEDIUM,
+            onset_at=moment("08:00"),
+            at=moment("08:00"),
+            value=msgspec.Raw(b""),
+            shown="",
+            anchors=[],
+            grounds=[],
+            known_at=moment("08:00"),
+            level_known_at=moment("08:00"),
+        )
+    return state
