@@ -39,6 +39,7 @@ from streams.rules import (
     seizure,
     ultrafiltration,
     water_loop,
+    weight_gain,
     workup,
 )
 from streams.rules.api import AcceptedRisk, Limits, LimitsT, LoopRule, PatientRule, Rule, StateT
@@ -71,6 +72,7 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     *phosphate.RULES,
     *electrolyte_changes.RULES,
     *ultrafiltration.RULES,
+    weight_gain.RULE,
     *rhythm.RULES,
     *monitoring.RULES,
     nutrition.RULE,
