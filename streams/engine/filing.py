@@ -47,7 +47,8 @@ from streams.engine.sender_clocks import arrived, check_clock, source_of, tamed
 from streams.engine.sessions import SESSION_CHANGED, file_end, file_sample, file_start, keep_unit, session_change
 from streams.engine.windows import ALARMS, MEDICATIONS, RHYTHMS, SCHEDULES, SYMPTOMS, WEIGHTS, Window, prune
 from streams.rules.facts.bedside import as_one, rhythm_ref
-from streams.rules.inputs import ALL_DRUGS, ALL_SYMPTOMS, MERGE, RHYTHM, drug_facets, symptom_facets
+from streams.rules.facts.dry_weight import weight_ref
+from streams.rules.inputs import ALL_DRUGS, ALL_SYMPTOMS, MERGE, drug_facets, symptom_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 MomentT = TypeVar("MomentT", bound=Event)
@@ -171,8 +172,21 @@ def _standing(event: MomentT, known: MomentT | None) -> MomentT:
     return event if wins(event, known) else known
 
 
-def _into(window: Window, *parts: str) -> Callable[[PatientState, Any, datetime, datetime], Change]:
-    """Build a filer for events that only need their window; `parts` distinguish events of one moment."""
+_Filer = Callable[[PatientState, Any, datetime, datetime], Change]
+
+
+def _nothing(_state: PatientState) -> set[str]:
+    return set()
+
+
+def _into(window: Window, *parts: str, stay: Callable[[PatientState], set[str]] = _nothing) -> _Filer:
+    """Build a filer for events that only need their window.
+
+    Args:
+        window: the window.
+        parts: the fields that distinguish events of one moment.
+        stay: returns the keys of those that are not dropped for lack of room.
+    """
 
     def filer(state: PatientState, event: Any, received_at: datetime, horizon: datetime) -> Change:
         key = "|".join((*(str(getattr(event, part)) for part in parts), identity(event)))
@@ -181,21 +195,36 @@ def _into(window: Window, *parts: str) -> Callable[[PatientState, Any, datetime,
         if held.get(key) == event:
             return NOT_FILED
         held[key] = event
-        window.prune(state, horizon, lambda: {key})
+        window.prune(state, horizon, lambda: {key, *stay(state)})
         return Change(window.facets)
 
     return filer
 
 
-def _rhythm(state: PatientState, event: Rhythm, received_at: datetime, horizon: datetime) -> Change:
-    """File a finding on the electrocardiogram and its arrival, so that a late one makes its alert active again."""
-    change = _file_rhythm(state, event, received_at, horizon)
-    event = tamed(event, received_at)
-    sooner = arrived(state, rhythm_ref(event), received_at, anew=False)
-    return Change(RHYTHM.facets, filed=False) if sooner and not change.filed else change
+def _with_arrival(file: _Filer, window: Window, ref: Callable[[Any], str]) -> _Filer:
+    """Build a filer that notes the arrival as well, so that a late event makes its alert active again."""
+
+    def filer(state: PatientState, event: Any, received_at: datetime, horizon: datetime) -> Change:
+        change = file(state, event, received_at, horizon)
+        sooner = arrived(state, ref(tamed(event, received_at)), received_at, anew=False)
+        forget_arrivals(state)
+        return Change(window.facets, filed=False) if sooner and not change.filed else change
+
+    return filer
 
 
-_file_rhythm: Final = _into(RHYTHMS, "kind")
+#: So many of each kind of rhythm stay: a monitor that tells of every extrasystole pushes out no tachycardia, no QTc.
+_RHYTHMS_THAT_STAY: Final = 12
+
+
+def _newest_rhythms(state: PatientState) -> set[str]:
+    """Return the keys of the newest findings on the electrocardiogram of each kind."""
+    by_kind: dict[str, list[tuple[datetime, str]]] = {}
+    for key, found in state.rhythms.items():
+        by_kind.setdefault(found.kind, []).append((found.at, key))
+    return {key for kept in by_kind.values() for _, key in sorted(kept)[-_RHYTHMS_THAT_STAY:]}
+
+
 #: Begins the key of a dose of a drug whose name is not known.
 UNKNOWN: Final = "unknown|"
 _ENDS_ORDER: Final = frozenset({"stopped", "cancelled"})
@@ -290,8 +319,8 @@ _FILERS: Final[dict[type, Callable[[PatientState, Any, datetime, datetime], Chan
     PatientMerged: merge.file_merge,
     RecordGivenUp: merge.file_given_up,
     RecordMoved: merge.file_moved,
-    Rhythm: _rhythm,
-    Weight: _into(WEIGHTS, "moment"),
+    Rhythm: _with_arrival(_into(RHYTHMS, "kind", stay=_newest_rhythms), RHYTHMS, rhythm_ref),
+    Weight: _with_arrival(_into(WEIGHTS, "moment"), WEIGHTS, weight_ref),
     Medication: _medication,
     Schedule: _into(SCHEDULES, "session_id"),
     MachineAlarm: _machine_alarm,

@@ -32,6 +32,7 @@ from models.records import (
     SessionStarted,
     Symptom,
     Telemetry,
+    Weight,
 )
 from models.state import MAX_OTHERS, Entry, Flow, PatientState, Session
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, SESSIONS_ACTIVE
@@ -39,6 +40,7 @@ from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.sender_clocks import tamed
 from streams.engine.windows import prune
 from streams.rules.facts import bedside, labs
+from streams.rules.facts.dry_weight import weight_known_at
 from streams.rules.facts.treatments import GOES_ON
 from streams.rules.inputs import MERGE
 
@@ -191,6 +193,8 @@ def _arrival(state: PatientState, event: Any) -> datetime:
         return labs.known_at(state, event)
     if isinstance(event, Rhythm):
         return bedside.rhythm_known_at(state, event)
+    if isinstance(event, Weight):
+        return weight_known_at(state, event)
     return bedside.heard_at(state, event) if isinstance(event, Symptom) else event.at
 
 

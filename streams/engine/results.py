@@ -14,7 +14,7 @@ what stands is a function of the versions, so no order of arrival changes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -31,6 +31,7 @@ from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.windows import LABS, VERSIONS
 from streams.rules.facts import labs
 from streams.rules.facts.bedside import rhythm_ref
+from streams.rules.facts.dry_weight import weight_ref
 from streams.rules.facts.replaced_results import connected, held_results, links_of, replaced_by_another
 from streams.rules.inputs import AHEAD, ALL_RESULTS, result_facets
 
@@ -228,8 +229,15 @@ def _newest(state: PatientState) -> set[str]:
 
 def forget_arrivals(state: PatientState) -> None:
     """Drop the arrivals of inputs that have left their window once there are many."""
-    held = len(state.labs) + len(state.versions) + len(state.symptoms) + len(state.rhythms) + len(state.medications)
-    if len(state.arrivals) > 4 * held + 8:
+    windows: tuple[Sized, ...] = (
+        state.labs,
+        state.versions,
+        state.symptoms,
+        state.rhythms,
+        state.weights,
+        state.medications,
+    )
+    if len(state.arrivals) > 4 * sum(len(window) for window in windows) + 8:
         sweep_arrivals(state)
 
 
@@ -240,5 +248,5 @@ def sweep_arrivals(state: PatientState) -> None:
         refs = {f"lab_result:{record.result_id}" for record in held} | {value_ref(record) for record in held}
         refs |= {f"symptom:{name}" for name in state.symptoms} | {rhythm_ref(found) for found in state.rhythms.values()}
         refs |= {f"symptom:{symptom.symptom_id}" for symptom in state.symptoms.values()}
-        refs |= {f"medication:{key}" for key in state.medications}
+        refs |= {f"medication:{key}" for key in state.medications} | set(map(weight_ref, state.weights.values()))
         state.history.arrivals = {ref: at for ref, at in state.arrivals.items() if ref in refs}

@@ -91,7 +91,7 @@ VERSIONS: Final = Window("versions", MAX_VERSIONS, ALL_RESULTS)
 ALARMS: Final = Window("machine_alarms", MAX_OTHERS, frozenset({"machine_alarm"}))
 SCHEDULES: Final = Window("schedules", MAX_OTHERS, frozenset({"schedule"}))
 WEIGHTS: Final = Window("weights", MAX_OTHERS, frozenset({"weight"}), about=attrgetter("moment"))
-RHYTHMS: Final = Window("rhythms", MAX_OTHERS, frozenset({"rhythm"}))
+RHYTHMS: Final = Window("rhythms", MAX_OTHERS, frozenset({"rhythm"}), about=attrgetter("kind"))
 RESPONSES: Final = Window("responses", MAX_RESPONSES, frozenset({"alert_response"}), stays=True)
 SYMPTOMS: Final = Window("symptoms", MAX_SYMPTOMS, ALL_SYMPTOMS, ground=("symptom", "symptom_id"))
 SESSIONS: Final = Window(

@@ -35,9 +35,11 @@ from streams.rules import (
     nutrition,
     phosphate,
     recurrent_cramps,
+    rhythm,
     seizure,
     ultrafiltration,
     water_loop,
+    weight_gain,
     workup,
 )
 from streams.rules.api import AcceptedRisk, Limits, LimitsT, LoopRule, PatientRule, Rule, StateT
@@ -70,6 +72,8 @@ PATIENT_RULES: Final[tuple[PatientRule, ...]] = (
     *phosphate.RULES,
     *electrolyte_changes.RULES,
     *ultrafiltration.RULES,
+    weight_gain.RULE,
+    *rhythm.RULES,
     *monitoring.RULES,
     nutrition.RULE,
     *baclofen.RULES,

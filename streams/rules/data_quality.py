@@ -88,10 +88,11 @@ def _results(view: PatientView) -> Iterator[Finding]:
 
 
 def _named_by(state: PatientState, key: str) -> Iterator[str]:
-    """Yield every result of the analyte that the key names; for an accepted risk every result and symptom."""
+    """Yield every result of the analyte that the key names; for an accepted risk every result, symptom and rhythm."""
     if key.startswith(_RISK):
         yield from (f"{key}:{ref}" for ref in labs.every_ref(state))
         yield from (f"{key}:{ref}" for ref in bedside.every_symptom(state))
+        yield from (f"{key}:{ref}" for ref in bedside.every_rhythm(state))
         return
     for record in (*state.labs.values(), *state.versions.values()):
         if key == _key(record):

@@ -11,9 +11,10 @@ from streams.rules.api import Inhibition, PatientRule, PatientView, guidance, tu
 from streams.rules.facts import bedside, known_magnesium, labs
 from streams.rules.facts.arrhythmia import INPUTS as RISK
 from streams.rules.facts.arrhythmia import risk_after
+from streams.rules.facts.low_results import HIGH_POTASSIUM as HIGH_POTASSIUM_SIDE
 from streams.rules.facts.low_results import LOW_IONIZED_CALCIUM as LOW_CALCIUM_SIDE
 from streams.rules.facts.low_results import LOW_POTASSIUM as LOW_POTASSIUM_SIDE
-from streams.rules.facts.low_results import LowSide, is_critical
+from streams.rules.facts.low_results import Side, is_critical
 from streams.rules.facts.places import Phase, place_of
 from streams.rules.inputs import holds, lab
 from streams.rules.shapes.bands import Advice, Band, Context, lab_bands
@@ -105,7 +106,7 @@ def _low_context(view: PatientView, result: labs.Result) -> Context:
     return Context(placed.marks, (*placed.evidence, *gate), placed.raised_at)
 
 
-def _low_advice(side: LowSide, what: str, review: GuidanceRecord, nadir: GuidanceRecord) -> Advice:
+def _low_advice(side: Side, what: str, review: GuidanceRecord, nadir: GuidanceRecord) -> Advice:
     """Make the advice on a low value: what magnesium means for it first, whichever of the two was measured first."""
     first = guidance(
         f"Magnesium is low: a low {what} does not respond to replacement until magnesium is corrected.",
@@ -158,7 +159,7 @@ _AFTER_SESSION: Final = "After a treatment it counts one level higher with sympt
 _EXPECTED: Final = f"Within an hour after a treatment it is low unless critical.\n{_AFTER_SESSION}."
 
 HIGH_POTASSIUM: Final = lab_bands(
-    "high_potassium",
+    HIGH_POTASSIUM_SIDE.rule,
     Analyte.POTASSIUM,
     above=True,
     bands=(

@@ -97,6 +97,7 @@ HELD: Final = {
     _RESULT: attrgetter("labs"),
     _SYMPTOM: attrgetter("symptoms"),
     _MEDICATION: attrgetter("medications"),
+    "rhythm": attrgetter("rhythms"),
     "schedule": attrgetter("schedules"),
     "patient_profile": attrgetter("profile"),
 }

@@ -64,7 +64,7 @@ class _Trigger:
 
 def _triggers(view: PatientView) -> Iterator[_Trigger]:
     for side in _LOW_SIDES:
-        for result in low_results.low_in_a_row(view, side):
+        for result in low_results.in_a_row(view, side):
             words = f"{side.analyte.words} {result.shown()}"
             yield _Trigger(result.at, result.ref, result.known_at, words, result.evidence())
     state = view.read(replacement.INPUT)

@@ -9,8 +9,8 @@
 An event is its time, what it is, and what it tells. The time is "HH:MM" or "d3 HH:MM" (UTC), or written out with an
 offset ("2026-10-25T02:30:00+02:00"):
 
-    lab <analyte or LOINC code> [<]<value> <unit>    symptom <kind>    qtc <ms>    session    session_end    clock
-    answer <action>    samples <until> every=<seconds>    weight pre|post kg=<kg>    profile
+    lab <analyte or LOINC code> [<]<value> <unit>    symptom <kind>    qtc <ms>    rhythm <kind>    session
+    session_end    clock    answer <action>    samples <until> every=<seconds>    weight pre|post kg=<kg>    profile
     <ordered|administered|changed|held|stopped|cancelled> <drug> [<dose><mg|iu>] [x<doses a day>] [<route>]
         [times=<how many of them> every=<hours>]
     schedule <planned start, "HH:MM" or "d3_HH:MM">
@@ -227,6 +227,10 @@ def _qtc(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) ->
     runner.unit.qtc(float(plain[0]), at=when, **_patient(fields))
 
 
+def _rhythm(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
+    runner.unit.send("rhythm", when, kind=plain[0], **_patient(fields))
+
+
 def _answer(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
     """To the last alert that the rule has told, or another rule; about the patient or the loop that it is of."""
     fields.pop("received", None)
@@ -294,6 +298,7 @@ _KINDS: Final[dict[str, Callable[[Runner, str, list[str], dict[str, Any]], None]
     "session": _session,
     "session_end": _session_end,
     "qtc": _qtc,
+    "rhythm": _rhythm,
     "answer": _answer,
     "samples": _samples,
     "weight": _weight,
@@ -304,8 +309,8 @@ _KINDS: Final[dict[str, Callable[[Runner, str, list[str], dict[str, Any]], None]
 
 
 def is_input(line: str) -> bool:
-    """Whether a line is a result, a symptom, or a step of an order, which may come in any order."""
-    return split_time(line)[1][0] in ("lab", "symptom", *_STEPS)
+    """Whether a line is an input of one moment, such as a result or a step of an order, which may come in any order."""
+    return split_time(line)[1][0] in ("lab", "symptom", "qtc", "rhythm", "weight", *_STEPS)
 
 
 def can_be_wrong(line: str) -> bool:

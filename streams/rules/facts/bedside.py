@@ -145,6 +145,18 @@ def rhythm_ref(rhythm: Rhythm) -> str:
     return f"rhythm:{rhythm.kind}|{rhythm.event_id or ''}|{rhythm.at.isoformat()}|{rhythm.qtc_ms}"
 
 
+def rhythms_of(view: PatientView, kinds: Iterable[str]) -> list[Rhythm]:
+    """Return the findings of some kinds on the electrocardiogram in the order of their times."""
+    wanted = frozenset(kinds)
+    found = (one for one in view.read(RHYTHM).rhythms.values() if one.kind in wanted)
+    return sorted(found, key=lambda one: (one.at, one.kind, one.qtc_ms or 0.0, one.event_id or ""))
+
+
+def every_rhythm(state: PatientState, _key: str = "") -> list[str]:
+    """Return every finding on the electrocardiogram as an anchor."""
+    return [rhythm_ref(found) for found in state.rhythms.values()]
+
+
 def every_symptom(state: PatientState, _key: str = "") -> list[str]:
     """Return every symptom as an anchor, also those entered in error: before that they may have been one."""
     return [symptom_ref(symptom) for symptom in state.symptoms.values()]
@@ -167,9 +179,10 @@ def long_qtc(view: PatientView, since: datetime, limit_ms: float) -> Rhythm | No
 
 
 def rhythm_evidence(rhythm: Rhythm) -> EvidenceRecord:
-    """Return a QTc as evidence."""
+    """Return a finding on the electrocardiogram as evidence; that of a QTc has a value (ms)."""
     ref = rhythm.event_id or rhythm.at.isoformat()
-    return EvidenceRecord(kind="rhythm", id=ref, name=rhythm.kind, value=rhythm.qtc_ms, unit="ms", at=rhythm.at)
+    value, unit = (rhythm.qtc_ms, "ms") if rhythm.kind == "qtc" else (None, None)
+    return EvidenceRecord(kind="rhythm", id=ref, name=rhythm.kind, value=value, unit=unit, at=rhythm.at)
 
 
 def water_loop(state: PatientState) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -71,3 +72,18 @@ def place_of(view: PatientView, moment: datetime) -> Place:
     if over:
         return Place(Phase.POST, over[-1], moment - over[-1].over_at)
     return _BETWEEN
+
+
+def watched_treatment(found: Iterable[Treatment], moment: datetime) -> Treatment | None:
+    """Return the treatment in which a moment lies, else the one that ended at most `AFTER` before it (R61, R62)."""
+    real = [one for one in found if not one.is_mistake]
+    running = treatment_at(real, moment)
+    if running is not None:
+        return running
+    over = [one for one in real if one.ended_at and timedelta(0) <= moment - one.over_at <= AFTER]
+    return over[-1] if over else None
+
+
+def watched_until(treatment: Treatment) -> datetime:
+    """Return until when moments belong to a treatment: nobody knows what lies after one without a known end."""
+    return treatment.over_at + (AFTER if treatment.ended_at else SKEW)
