@@ -188,8 +188,8 @@ def _words(words: list[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _value(name: str, text: str) -> Any:
-    if name in ("flags", "conditions"):
-        return text.split(",")
+    if name in ("flags", "conditions", "sodium_profile"):
+        return _steps(text) if name == "sodium_profile" else text.split(",")
     if name in _TIMES:
         return text.replace("_", " ")
     if name in _NAMES or name.endswith("_id"):
@@ -200,6 +200,12 @@ def _value(name: str, text: str) -> Any:
         return float(text)
     except ValueError:
         return text
+
+
+def _steps(text: str) -> list[dict[str, float]]:
+    """The steps of a sodium profile, of which "0:148,120:140" has two: the minute and the sodium."""
+    steps = (step.split(":") for step in text.split(","))
+    return [{"minute": float(minute), "na_mmol_l": float(sodium)} for minute, sodium in steps]
 
 
 def _lab(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
