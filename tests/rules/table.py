@@ -106,10 +106,15 @@ def _for_each(case: Case) -> Iterator[Case]:
 
 @dataclass(frozen=True)
 class Sustained:
-    """What a sustained rule needs beside its samples: earlier events, and the unit of its bounds."""
+    """What a sustained rule needs beside its samples: earlier events, the unit of its bounds, and a value at rest.
+
+    `follows` is the value of the setting about which some bands lie; only samples for these tell it.
+    """
 
     setup: tuple[str, ...]
     factor: float
+    rest: float | None = None
+    follows: float | None = None
 
 
 def sustained() -> dict[str, Sustained]:
