@@ -123,7 +123,10 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     bounds: dict[str, Bound] = {}
 
     def add(self, at: int, value: float) -> list[str]:
-        """Add a sample; return the names of the bounds that it turned, where no look is set that comes soon enough."""
+        """Add a sample; return the names of the bounds that it turned.
+
+        Left out are those that it turned in order and for which a look is set that comes soon enough.
+        """
         minutes, previous = self.minutes, self.at
         newest = minutes[-1] if minutes else None
         if newest is None or newest.number != at // 60:
@@ -141,9 +144,9 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                     continue  # as nearly every sample
                 bound.other, bound.is_out, bound.since, bound.crossed = previous, is_out, at, value
                 bound.ever = bound.ever or is_out
-            elif not self._place(bound, at, value, previous, is_out=is_out):
-                continue
-            if bound.wants_look(at):
+                if bound.wants_look(at):
+                    turned.append(name)
+            elif self._place(bound, at, value, previous, is_out=is_out):
                 turned.append(name)
         return turned
 

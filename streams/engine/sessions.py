@@ -89,7 +89,7 @@ def file_sample(
     if change.facets >= SESSION.facets and (regrouped := _regrouped(state)):
         change = structs.replace(change, facets=change.facets | regrouped)
     if session.channels and (turned := _add_to_channels(session.channels, sample, at)):
-        change = _turned(state, turned, now, change)
+        change = _turned(state, turned, int(at.timestamp()), now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
         return change
     clock = check_clock(state, sample.machine_id, sample, received_at, now)
@@ -112,16 +112,19 @@ def _add_to_channels(
     return turned
 
 
-def _turned(state: PatientState, turned: list[tuple[str, str, Bound]], now: datetime, change: Change) -> Change:
+def _turned(
+    state: PatientState, turned: list[tuple[str, str, Bound]], second: int, now: datetime, change: Change
+) -> Change:
     """Let rules look when a channel has been on its new side for as long as they wait, or now where that has passed.
 
     A look that is due earlier stays: a value that swings around a bound evaluates its rule once in that time.
     """
     for field, name, bound in turned:
         rule, moment = name.partition(":")[0], datetime.fromtimestamp(bound.look_at, UTC)
-        if moment <= now or _never_counted(state, rule, bound):
+        wanted = bound.wants_look(second)
+        if (wanted and moment <= now) or _never_counted(state, rule, bound):
             change = structs.replace(change, facets=change.facets | channel_facets(field))
-        else:
+        elif wanted:
             known = state.looks.get(rule)
             if known is None or moment < known:
                 known = state.looks[rule] = moment

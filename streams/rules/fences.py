@@ -58,8 +58,8 @@ def outside(view: PatientView) -> Iterator[Finding]:
     """Report the fields of the running treatment whose newest samples all lie outside: one alert a treatment."""
     view.read(SESSION)
     running = treatment_at(bedside.sessions(view), view.now, timedelta(0))
-    if running is None:
-        return
+    if running is None or (running.ended_at is not None and running.ended_at <= view.now):
+        return  # an end ends it, whatever rules still watch at that moment
     for after in _LOOKS:
         view.look_at(running.start + after)
     channels = sorted(running.session.channels.items())

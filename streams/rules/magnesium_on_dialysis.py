@@ -21,7 +21,8 @@ from streams.rules.facts.days import day_of, start_of
 from streams.rules.facts.orders import Order, orders, refs_of_drugs, step_evidence, step_known_at, step_ref
 from streams.rules.facts.treatments import Treatment, treatment_at
 from streams.rules.inputs import SCHEDULE, SESSION, drug, lab
-from streams.rules.shapes.sustained import Policy, Scale, SustainedBand, SustainedShape, sustained
+from streams.rules.shapes.sides import SustainedBand
+from streams.rules.shapes.sustained import Policy, Scale, SustainedShape, sustained
 from streams.rules.thresholds import Hours, Minutes, Silences
 
 # -- dialysate_magnesium_low ------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from streams.rules.api import PatientRule, PatientView, guidance
 from streams.rules.facts.dry_weight import weight_after
 from streams.rules.facts.treatments import Treatment
 from streams.rules.inputs import PROFILE, WEIGHT
-from streams.rules.shapes.sustained import Scale, Standing, SustainedBand, SustainedShape, sustained
+from streams.rules.shapes.sides import SustainedBand
+from streams.rules.shapes.sustained import Scale, Standing, SustainedShape, sustained
 
 _ADVISORY: Final = "advisory"
 _WARNING: Final = "warning"

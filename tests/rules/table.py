@@ -106,10 +106,15 @@ def _for_each(case: Case) -> Iterator[Case]:
 
 @dataclass(frozen=True)
 class Sustained:
-    """What a sustained rule needs beside its samples: earlier events, and the unit of its bounds."""
+    """What a sustained rule needs beside its samples: earlier events, the unit of its bounds, and a value at rest.
+
+    `follows` is the value of the setting about which some bands lie; only samples for these tell it.
+    """
 
     setup: tuple[str, ...]
     factor: float
+    rest: float | None = None
+    follows: float | None = None
 
 
 def sustained() -> dict[str, Sustained]:
@@ -188,8 +193,8 @@ def _words(words: list[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _value(name: str, text: str) -> Any:
-    if name in ("flags", "conditions"):
-        return text.split(",")
+    if name in ("flags", "conditions", "sodium_profile"):
+        return _steps(text) if name == "sodium_profile" else text.split(",")
     if name in _TIMES:
         return text.replace("_", " ")
     if name in _NAMES or name.endswith("_id"):
@@ -200,6 +205,12 @@ def _value(name: str, text: str) -> Any:
         return float(text)
     except ValueError:
         return text
+
+
+def _steps(text: str) -> list[dict[str, float]]:
+    """The steps of a sodium profile, of which "0:148,120:140" has two: the minute and the sodium."""
+    steps = (step.split(":") for step in text.split(","))
+    return [{"minute": float(minute), "na_mmol_l": float(sodium)} for minute, sodium in steps]
 
 
 def _lab(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field, create_model
 
@@ -17,10 +17,9 @@ from streams.rules.api import Ending, Finding, Limits, Lingering, Outcome, Patie
 from streams.rules.facts import bedside
 from streams.rules.facts.treatments import Treatment, is_still, treatment_at
 from streams.rules.inputs import PAUSE, SESSION, Input, channel
-from streams.rules.thresholds import Minutes
+from streams.rules.shapes.sides import Setting, SustainedBand, setting_of
+from streams.rules.thresholds import Minutes, Silences
 
-#: A value of single precision that stands for the bound itself lies this near to it.
-_NOISE: Final = 1e-6
 #: An ended treatment ends its alert for so long after.
 _ENDED_FOR: Final = timedelta(days=1)
 
@@ -37,23 +36,6 @@ class Policy(Enum):
 
     ENDS = "ends"
     HOLDS = "holds"
-
-
-@dataclass(frozen=True, slots=True)
-class SustainedBand:
-    """One band of a channel.
-
-    Attributes:
-        name: the name of its bound among a site's settings.
-        priority: that of an alert once the channel has been beyond it for long enough.
-        bound: in the unit of the rule; the bound itself lies inside.
-        source: where the bound comes from.
-    """
-
-    name: str
-    priority: Priority
-    bound: float
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +63,16 @@ class Standing:
     evidence: tuple[EvidenceRecord, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Beyond:
+    """The bounds beyond which a channel lies, since when on its side of each bound, and what the bounds refer to."""
+
+    bounds: dict[str, Bound]
+    since: dict[str, datetime]
+    scale: Scale | None
+    setting: Setting | None
+
+
 Bounds = Mapping[str, float]
 
 
@@ -93,14 +85,16 @@ class SustainedShape:
         field: the channel, as the field of a sample is called.
         unit: of the channel, and of the bounds.
         what: begins the summary, such as "Ultrafiltration rate".
-        above: whether it is beyond a bound above it, not below.
-        bands: the mildest first.
+        above: whether it is beyond a bound above it, not below, where a band does not say it itself.
+        bands: the mildest first; of two sides, those of the least priority first.
         advice: what to review.
         gap: what becomes of the condition after `LASTS_S` without a sample.
         paused: what becomes of it while blood stands.
         scale: the unit of the rule; None where it is unknown, and nothing is found. Without it, that of the channel.
         bounds: the bounds in force of a treatment, where they depend on more than the settings.
         standing: a condition that needs no sample.
+        follows: the channel of the setting that the channel should follow, for bands about it.
+        applies: whether a treatment has the channel at all.
         limits: the thresholds, which `sustained` makes of the bands.
     """
 
@@ -116,6 +110,8 @@ class SustainedShape:
     scale: Callable[[PatientView, Treatment], Scale | None] | None = None
     bounds: Callable[[PatientView, Treatment, Scale | None], Bounds] | None = None
     standing: Callable[[PatientView, Treatment, Scale | None], Standing | None] | None = None
+    follows: str | None = None
+    applies: Callable[[Treatment], bool] | None = None
     limits: type[SustainedLimits] = SustainedLimits
 
     def find(self, view: PatientView) -> Iterator[Outcome]:
@@ -127,14 +123,15 @@ class SustainedShape:
         for ended in found:
             if ended is not running and view.now - _ENDED_FOR <= ended.over_at <= view.now:
                 yield Ending(ended.key, Status.RESOLVED, Reason.CONDITION_CLEARED)
-        if running is None:
+        if running is None or (self.applies is not None and not self.applies(running)):
             return
         view.look_at(running.over_at + timedelta(microseconds=1))
         scale = self.scale(view, running) if self.scale else None
         if self.scale is not None and scale is None:
             view.watch(running.session_id, self.field, {})
             return
-        bounds = self._bounds(view, running, scale)
+        setting = self._setting(view, running)
+        bounds = self._bounds(view, running, scale, setting)
         standing = self.standing(view, running, scale) if self.standing else None
         kept = self._channel(running)
         known = {} if kept is None else {name: kept.at_bound(f"{self.name}:{name}", b) for name, b in bounds.items()}
@@ -142,13 +139,14 @@ class SustainedShape:
             for bound in bounds.values():
                 bound.waits = bound.waits[0], NEVER_S  # there is nothing that could end
         view.watch(running.session_id, self.field, bounds)
+        since = self._since(known, setting)
         unknown_since = None if kept is None else self._unknown_since(view, running, kept)
         out = {name: bound for name, bound in known.items() if bound.is_out and unknown_since is None}
         if out:
-            yield self._finding(view, running, scale, out, standing)
+            yield self._finding(view, running, _Beyond(out, since, scale, setting), standing)
         elif standing is not None:
             yield self._of_standing(running, standing)
-        elif (inside_since := unknown_since or self._inside_since(known)) is not None:
+        elif (inside_since := unknown_since or max(since.values(), default=None)) is not None:
             keep_for = timedelta(minutes=view.limits(self.limits).keep_minutes)
             yield Lingering(running.key, inside_since + keep_for, unmet_at=inside_since)
 
@@ -157,19 +155,45 @@ class SustainedShape:
         kept = running.session.channels.get(self.field)
         return None if kept is None or kept.at == NEVER_S else kept
 
-    def _inside_since(self, known: dict[str, Bound]) -> datetime | None:
-        """Return since when the channel lies inside the mildest band; None if no sample tells."""
-        mildest = known.get(self.bands[0].name)
-        return None if mildest is None or mildest.since == NEVER_S else _moment(mildest.since)
+    def _setting(self, view: PatientView, running: Treatment) -> Setting | None:
+        """Return the setting that the channel should follow, and watch it."""
+        if self.follows is None:
+            return None
+        return setting_of(view, self.name, running, self.follows, self.unit[0])
 
-    def _bounds(self, view: PatientView, running: Treatment, scale: Scale | None) -> dict[str, Bound]:
+    def _since(self, known: dict[str, Bound], setting: Setting | None) -> dict[str, datetime]:
+        """Return since when the channel lies on its side of each bound, as far as samples tell.
+
+        A bound that moved with the setting is one since then: machines need a while to follow it.
+        """
+        following = {band.name for band in self.bands if band.follows}
+        moved = setting.since if setting is not None else None
+        return {
+            name: max(_moment(bound.since), moved) if moved and name in following else _moment(bound.since)
+            for name, bound in known.items()
+            if bound.since != NEVER_S
+        }
+
+    def is_above(self, band: SustainedBand) -> bool:
+        """Return whether a band lies above its bound."""
+        return self.above if band.above is None else band.above
+
+    def _bounds(
+        self, view: PatientView, running: Treatment, scale: Scale | None, setting: Setting | None
+    ) -> dict[str, Bound]:
         limits = view.limits(self.limits)
-        chosen: Bounds = {band.name: getattr(limits, band.name) for band in self.bands}
-        if self.bounds is not None:
-            chosen = {**chosen, **self.bounds(view, running, scale)}
-        factor = (scale.factor if scale else 1.0) * (1 + _NOISE if self.above else 1 - _NOISE)
-        waits = round(60 * limits.held_minutes), round(60 * limits.keep_minutes)
-        return {name: Bound(bound * factor, self.above, waits) for name, bound in chosen.items()}
+        moved = {} if self.bounds is None else self.bounds(view, running, scale)
+        factor, keep_s = (scale.factor if scale else 1.0), round(60 * limits.keep_minutes)
+        made: dict[str, Bound] = {}
+        for band in self.bands:
+            bound, above = moved.get(band.name, getattr(limits, band.name)), self.is_above(band)
+            if band.follows:
+                if setting is None:
+                    continue
+                bound = setting.value + (bound if above else -bound)
+            waits = round(60 * getattr(limits, band.held_name)), keep_s
+            made[band.name] = Bound(band.shifted(bound * factor, above=above), above, waits)
+        return made
 
     def _unknown_since(self, view: PatientView, running: Treatment, kept: Channel) -> datetime | None:
         """Return since when no sample tells of the channel, or blood stands, where that ends the condition."""
@@ -183,41 +207,35 @@ class SustainedShape:
             return running.flowed_until or running.start
         return None
 
-    def _finding(
-        self,
-        view: PatientView,
-        running: Treatment,
-        scale: Scale | None,
-        beyond: dict[str, Bound],
-        standing: Standing | None,
-    ) -> Finding:
-        held_for = timedelta(minutes=view.limits(self.limits).held_minutes)
-        since = {name: _moment(bound.since) for name, bound in beyond.items()}
-        onset = min(since.values())
-        held = [band for band in self.bands if band.name in since and view.now >= since[band.name] + held_for]
-        for band in self.bands:
-            if band.name in since and band not in held:
-                view.look_at(since[band.name] + held_for)
+    def _finding(self, view: PatientView, running: Treatment, beyond: _Beyond, standing: Standing | None) -> Finding:
+        limits, since, scale = view.limits(self.limits), beyond.since, beyond.scale
+        reached = {
+            band.name: since[band.name] + timedelta(minutes=getattr(limits, band.held_name))
+            for band in self.bands
+            if band.name in beyond.bounds
+        }
+        held = [band for band in self.bands if band.name in reached and view.now >= reached[band.name]]
+        for moment in reached.values():
+            view.look_at(moment)
         if not held and standing is not None:
             return self._of_standing(running, standing)
-        band = held[-1] if held else next(band for band in self.bands if band.name in since)
+        band = held[-1] if held else next(band for band in self.bands if band.name in reached)
+        onset = min(since[name] for name in reached)
         priority = band.priority
         if standing is not None and standing.priority.rank > priority.rank:
             priority = standing.priority
-        bound, (channel_unit, unit) = beyond[band.name], self.unit
-        limit = bound.value / (scale.factor if scale else 1.0)
-        side = "above" if self.above else "below"
         reading = EvidenceRecord(
             kind="telemetry",
             id=running.session_id,
             name=self.field,
-            value=bound.crossed,
-            unit=channel_unit,
+            value=beyond.bounds[band.name].crossed,
+            unit=self.unit[0],
             at=since[band.name],
         )
-        known_at, mildest = since[band.name], beyond.get(self.bands[0].name)
+        known_at, unmet = since[band.name], min(bound.other for bound in beyond.bounds.values())
         if scale is not None and scale.known_at is not None:
             known_at = max(known_at, scale.known_at)
+        set_to = (beyond.setting.evidence,) if band.follows and beyond.setting is not None else ()
         return Finding(
             key=running.key,
             anchors=(f"session:{running.key}",),
@@ -225,13 +243,30 @@ class SustainedShape:
             onset_at=onset if standing is None else min(onset, standing.since),
             known_at=known_at,
             level_known_at=known_at,
-            summary=f"{self.what} {side} {limit:.4g} {unit} for {held_for.total_seconds() / 60:g} min",
+            summary=f"{self.what} {self._where(band, beyond)} for {getattr(limits, band.held_name):g} min",
             guidance=self.advice,
-            evidence=(reading, *((scale.evidence,) if scale else ()), *(standing.evidence if standing else ())),
+            evidence=(
+                reading,
+                *set_to,
+                *((scale.evidence,) if scale else ()),
+                *(standing.evidence if standing else ()),
+            ),
             session_id=running.session_id,
-            counts_from=onset + held_for if standing is None else None,
-            unmet_at=_moment(mildest.other) if mildest is not None and mildest.other != NEVER_S else None,
+            counts_from=min(reached.values()) if standing is None else None,
+            unmet_at=None if unmet == NEVER_S else _moment(unmet),
         )
+
+    def _where(self, band: SustainedBand, beyond: _Beyond) -> str:
+        """Return where the channel lies, as the summary says it."""
+        above, unit = self.is_above(band), self.unit[1]
+        limit = beyond.bounds[band.name].value / (beyond.scale.factor if beyond.scale else 1.0)
+        side = "above" if above else "below"
+        if band.follows and beyond.setting is not None:
+            away = abs(limit - beyond.setting.value)
+            return f"more than {away:.3g} {unit} {side} its setting of {beyond.setting.value:.4g} {unit}"
+        if band.closed:
+            return f"{limit:.4g} {unit} or {'more' if above else 'less'}"
+        return f"{side} {limit:.4g} {unit}"
 
     def _of_standing(self, running: Treatment, standing: Standing) -> Finding:
         return Finding(
@@ -276,23 +311,22 @@ def sustained(
         settings: further thresholds of a site, as pydantic fields.
         described: family, ids, title, sources and so on of the `Rule`.
     """
-    side, unit = "above" if shape.above else "below", shape.unit[1]
-    fields: dict[str, Any] = {
-        band.name: (
-            float,
-            Field(default=band.bound, gt=0, description=f"{unit}: {band.priority} {side} this; {band.source}"),
-        )
-        for band in shape.bands
-    }
+    fields: dict[str, Any] = {}
+    for band in shape.bands:
+        fields |= _thresholds(shape, band)
     fields["held_minutes"] = (Minutes, Field(default=held_minutes, description=f"min beyond the bound; {source}"))
     fields["keep_minutes"] = (Minutes, Field(default=keep_minutes, description=f"min until it is over; {source}"))
     fields |= settings or {}
     title = "".join(part.capitalize() for part in shape.name.split("_"))
     doc = f"Bounds of `{shape.name}`."
     limits: type[SustainedLimits] = create_model(f"{title}Limits", __base__=SustainedLimits, __doc__=doc, **fields)
-    names = tuple(band.name for band in shape.bands)
-    limits.ascending = (names if shape.above else names[::-1],)
+    fixed = [band for band in shape.bands if not band.follows]
+    below = [band.name for band in reversed(fixed) if not shape.is_above(band)]
+    limits.ascending = ((*below, *(band.name for band in fixed if shape.is_above(band))),)
     shape = replace(shape, limits=limits)
+    sides = {shape.is_above(band) for band in shape.bands}
+    side = "beyond" if len(sides) > 1 else "above" if shape.above else "below"
+    setting = () if shape.follows is None else (channel(shape.follows),)
 
     def find(view: PatientView) -> Iterator[Outcome]:
         return shape.find(view)
@@ -304,13 +338,30 @@ def sustained(
     return SustainedRule(
         name=shape.name,
         version=1,
-        inputs=(SESSION, PAUSE, channel(shape.field), *also),
+        inputs=(SESSION, PAUSE, channel(shape.field), *setting, *also),
         limits=limits,
         find=find,
         lingers=True,
         shape=shape,
         **described,
     )
+
+
+def _thresholds(shape: SustainedShape, band: SustainedBand) -> dict[str, tuple[Any, Any]]:
+    """Return the thresholds of a band as pydantic fields: its bound, and its own time if it has one."""
+    above = shape.is_above(band)
+    side = ("from" if above else "to") if band.closed else ("above" if above else "below")
+    words = f"{side} the setting by more than this" if band.follows else f"{side} this"
+    bound: Any = float
+    if band.priority is Priority.HIGH:
+        bound = Annotated[float, Silences.RAISED if above or band.follows else Silences.LOWERED]
+    text = f"{shape.unit[1]}: {band.priority} {words}; {band.source}"
+    fields: dict[str, tuple[Any, Any]] = {band.name: (bound, Field(default=band.bound, gt=0, description=text))}
+    if band.held_minutes is not None:
+        time: Any = Annotated[Minutes, Silences.RAISED] if band.priority is Priority.HIGH else Minutes
+        field = Field(default=band.held_minutes, description=f"min beyond `{band.name}`; {band.source}")
+        fields[band.held_name] = (time, field)
+    return fields
 
 
 def _moment(second: int) -> datetime:
