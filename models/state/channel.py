@@ -142,8 +142,10 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 bound.other, bound.is_out, bound.since, bound.crossed = previous, is_out, at, value
                 bound.ever = bound.ever or is_out
             elif not self._place(bound, at, value, previous, is_out=is_out):
+                if is_out and not bound.is_out and bound.waits[0] == 0:
+                    turned.append(name)  # late; the rule wants to know of each sample beyond the bound
                 continue
-            if bound.wants_look(at):
+            if bound.wants_look(at) or (is_out and not bound.is_out and bound.waits[0] == 0):
                 turned.append(name)
         return turned
 
