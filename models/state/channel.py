@@ -99,6 +99,10 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
         wait = self.waits[0 if self.is_out else 1]
         return NEVER_S if wait == NEVER_S else self.since + wait
 
+    def wants_each(self, value: float) -> bool:
+        """Whether the rule wants to know of a sample beyond it that came late, while the newest lies inside."""
+        return self.waits[0] == 0 and not self.is_out and self.is_beyond(value)
+
     def wants_look(self, at: int) -> bool:
         """Whether a sample that turned it asks for a look: the rule wants one of this side, and none is set before."""
         look_at = self.look_at
@@ -146,7 +150,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 bound.ever = bound.ever or is_out
                 if bound.wants_look(at):
                     turned.append(name)
-            elif self._place(bound, at, value, previous, is_out=is_out):
+            elif self._place(bound, at, value, previous, is_out=is_out) or bound.wants_each(value):
                 turned.append(name)
         return turned
 

@@ -10,6 +10,7 @@ shows a circle: the record with the smallest id of the circle then keeps its eve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -34,7 +35,8 @@ from models.records import (
     Telemetry,
     Weight,
 )
-from models.state import MAX_OTHERS, Entry, Flow, PatientState, Session
+from models.state import MAX_OTHERS, Channel, Entry, Flow, PatientState, Session
+from models.state.channel import NEVER_S
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, SESSIONS_ACTIVE
 from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.sender_clocks import tamed
@@ -226,7 +228,22 @@ def _readings(session: Session) -> dict[datetime, dict[str, float]]:
             for second, value in ((minute.first, minute.low), (minute.last, minute.high)):
                 at = datetime.fromtimestamp(minute.number * 60 + second, UTC)
                 readings.setdefault(at, {})[field] = value
+        for second, value in _remembered(channel) if not channel.minutes else ():
+            readings.setdefault(datetime.fromtimestamp(second, UTC), {})[field] = value
     return readings
+
+
+def _remembered(channel: Channel) -> Iterator[tuple[int, float]]:
+    """Yield samples that tell again what a channel without its minutes remembers: where it ever lay beyond a bound."""
+    if channel.at == NEVER_S:
+        return
+    for bound in channel.bounds.values():
+        if bound.ever and not bound.is_out:
+            yield (
+                bound.since - 1 if bound.other == NEVER_S else bound.other,
+                math.nextafter(bound.value, math.inf if bound.above else -math.inf),
+            )
+    yield channel.at, channel.value
 
 
 def _moments(flow: Flow) -> Iterator[datetime]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec import structs
 
@@ -32,6 +32,16 @@ from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run
 from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, PAUSE, SESSION, channel_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
+
+
+class Turn(NamedTuple):
+    """A bound of a channel that a sample turned, and the sample's second and value."""
+
+    field: str
+    name: str
+    bound: Bound
+    second: int
+    value: float
 
 
 def keep_unit(state: PatientState, event: PatientRecord) -> None:
@@ -89,7 +99,7 @@ def file_sample(
     if change.facets >= SESSION.facets and (regrouped := _regrouped(state)):
         change = structs.replace(change, facets=change.facets | regrouped)
     if session.channels and (turned := _add_to_channels(session.channels, sample, at)):
-        change = _turned(state, turned, int(at.timestamp()), now, change)
+        change = _turned(state, turned, now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
         return change
     clock = check_clock(state, sample.machine_id, sample, received_at, now)
@@ -98,31 +108,27 @@ def file_sample(
     )  # not `SAMPLED`: what is known of clocks may have changed
 
 
-def _add_to_channels(
-    channels: dict[str, Channel], sample: Telemetry, at: datetime
-) -> list[tuple[str, str, Bound]] | None:
-    """Add a sample to channels; return each bound that it turned: the channel, its name and itself."""
+def _add_to_channels(channels: dict[str, Channel], sample: Telemetry, at: datetime) -> list[Turn] | None:
+    """Add a sample to channels; return each bound that it turned."""
     second = int(at.timestamp())
-    turned: list[tuple[str, str, Bound]] | None = None
+    turned: list[Turn] | None = None
     for field, channel in channels.items():
         value = getattr(sample, field)
         if value is not None and (names := channel.add(second, value)):
             turned = turned or []
-            turned += [(field, name, channel.bounds[name]) for name in names]
+            turned += [Turn(field, name, channel.bounds[name], second, value) for name in names]
     return turned
 
 
-def _turned(
-    state: PatientState, turned: list[tuple[str, str, Bound]], second: int, now: datetime, change: Change
-) -> Change:
+def _turned(state: PatientState, turned: list[Turn], now: datetime, change: Change) -> Change:
     """Let rules look when a channel has been on its new side for as long as they wait, or now where that has passed.
 
     A look that is due earlier stays: a value that swings around a bound evaluates its rule once in that time.
     """
-    for field, name, bound in turned:
+    for field, name, bound, second, value in turned:
         rule, moment = name.partition(":")[0], datetime.fromtimestamp(bound.look_at, UTC)
         wanted = bound.wants_look(second)
-        if (wanted and moment <= now) or _never_counted(state, rule, bound):
+        if (wanted and moment <= now) or bound.wants_each(value) or _never_counted(state, rule, bound):
             change = structs.replace(change, facets=change.facets | channel_facets(field))
         elif wanted:
             known = state.looks.get(rule)

@@ -1,0 +1,100 @@
+"""The follow-up of much sodium: any order of arrival, what an ended session still keeps, and what wakes the rule."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from models.state import PatientState, StateCodec
+from tests.unit.timeline import Unit, moment, stamp
+
+RULE = "high_sodium_follow_up"
+FIELD = "dialysate_na_mmol_l"
+END = "d8 09:00"
+
+
+def story() -> list[tuple[str, str, dict[str, Any]]]:
+    """Events by type and time: much sodium at noon of the first treatment, a gain before the second, none later."""
+    told: list[tuple[str, str, dict[str, Any]]] = []
+    for day, name, gain in ((1, "s1", 0.0), (3, "s2", 3.0), (5, "s3", 2.0), (8, "s4", 2.5)):
+        started = {"session_id": name, "machine_id": "m1", "target_weight_kg": 70.0, "pre_systolic_mmhg": 130.0}
+        told.append(("session_started", f"d{day} 08:00", started))
+        told.append(("weight", f"d{day} 07:50", {"kg": 70.0 + gain, "moment": "pre"}))
+        told.append(("session_ended", f"d{day} 12:00", {"session_id": name}))
+        told.append(("weight", f"d{day} 12:10", {"kg": 70.0, "moment": "post"}))
+    for minute in range(10, 60, 10):
+        sample = {"session_id": "s1", "machine_id": "m1", FIELD: 142.0 if minute == 30 else 138.0}
+        told.append(("telemetry", f"11:{minute}", sample))
+    return sorted((one for one in told if moment(one[1]) <= moment(END)), key=lambda one: moment(one[1]))
+
+
+def opened(events: Iterator[tuple[str, str, dict[str, Any]]], arrival: str | None = None) -> set[tuple[str, ...]]:
+    unit = Unit(watch=RULE)
+    for number, (type_, at, fields) in enumerate(events):
+        received = stamp(moment(arrival) + timedelta(seconds=number)) if arrival else None
+        unit.send(type_, at, received=received, **fields)
+    unit.clock("d8 09:10")
+    return {alert for alert in unit.open if alert[0] == RULE}
+
+
+def test_in_order_the_gain_is_open() -> None:
+    assert opened(iter(story())) == {(RULE, "p1/follow_up", "active", "low")}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_order_of_arrival_gives_the_same(seed: int) -> None:
+    """Only the start of the first session comes first: its samples are so old that they begin no session."""
+    expected = opened(iter(story()))
+    shuffled = story()
+    random.Random(seed).shuffle(shuffled)
+    first = next(one for one in shuffled if one[0] == "session_started" and one[2]["session_id"] == "s1")
+    assert opened(iter([first, *(one for one in shuffled if one is not first)]), END) == expected
+
+
+def patient(unit: Unit) -> PatientState:
+    codec = StateCodec(PatientState)
+    return codec.decode(codec.encode(unit.replay._patients.states["p1"]))
+
+
+def after_a_session() -> Unit:
+    unit = Unit(watch=RULE)
+    unit.session(at="08:00", target_weight_kg=70.0, pre_systolic_mmhg=130.0)
+    for minute in range(50):
+        unit.telemetry(
+            at=f"08:{minute + 1:02}",
+            blood_flow_ml_min=300.0,
+            uf_rate_ml_h=300.0,
+            dialysate_temp_c=36.5,
+            **{FIELD: 142.0 if minute == 20 else 138.0},
+        )
+    unit.session_end(at="09:00", post_weight_kg=70.0)
+    unit.clock("09:10")
+    return unit
+
+
+def test_an_ended_session_keeps_its_sodium_without_the_minutes() -> None:
+    channels = patient(after_a_session()).sessions["s1"].channels
+    assert channels.keys() == {FIELD}
+    assert channels[FIELD].minutes == []
+    assert channels[FIELD].bounds[f"{RULE}:0"].ever
+
+
+def test_a_running_session_wakes_nobody_with_its_sodium() -> None:
+    unit = after_a_session()
+    unit.session("s2", at="d3 08:00", pre_weight_kg=70.0, target_weight_kg=70.0, pre_systolic_mmhg=130.0)
+    for value in (138.0, 142.0, 138.0):
+        bounds = patient(unit).sessions["s2"].channels[FIELD].bounds
+        assert bounds[f"{RULE}:0"].waits == (-1, -1)
+        unit.telemetry(at=f"d3 08:{int(value) - 130:02}", session="s2", **{FIELD: value})
+
+
+def test_a_merged_record_takes_the_remembered_sodium_along() -> None:
+    unit = after_a_session()
+    unit.send("patient_merged", "10:00", patient_id="p9", merged_id="p1")
+    started = {"session_id": "s2", "machine_id": "m1", "target_weight_kg": 70.0, "pre_systolic_mmhg": 130.0}
+    unit.send("session_started", "d3 08:00", patient_id="p9", pre_weight_kg=73.0, **started)
+    assert {alert for alert in unit.open if alert[0] == RULE} == {(RULE, "p9/follow_up", "active", "low")}
