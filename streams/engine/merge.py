@@ -39,6 +39,7 @@ from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.sender_clocks import tamed
 from streams.engine.windows import prune
 from streams.rules.facts import bedside, labs
+from streams.rules.facts.implausible import SAMPLES
 from streams.rules.facts.treatments import GOES_ON
 from streams.rules.inputs import MERGE
 
@@ -222,7 +223,15 @@ def _readings(session: Session) -> dict[datetime, dict[str, float]]:
             for second, value in ((minute.first, minute.low), (minute.last, minute.high)):
                 at = datetime.fromtimestamp(minute.number * 60 + second, UTC)
                 readings.setdefault(at, {})[field] = value
+    _add_strange(readings, session)
     return readings
+
+
+def _add_strange(readings: dict[datetime, dict[str, float]], session: Session) -> None:
+    """Add the numbers of samples that were left out, the first and the newest of each field."""
+    for field, strange in session.strange.items():
+        for second in (strange.first, strange.last) if field in SAMPLES else ():
+            readings.setdefault(datetime.fromtimestamp(second, UTC), {}).setdefault(field, strange.value)
 
 
 def _moments(flow: Flow) -> Iterator[datetime]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from datetime import UTC, datetime
+from itertools import zip_longest
 from math import isnan, nan
 from operator import attrgetter
 from typing import Any, Final
@@ -21,6 +22,7 @@ from streams.engine.change import SAMPLED, SAMPLED_AGAIN, Change
 from streams.engine.sender_clocks import BEHIND, BELIEVABLE
 from streams.engine.sessions import newer
 from streams.engine.waits import Waits
+from streams.rules.facts.implausible import SAMPLES
 from streams.rules.facts.late_clocks import LATE
 from streams.rules.facts.treatments import is_still
 
@@ -46,17 +48,21 @@ class _Shape:
         source: reads of a sample whose it is, and the watched fields that no sample has told yet.
         silent: what `source` reads of those where a sample does not tell them either.
         read: reads the fields that are kept.
-        ranges: for each channel its place in what `read` returns, and that of its least value in `_Waiting.numbers`.
+        ranges: for each field that is kept its place in what `read` returns, and that of its least value in
+            `_Waiting.numbers`; channels first.
+        edges: the range of each of them, beyond which a number is left out.
     """
 
-    __slots__ = ("at_samples", "channels", "full", "ranges", "read", "silent", "source", "width")
+    __slots__ = ("at_samples", "channels", "edges", "full", "ranges", "read", "silent", "source", "width")
 
     def __init__(self, channels: tuple[str, ...], untold: tuple[str, ...]) -> None:
         fields = tuple(dict.fromkeys((*_READINGS, *channels)))
         self.channels, self.silent = channels, (None,) * len(untold)
         self.source, self.read = attrgetter(*_SOURCE, *untold), attrgetter(*fields)
-        self.ranges = tuple((fields.index(name), _AT_RANGES + 2 * n) for n, name in enumerate(channels))
-        self.at_samples = _AT_RANGES + 2 * len(channels)
+        ranged = tuple(dict.fromkeys((*channels, *_READINGS)))
+        self.ranges = tuple((fields.index(name), _AT_RANGES + 2 * n) for n, name in enumerate(ranged))
+        self.edges = tuple(SAMPLES[name] for name in ranged)
+        self.at_samples = _AT_RANGES + 2 * len(ranged)
         self.width = 1 + len(fields)
         self.full = self.at_samples + MOST_WAITING * self.width
 
@@ -67,7 +73,7 @@ class _Waiting:
     Attributes:
         source: the session, machine and unit of which they are, and no value of what no sample has told yet.
         numbers: the time of the newest sample, the time before which samples may wait, the newest arrival, and the
-            least and greatest value of each channel with which they may; then of each sample its time and the fields
+            least and greatest value of each field with which they may; then of each sample its time and the fields
             that the session keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array
             because most of the cost is memory that other patients have pushed out of the caches.
     """
@@ -175,7 +181,10 @@ class WaitingSamples(Waits):
         calm = [session.channels[field].calm(int(at)) for field in shape.channels]
         until = min((one.until for one in calm), default=int(at) + LASTS_S)
         made.session = session
-        made.numbers = array("d", [at, until, arrived, *(bound for one in calm for bound in (one.low, one.high))])
+        made.numbers = array("d", [at, until, arrived])
+        for each, one in zip_longest(shape.edges, calm):
+            made.numbers.append(each.low if one is None else max(each.low, one.low))
+            made.numbers.append(each.high if one is None else min(each.high, one.high))
         self._by_patient[state.id] = made
 
     def _shape(self, session: Session) -> _Shape:
@@ -222,7 +231,7 @@ class WaitingSamples(Waits):
         if (uf_rate := _newest(samples, width, 2)) is not None:
             session.uf_rate = newer(session.uf_rate, *uf_rate)
         seconds = list(map(int, samples[::width]))
-        for field, (place, _) in zip(shape.channels, shape.ranges, strict=True):
+        for field, (place, _) in zip(shape.channels, shape.ranges, strict=False):
             session.channels[field].add_all(*_known(seconds, samples[1 + place :: width].tolist()))
 
 
