@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Final, TypeGuard
+from typing import Final
 
 from models.alerts import EvidenceRecord
 from streams.rules.api import PatientView
+from streams.rules.facts.implausible import WEIGHT as RANGE
+from streams.rules.facts.told_weights import ToldWeight, in_pounds, is_pounds
 from streams.rules.facts.treatments import Treatment
 from streams.rules.inputs import PROFILE, SESSION, WEIGHT
 
-#: Weights outside are typing errors or pounds (kg, ours): nothing is calculated from them.
-LEAST_KG: Final = 20.0
-MOST_KG: Final = 350.0
+#: Weights outside are typing errors or grams (kg, ours): nothing is calculated from them.
+LEAST_KG: Final = RANGE.low
+MOST_KG: Final = RANGE.high
 
 
 def weight_after(view: PatientView, treatment: Treatment) -> EvidenceRecord | None:
     """Return the weight in kg: the target of the treatment, else of the profile, else the last one after a treatment.
 
-    That is the order of the contract (R32); the weight before a treatment holds the fluid to be removed.
+    That is the order of the contract (R32); the weight before a treatment holds the fluid to be removed. One that is
+    another weight of the patient in pounds is passed over; where nothing else is known, that other one counts.
     """
+    told = _in_order(view, treatment)
+    pounds = in_pounds(view) if told else []
+    for one in told:
+        if not any(is_pounds(one.kg, lower.kg) for _, lower in pounds):
+            return one.evidence
+    return pounds[0][1].evidence if pounds else None
+
+
+def _in_order(view: PatientView, treatment: Treatment) -> list[ToldWeight]:
+    """Return the weights that may stand for the one after a treatment, the best first."""
     state = view.read(SESSION, PROFILE, WEIGHT)
     started, profile = treatment.started, state.profile
-    if started is not None and _is_plausible(started.target_weight_kg):
-        return _weight(treatment.session_id, "target_weight_kg", started.target_weight_kg, started.at)
-    if profile is not None and _is_plausible(profile.target_weight_kg):
-        return _weight(state.id, "target_weight_kg", profile.target_weight_kg, profile.at)
-    weighed = [(one.at, one.kg) for one in state.weights.values() if one.moment == "post" and _is_plausible(one.kg)]
+    found: list[ToldWeight] = []
+    if started is not None and started.target_weight_kg is not None:
+        found.append(ToldWeight(started.at, started.target_weight_kg, "target_weight_kg", treatment.session_id))
+    if profile is not None and profile.target_weight_kg is not None:
+        found.append(ToldWeight(profile.at, profile.target_weight_kg, "target_weight_kg", state.id))
+    weighed = [(one.at, one.kg) for one in state.weights.values() if one.moment == "post"]
     for session in state.sessions.values():
-        weighed += [(end.at, end.post_weight_kg) for end in session.ends if _is_plausible(end.post_weight_kg)]
-    before = [(at, kg) for at, kg in weighed if at < treatment.start]
-    if not before:
-        return None
-    at, kg = max(before)
-    return _weight(state.id, "post_weight_kg", kg, at)
-
-
-def _is_plausible(kg: float | None) -> TypeGuard[float]:
-    return kg is not None and LEAST_KG <= kg <= MOST_KG
-
-
-def _weight(source: str, name: str, kg: float, at: datetime) -> EvidenceRecord:
-    return EvidenceRecord(kind="weight", id=source, name=name, value=float(kg), unit="kg", at=at)
+        weighed += [(end.at, end.post_weight_kg) for end in session.ends if end.post_weight_kg is not None]
+    if before := [(at, kg) for at, kg in weighed if at < treatment.start and RANGE.holds(kg)]:
+        at, kg = max(before)
+        found.append(ToldWeight(at, kg, "post_weight_kg", state.id))
+    return [one for one in found if one.is_plausible]
