@@ -25,7 +25,7 @@ from streams.rules.api import (
 )
 from streams.rules.drops import dropped
 from streams.rules.facts import bedside, labs, orders
-from streams.rules.facts.late_clocks import is_behind
+from streams.rules.facts.late_clocks import is_behind, is_machine
 from streams.rules.facts.replaced_results import circles
 from streams.rules.fences import outside
 from streams.rules.inputs import (
@@ -187,8 +187,9 @@ def _contradictory_symptoms(view: PatientView) -> Iterator[Finding]:
 
 def _behind(view: PatientView) -> Iterator[Finding]:
     """Report senders whose clock is behind."""
-    for source, lags in sorted(view.read(CLOCK).behind.items()):
-        if not is_behind(lags, view.read(CLOCK).heard.get(source)):
+    state = view.read(CLOCK, SESSION)
+    for source, lags in sorted(state.behind.items()):
+        if not is_behind(lags, state.heard.get(source), of_machine=is_machine(state, source)):
             continue
         newest = lags[-1]
         yield _finding(
@@ -351,7 +352,7 @@ _PARTS: Final = (
     PatientPart((SESSION, PROFILE, WEIGHT), pounds),
     PatientPart((SESSION, ANY_SYMPTOM), _contradictory_symptoms),
     PatientPart((CLOCK,), _clocks),
-    PatientPart((CLOCK,), _behind),
+    PatientPart((CLOCK, SESSION), _behind),
     PatientPart((FAILING,), _rules),
     PatientPart((ANY_LAB, ANY_SYMPTOM, SESSION, CLOCK, DROPPED, FAILING, MERGE), _risks),
     PatientPart((ANY_DRUG,), _unknown_drugs),
