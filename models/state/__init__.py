@@ -27,7 +27,7 @@ from models.state.channel import Bound, Channel
 from models.state.codec import SCHEMA_VERSION, NewerSchemaError, StateCodec
 from models.state.loop import LoopState
 from models.state.patient import PatientState, Problem
-from models.state.session import Flow, Reading, Session
+from models.state.session import Flow, Reading, Session, Strange
 from models.state.subject import NO_VALUE, AlertState, Entry, StateT, SubjectState
 
 __all__ = [
@@ -64,5 +64,6 @@ __all__ = [
     "Session",
     "StateCodec",
     "StateT",
+    "Strange",
     "SubjectState",
 ]

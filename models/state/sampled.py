@@ -18,7 +18,7 @@ import msgspec
 from models.state.channel import Channel
 from models.state.packed_channel import PackedChannel, Times, pack, unpack
 from models.state.patient import PatientState
-from models.state.session import Flow, Reading
+from models.state.session import Flow, Reading, Strange
 
 #: Begins the changelog key of such a record. No subject's key begins so: keys are UTF-8.
 PREFIX: Final = b"\xfe"
@@ -41,6 +41,7 @@ class SampledSession(msgspec.Struct, omit_defaults=True, gc=False):
     channels: dict[str, Channel] = {}
     times: list[Times] = []
     packed: dict[str, PackedChannel] = {}
+    strange: dict[str, Strange] = {}
 
 
 class Sampled(msgspec.Struct, omit_defaults=True, gc=False):
@@ -93,6 +94,7 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
                 told_at=session.told_at,
                 times=times,
                 packed=packed,
+                strange=session.strange,
             )
         if (heard := state.heard.get(machine_id)) is not None:
             found.heard[machine_id] = heard
@@ -113,6 +115,7 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
         session = state.sessions[name]
         session.flows, session.systolic, session.uf_rate = part.flows, part.systolic, part.uf_rate
         session.still_at, session.told_at = part.still_at, part.told_at
+        session.strange = part.strange
         session.channels = session.channels | part.channels | (channels[name] or {})
     state.heard |= sampled.heard
     state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at

@@ -24,6 +24,20 @@ class Flow(msgspec.Struct, array_like=True, gc=False):
     until: datetime
 
 
+class Strange(msgspec.Struct, array_like=True, gc=False):
+    """The numbers of one field that cannot be (`streams.rules.facts.implausible`), which are left out.
+
+    Attributes:
+        first: the second of the first of them.
+        last: the second of the newest of them.
+        value: that one; of one second the greatest.
+    """
+
+    first: int
+    last: int
+    value: float
+
+
 class Session(msgspec.Struct, omit_defaults=True, gc=False):
     """Everything that arrived under one session id; `streams.rules.facts.treatments` makes treatments of it.
 
@@ -43,5 +57,17 @@ class Session(msgspec.Struct, omit_defaults=True, gc=False):
     still_at: datetime | None = None
     #: The channels that rules watch, by the field of a sample.
     channels: dict[str, Channel] = {}
+    #: What was left out of its messages and samples because it cannot be, by field.
+    strange: dict[str, Strange] = {}
     #: When it was last published on `sessions.active`; None if it is not shown there.
     told_at: datetime | None = None
+
+    def leave_out(self, field: str, second: int, value: float) -> bool:
+        """Note a number that was left out; return whether it is the first of its field."""
+        known = self.strange.get(field)
+        if known is None:
+            self.strange[field] = Strange(second, second, value)
+            return True
+        known.first = min(known.first, second)
+        known.last, known.value = max((known.last, known.value), (second, value))
+        return False

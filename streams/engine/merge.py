@@ -43,6 +43,7 @@ from streams.engine.sender_clocks import tamed
 from streams.engine.windows import prune
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.dry_weight import weight_known_at
+from streams.rules.facts.implausible import SAMPLES
 from streams.rules.facts.treatments import GOES_ON
 from streams.rules.inputs import MERGE
 
@@ -230,6 +231,7 @@ def _readings(session: Session) -> dict[datetime, dict[str, float]]:
                 readings.setdefault(at, {})[field] = value
         for second, value in _remembered(channel) if not channel.minutes else ():
             readings.setdefault(datetime.fromtimestamp(second, UTC), {})[field] = value
+    _add_strange(readings, session)
     return readings
 
 
@@ -244,6 +246,13 @@ def _remembered(channel: Channel) -> Iterator[tuple[int, float]]:
                 math.nextafter(bound.value, math.inf if bound.above else -math.inf),
             )
     yield channel.at, channel.value
+
+
+def _add_strange(readings: dict[datetime, dict[str, float]], session: Session) -> None:
+    """Add the numbers of samples that were left out, the first and the newest of each field."""
+    for field, strange in session.strange.items():
+        for second in (strange.first, strange.last) if field in SAMPLES else ():
+            readings.setdefault(datetime.fromtimestamp(second, UTC), {}).setdefault(field, strange.value)
 
 
 def _moments(flow: Flow) -> Iterator[datetime]:

@@ -14,7 +14,7 @@ from models.events import Event
 from models.records import LabResult, LoopRecord, PatientRecord, Symptom
 from models.state import LONGEST_WINDOW, MAX_SOURCES, PatientState, Problem, Reading
 from streams.engine.windows import prune
-from streams.rules.facts.late_clocks import BEHIND_STEADY, BEHIND_STEP, LATE, is_behind
+from streams.rules.facts.late_clocks import BEHIND_STEADY, BEHIND_STEP, LATE, is_behind, is_machine
 from streams.rules.inputs import AHEAD, CLOCK
 
 #: A clock that was wrong is right again when it is at most this far ahead.
@@ -45,7 +45,9 @@ def check_clock(
             if heard is None:
                 prune(state.heard, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda moment: moment, frozenset)
         lags = state.behind.get(source, ()) if state.behind else ()
-        changed = is_behind(lags, heard) and not is_behind(lags, state.heard[source])
+        machine = bool(lags) and is_machine(state, source)
+        changed = is_behind(lags, heard, of_machine=machine)
+        changed = changed and not is_behind(lags, state.heard[source], of_machine=machine)
         known = state.problems.get(source) if state.problems else None
         if known is not None and known.received_at <= received_at:
             del state.problems[source]
@@ -91,10 +93,11 @@ def _check_behind(state: PatientState, source: str, ahead: timedelta, received_a
     kept = list(newest.values())[-_STRETCHES:]
     if kept == known:
         return _NOTHING
-    before = is_behind(known, heard)
+    machine = is_machine(state, source)
+    before = is_behind(known, heard, of_machine=machine)
     state.behind[source] = kept
     prune(state.behind, MAX_SOURCES, received_at - LONGEST_WINDOW, lambda lags: lags[-1].at, lambda: {source})
-    return _CLOCK if is_behind(kept, heard) != before else _NOTHING
+    return _CLOCK if is_behind(kept, heard, of_machine=machine) != before else _NOTHING
 
 
 #: The first and the last message of three stretches as long as `LATE` lie further apart than `LATE`.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec import structs
 
@@ -28,6 +28,7 @@ from models.state.channel import NEVER_S
 from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, wins
 from streams.engine.sender_clocks import check_clock, is_in_time, tamed
 from streams.engine.windows import SESSIONS
+from streams.rules.facts.implausible import MESSAGES, OF_SESSIONS, SAMPLES
 from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run
 from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, PAUSE, SESSION, channel_facets
 
@@ -35,11 +36,14 @@ MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 
 
 class Turn(NamedTuple):
-    """A bound of a channel that a sample turned, and the sample's second and value."""
+    """A bound of a channel that a sample turned, and the sample's second and value.
+
+    No bound stands for the first number of a field that cannot be.
+    """
 
     field: str
     name: str
-    bound: Bound
+    bound: Bound | None
     second: int
     value: float
 
@@ -91,14 +95,14 @@ def file_sample(
     if (flow := sample.blood_flow_ml_min) is not None and not (flow > 0 and _flows_on(session, at)):
         change = _blood_flow(state, session, at, flow, change)
     if sample.systolic_mmhg is not None:
-        session.systolic = newer(session.systolic, at, sample.systolic_mmhg)
-    if sample.uf_rate_ml_h is not None:
-        session.uf_rate = newer(session.uf_rate, at, sample.uf_rate_ml_h)
+        change = _systolic(session, at, sample.systolic_mmhg, change)
+    if (uf_rate := sample.uf_rate_ml_h) is not None and _UF_RATE.low <= uf_rate <= _UF_RATE.high:
+        session.uf_rate = newer(session.uf_rate, at, uf_rate)
     if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
         keep_unit(state, sample)
     if change.facets >= SESSION.facets and (regrouped := _regrouped(state)):
         change = structs.replace(change, facets=change.facets | regrouped)
-    if session.channels and (turned := _add_to_channels(session.channels, sample, at)):
+    if session.channels and (turned := _add_to_channels(session, sample, at)):
         change = _turned(state, turned, now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
         return change
@@ -108,16 +112,41 @@ def file_sample(
     )  # not `SAMPLED`: what is known of clocks may have changed
 
 
-def _add_to_channels(channels: dict[str, Channel], sample: Telemetry, at: datetime) -> list[Turn] | None:
-    """Add a sample to channels; return each bound that it turned."""
+def _systolic(session: Session, at: datetime, value: float, change: Change) -> Change:
+    """Keep a systolic pressure in mm[Hg]; one that cannot be is left out, also where no rule watches the channel."""
+    if _SYSTOLIC.low <= value <= _SYSTOLIC.high:
+        session.systolic = newer(session.systolic, at, value)
+    elif _is_first_strange(session, "systolic_mmhg", value, int(at.timestamp())):
+        return structs.replace(change, facets=change.facets | SESSION.facets)
+    return change
+
+
+_EDGES: Final = {field: (each.low, each.high) for field, each in SAMPLES.items()}
+_SYSTOLIC: Final = SAMPLES["systolic_mmhg"]
+_UF_RATE: Final = SAMPLES["uf_rate_ml_h"]
+
+
+def _add_to_channels(session: Session, sample: Telemetry, at: datetime) -> list[Turn] | None:
+    """Add a sample to channels, without the numbers that cannot be; return each bound that it turned."""
     second = int(at.timestamp())
     turned: list[Turn] | None = None
-    for field, channel in channels.items():
+    for field, channel in session.channels.items():
         value = getattr(sample, field)
-        if value is not None and (names := channel.add(second, value)):
+        if value is None:
+            continue
+        low, high = _EDGES[field]
+        if not low <= value <= high:
+            if _is_first_strange(session, field, value, second):
+                turned = [*(turned or ()), Turn(field, "", None, second, value)]
+        elif names := channel.add(second, value):
             turned = turned or []
             turned += [Turn(field, name, channel.bounds[name], second, value) for name in names]
     return turned
+
+
+def _is_first_strange(session: Session, field: str, value: float, second: int) -> bool:
+    """Note a number that cannot be; return whether it is the first of its field in the session."""
+    return OF_SESSIONS[field].is_strange(value) and session.leave_out(field, second, value)
 
 
 def _turned(state: PatientState, turned: list[Turn], now: datetime, change: Change) -> Change:
@@ -126,6 +155,9 @@ def _turned(state: PatientState, turned: list[Turn], now: datetime, change: Chan
     A look that is due earlier stays: a value that swings around a bound evaluates its rule once in that time.
     """
     for field, name, bound, second, value in turned:
+        if bound is None:
+            change = structs.replace(change, facets=change.facets | SESSION.facets)
+            continue
         rule, moment = name.partition(":")[0], datetime.fromtimestamp(bound.look_at, UTC)
         wanted = bound.wants_look(second)
         if (wanted and moment <= now) or bound.wants_each(value) or _never_counted(state, rule, bound):
@@ -231,7 +263,7 @@ def file_start(
     event = tamed(event, received_at)
     moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, event.machine_id, event.at, horizon, channels)
-    starts = _with_message(session.starts, event)
+    starts = _with_message(session.starts, _without_strange(session, event))
     if starts is None:
         return SESSION_CHANGED if moved else NOT_FILED
     session.starts = starts
@@ -247,11 +279,22 @@ def file_end(
     event = tamed(event, received_at)
     moved = known is None or event.at < known.first_at
     session = _session(state, event.session_id, "", event.at, horizon, channels)
-    ends = _with_message(session.ends, event)
+    ends = _with_message(session.ends, _without_strange(session, event))
     if ends is None:
         return SESSION_CHANGED if moved else NOT_FILED
     session.ends = ends
     return SESSION_CHANGED
+
+
+def _without_strange(session: Session, event: MessageT) -> MessageT:
+    """Return a start or end message without the numbers that cannot be; the session notes them."""
+    left_out: dict[str, Any] = {}
+    for field, each in MESSAGES.items():
+        value = getattr(event, field, None)
+        if value is not None and not each.holds(value):
+            left_out[field] = None
+            _is_first_strange(session, field, value, int(event.at.timestamp()))
+    return structs.replace(event, **left_out) if left_out else event  # type: ignore[type-var]
 
 
 def _with_message(held: list[MessageT], event: MessageT) -> list[MessageT] | None:

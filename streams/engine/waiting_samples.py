@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from datetime import UTC, datetime
+from itertools import zip_longest
 from math import isnan
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from streams.engine.sample_reader import EPOCH, reader
 from streams.engine.sender_clocks import BEHIND, BELIEVABLE
 from streams.engine.sessions import newer
 from streams.engine.waits import Waits
+from streams.rules.facts.implausible import SAMPLES
 from streams.rules.facts.late_clocks import LATE
 from streams.rules.facts.treatments import is_still
 
@@ -39,18 +41,21 @@ class _Shape:
 
     Attributes:
         channels: the fields that rules watch, of those.
-        read: reads a sample that may wait; None of one that tells more, or lies on another side of a bound.
+        read: reads a sample that may wait; None of one that tells more, or of which a field lies out of its range.
         places: for each channel its place in what `read` returns.
+        edges: the range of each field that is kept, beyond which a number is left out; channels first.
         width: how many numbers a sample has.
     """
 
-    __slots__ = ("at_samples", "channels", "full", "places", "read", "width")
+    __slots__ = ("at_samples", "channels", "edges", "full", "places", "read", "width")
 
     def __init__(self, channels: tuple[str, ...], untold: tuple[str, ...]) -> None:
         fields = tuple(dict.fromkeys((*_READINGS, *channels)))
+        ranged = tuple(dict.fromkeys((*channels, *_READINGS)))
         self.channels, self.places = channels, tuple(1 + fields.index(name) for name in channels)
-        self.read = reader(fields, untold, {name: _AT_RANGES + 2 * n for n, name in enumerate(channels)})
-        self.at_samples = _AT_RANGES + 2 * len(channels)
+        self.edges = tuple(SAMPLES[name] for name in ranged)
+        self.read = reader(fields, untold, {name: _AT_RANGES + 2 * n for n, name in enumerate(ranged)})
+        self.at_samples = _AT_RANGES + 2 * len(ranged)
         self.width = 1 + len(fields)
         self.full = self.at_samples + MOST_WAITING * self.width
 
@@ -61,7 +66,7 @@ class _Waiting:
     Attributes:
         arrived: the newest arrival.
         numbers: the time of the newest sample, the time before which samples may wait, and the least and greatest
-            value of each channel with which they may; then of each sample its time and the fields that the session
+            value of each field with which they may; then of each sample its time and the fields that the session
             keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array because most of the
             cost is memory that other patients have pushed out of the caches.
     """
@@ -166,7 +171,10 @@ class WaitingSamples(Waits):
         calm = [session.channels[field].calm(int(at)) for field in shape.channels]
         until = min((one.until for one in calm), default=int(at) + LASTS_S)
         made.session = session
-        made.numbers = array("d", [at, until, *(bound for one in calm for bound in (one.low, one.high))])
+        made.numbers = array("d", [at, until])
+        for each, one in zip_longest(shape.edges, calm):
+            made.numbers.append(each.low if one is None else max(each.low, one.low))
+            made.numbers.append(each.high if one is None else min(each.high, one.high))
         self._by_patient[state.id] = made
 
     def _shape(self, session: Session) -> _Shape:

@@ -25,11 +25,24 @@ from streams.rules.api import (
 )
 from streams.rules.drops import dropped
 from streams.rules.facts import bedside, labs, orders
-from streams.rules.facts.late_clocks import is_behind
+from streams.rules.facts.late_clocks import is_behind, is_machine
 from streams.rules.facts.replaced_results import circles
-from streams.rules.facts.treatments import GOES_ON, may_contradict
 from streams.rules.fences import outside
-from streams.rules.inputs import ANY_DRUG, ANY_LAB, ANY_SYMPTOM, CLOCK, DROPPED, FAILING, MERGE, SESSION, lab
+from streams.rules.inputs import (
+    ANY_DRUG,
+    ANY_LAB,
+    ANY_SYMPTOM,
+    CLOCK,
+    DROPPED,
+    FAILING,
+    MERGE,
+    PROFILE,
+    SESSION,
+    WEIGHT,
+    lab,
+)
+from streams.rules.session_doubts import contradictory_sessions
+from streams.rules.weight_doubts import impossible_numbers, pounds
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +64,10 @@ class DataQualityLimits(Limits):
 def find(view: PatientView) -> Iterator[Outcome]:
     """Unknown codes and units, implausible or undecidable values, contradictory flags, wrong clocks.
 
-    Also numbers that no machine can have, looked for 2, 10 and 30 min after a session began, and what would be high
-    with the shipped thresholds where this site accepts that it is not (`accept_risk`). Only the newest result of an
-    analyte counts: a usable one after it closes the alert.
+    Also numbers of machines, sessions and weights that cannot be, which are left out (looked for 2, 10 and 30 min after
+    a session began, then each half hour), weights in pounds, sessions that contradict themselves or last for days, and
+    what would be high with the shipped thresholds where this site accepts that it is not (`accept_risk`). Only the
+    newest result of an analyte counts: a usable one after it closes the alert.
     """
     for part in _PARTS:
         yield from part.find(view)
@@ -151,33 +165,6 @@ def _clocks(view: PatientView) -> Iterator[Finding]:
         )
 
 
-def _contradictory_sessions(view: PatientView) -> Iterator[Finding]:
-    """Report treatments whose messages contradict each other; the safest reading holds meanwhile."""
-    doubtful = any(may_contradict(session) for session in view.read(SESSION).sessions.values())
-    for treatment in bedside.sessions(view) if doubtful else ():
-        # Blood that stood for a while may flow on: one contradiction is reported once.
-        until = treatment.over_at + GOES_ON
-        if not treatment.contradictions or view.now >= until:
-            continue
-        view.look_at(until)
-        yield _finding(
-            key=f"session:{treatment.key}",
-            anchor=f"session:{treatment.key}",
-            moment=treatment.start,
-            known=treatment.start,
-            summary=f"Session {treatment.session_id}: {treatment.contradictions[0]}; it is watched on",
-            evidence=EvidenceRecord(
-                kind="session",
-                id=treatment.session_id,
-                name="contradiction",
-                value=treatment.contradictions[0],
-                unit=None,
-                at=treatment.start,
-            ),
-            advice="Check the session's start and end on the machine and in the record.",
-        )
-
-
 def _contradictory_symptoms(view: PatientView) -> Iterator[Finding]:
     """Report symptoms that end before they begin."""
     for symptom in bedside.symptoms(view):
@@ -201,8 +188,9 @@ def _contradictory_symptoms(view: PatientView) -> Iterator[Finding]:
 
 def _behind(view: PatientView) -> Iterator[Finding]:
     """Report senders whose clock is behind."""
-    for source, lags in sorted(view.read(CLOCK).behind.items()):
-        if not is_behind(lags, view.read(CLOCK).heard.get(source)):
+    state = view.read(CLOCK, SESSION)
+    for source, lags in sorted(state.behind.items()):
+        if not is_behind(lags, state.heard.get(source), of_machine=is_machine(state, source)):
             continue
         newest = lags[-1]
         yield _finding(
@@ -359,11 +347,13 @@ def _finding(
 _PARTS: Final = (
     PatientPart((ANY_LAB,), _results),
     PatientPart((ANY_LAB,), _circles),
-    PatientPart((SESSION,), _contradictory_sessions),
+    PatientPart((SESSION,), contradictory_sessions),
     PatientPart((SESSION,), outside),
+    PatientPart((SESSION, PROFILE, WEIGHT), impossible_numbers),
+    PatientPart((SESSION, PROFILE, WEIGHT), pounds),
     PatientPart((SESSION, ANY_SYMPTOM), _contradictory_symptoms),
     PatientPart((CLOCK,), _clocks),
-    PatientPart((CLOCK,), _behind),
+    PatientPart((CLOCK, SESSION), _behind),
     PatientPart((FAILING,), _rules),
     PatientPart((ANY_LAB, ANY_SYMPTOM, SESSION, CLOCK, DROPPED, FAILING, MERGE), _risks),
     PatientPart((ANY_DRUG,), _unknown_drugs),
@@ -377,7 +367,7 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E07",
     title="Input that cannot be evaluated",
-    inputs=(ANY_LAB, ANY_SYMPTOM, ANY_DRUG, SESSION, CLOCK, DROPPED, FAILING, MERGE),
+    inputs=(ANY_LAB, ANY_SYMPTOM, ANY_DRUG, SESSION, PROFILE, WEIGHT, CLOCK, DROPPED, FAILING, MERGE),
     limits=DataQualityLimits,
     find=find,
     parts=_PARTS,

@@ -1,86 +1,70 @@
 """The part of `data_quality` that reports numbers of machines that no treatment can have: 365 degrees for 36.5.
 
-A machine with such a fault sends it in every sample from the first on. So nothing is asked of the samples themselves:
-a few looks at the beginning of a treatment read what is kept of them for other rules. A sample costs no more, and a
-treatment takes no more room; a field is fenced once some rule watches it as a channel.
+Filing leaves such a number out, so rules take it as not measured, and notes of each field which was the first and which
+the newest (`Session.strange`). A machine with such a fault sends it in every sample, so nothing more is asked of the
+samples: a few looks read what is noted. A sample costs no more; a field is fenced once some rule watches it as a
+channel, and the blood pressure always.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from models.alerts import EvidenceRecord, Priority
-from models.state import Channel
+from models.state import Session, Strange
+from models.state.channel import NEVER_S
 from streams.rules.api import Finding, PatientView, guidance
 from streams.rules.facts import bedside
-from streams.rules.facts.treatments import treatment_at
+from streams.rules.facts.implausible import SAMPLES, as_celsius
+from streams.rules.facts.treatments import Treatment, treatment_at
 from streams.rules.inputs import SESSION
 
 #: When it is looked at a treatment, in minutes after its start (ours): machines often run a while before they treat.
 _LOOKS: Final = tuple(timedelta(minutes=minutes) for minutes in (2, 10, 30))
-#: A single sample is noise: this many minutes with samples in a row must lie outside (ours).
-_MINUTES: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """The numbers that a field of a sample can have in a treatment; the bounds lie inside. Ours, wide on purpose."""
-
-    low: float
-    high: float
-    unit: str
-
-
-FENCES: Final = {
-    "uf_rate_ml_h": Fence(-500, 6000, "mL/h"),
-    "uf_removed_ml": Fence(-2000, 20000, "mL"),
-    "blood_flow_ml_min": Fence(0, 1000, "mL/min"),
-    "venous_pressure_mmhg": Fence(-500, 1000, "mm[Hg]"),
-    "dialysate_temp_c": Fence(20, 45, "Cel"),
-    "dialysate_temp_setting_c": Fence(20, 45, "Cel"),
-    "dialysate_na_mmol_l": Fence(100, 180, "mmol/L"),
-    "dialysate_k_mmol_l": Fence(0, 8, "mmol/L"),
-    "dialysate_ca_mmol_l": Fence(0, 4, "mmol/L"),
-    "dialysate_mg_mmol_l": Fence(0, 4, "mmol/L"),
-    "conductivity_ms_cm": Fence(5, 25, "mS/cm"),
-    "systolic_mmhg": Fence(20, 320, "mm[Hg]"),
-    "diastolic_mmhg": Fence(5, 250, "mm[Hg]"),
-    "heart_rate_bpm": Fence(5, 350, "{beats}/min"),
-    "relative_blood_volume_pct": Fence(-80, 200, "%"),
-    "body_temp_c": Fence(25, 45, "Cel"),
-}
+#: And how often after these, once a number was left out (ours).
+_EVERY: Final = timedelta(minutes=30)
+#: A single sample is noise: such numbers alone must have come for so many seconds (ours).
+_LASTS_S: Final = 60
+#: Fields that are measured now and then: one number is all that is known for a while, so it is said at once.
+_SELDOM: Final = frozenset({"systolic_mmhg", "diastolic_mmhg", "body_temp_c"})
+_TEMPERATURES: Final = frozenset({"dialysate_temp_c", "dialysate_temp_setting_c", "body_temp_c"})
 
 
 def outside(view: PatientView) -> Iterator[Finding]:
-    """Report the fields of the running treatment whose newest samples all lie outside: one alert a treatment."""
+    """Report the fields of the running treatment of which nothing but such numbers comes: one alert a treatment."""
     view.read(SESSION)
     running = treatment_at(bedside.sessions(view), view.now, timedelta(0))
-    if running is None or (running.ended_at is not None and running.ended_at <= view.now):
-        return  # an end ends it, whatever rules still watch at that moment
+    if running is None or (running.ended_at is not None and view.now >= running.ended_at):
+        return
+    session = running.session
     for after in _LOOKS:
         view.look_at(running.start + after)
-    channels = sorted(running.session.channels.items())
-    beyond = [(field, side) for field, kept in channels if field in FENCES and (side := _side(kept, FENCES[field]))]
+    found = {field: each for field, each in sorted(session.strange.items()) if field in SAMPLES}
+    if not found:
+        return
+    view.look_at(_next_look(running, view.now))
+    beyond = [(field, each, side) for field, each in found.items() if (side := _side(session, field, each))]
     if not beyond:
         return
     view.look_at(running.over_at + timedelta(microseconds=1))
     key = f"fence:{running.key}"
     # The bound stands for the numbers, which differ from sample to sample and would be news each time.
-    shown = ", ".join(f"{field} {side} {FENCES[field].unit}" for field, side in beyond)
+    shown = ", ".join(f"{field} {side} {SAMPLES[field].unit}{_hint(field, each)}" for field, each, side in beyond)
+    known = max(running.start, *(_moment(each.first) for _, each, _ in beyond))
     yield Finding(
         key=key,
         anchors=(key,),
         priority=Priority.LOW,
         onset_at=running.start,
-        known_at=running.start,
-        level_known_at=running.start,
-        summary=f"Machine {running.machine_id} sends what cannot be: {shown}",
+        known_at=known,
+        level_known_at=known,
+        summary=f"Machine {running.machine_id} sends what cannot be: {shown}; it counts as not measured",
         guidance=(
             guidance(
-                "Check the unit and the decimal point in the machine's connection: rules take its numbers as they are.",
+                "Check the unit, the decimal point and the sensor of the machine: rules do not see these numbers, so "
+                "what they stand for is not watched.",
                 "clinical.md E07; bounds are ours",
             ),
         ),
@@ -90,22 +74,45 @@ def outside(view: PatientView) -> Iterator[Finding]:
                 id=running.session_id,
                 name=field,
                 value=side,
-                unit=FENCES[field].unit,
+                unit=SAMPLES[field].unit,
                 at=running.start,
             )
-            for field, side in beyond
+            for field, _, side in beyond
         ),
         session_id=running.session_id,
     )
 
 
-def _side(kept: Channel, fence: Fence) -> str:
-    """Return the bound beyond which all of the newest samples lie, such as `>45`; empty if some do not."""
-    newest = kept.minutes[-_MINUTES:]
-    if len(newest) < _MINUTES:
+def _next_look(running: Treatment, now: datetime) -> datetime:
+    """Return the next of the moments that every order of arrival looks at."""
+    return running.start + ((now - running.start) // _EVERY + 1) * _EVERY
+
+
+def _side(session: Session, field: str, each: Strange) -> str:
+    """Return the bound beyond which the newest samples of a field lie, such as `>45`; empty if some do not."""
+    usable = _usable(session, field)
+    if usable is None or each.last <= usable:
         return ""
-    if all(minute.low > fence.high for minute in newest):
-        return f">{fence.high:g}"
-    if all(minute.high < fence.low for minute in newest):
-        return f"<{fence.low:g}"
-    return ""
+    if field not in _SELDOM and each.last - max(each.first, usable) < _LASTS_S:
+        return ""
+    known = SAMPLES[field]
+    return f">{known.high:g}" if each.value > known.high else f"<{known.low:g}"
+
+
+def _usable(session: Session, field: str) -> int | None:
+    """Return the second of the newest sample of a field that can be, `NEVER_S` before one; None if none is kept."""
+    channel = session.channels.get(field)
+    if channel is not None:
+        return channel.at
+    if field == "systolic_mmhg":
+        return NEVER_S if session.systolic is None else int(session.systolic.at.timestamp())
+    return None
+
+
+def _hint(field: str, each: Strange) -> str:
+    celsius = as_celsius(each.value) if field in _TEMPERATURES else None
+    return "" if celsius is None else f" ({each.value:g} degrees Fahrenheit would be {celsius:.1f})"
+
+
+def _moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)

@@ -21,6 +21,7 @@ from streams.rules.facts.days import day_of
 from streams.rules.facts.dry_weight import LEAST_KG, MOST_KG
 from streams.rules.facts.labs import as_compared
 from streams.rules.facts.places import BEFORE
+from streams.rules.facts.told_weights import is_pounds
 from streams.rules.facts.treatments import GOES_ON, READING_LASTS, SKEW, Treatment, treatments
 from streams.rules.inputs import PROFILE, SESSION, WEIGHT
 
@@ -143,6 +144,8 @@ def _weights(view: PatientView, newest: Treatment, limits: IdentityConflictLimit
     if len(weights) < 2:
         return
     (first_at, first), (second_at, second) = weights[-2:]
+    if _in_pounds(first, second):
+        return
     if all(as_compared(abs(second - kg)) > limits.weight_kg for _, kg in weights[:-1]):
         yield _Conflict(
             f"session:{newest.key}",
@@ -155,13 +158,18 @@ def _weights(view: PatientView, newest: Treatment, limits: IdentityConflictLimit
         )
 
 
+def _in_pounds(one: float, other: float) -> bool:
+    """Return whether two weights differ by their unit: `data_quality` reports that."""
+    return is_pounds(max(one, other), min(one, other))
+
+
 def _targets(view: PatientView, newest: Treatment, limits: IdentityConflictLimits) -> Iterator[_Conflict]:
     """Compare the target of the machine with that of the profile: another patient's prescription may be in it."""
     started, profile = newest.started, view.read(PROFILE).profile
     if started is None or profile is None or started.target_weight_kg is None or profile.target_weight_kg is None:
         return
     machine, known = started.target_weight_kg, profile.target_weight_kg
-    if as_compared(abs(machine - known)) > limits.weight_kg:
+    if as_compared(abs(machine - known)) > limits.weight_kg and not _in_pounds(machine, known):
         yield _Conflict(
             f"session:{newest.key}",
             max(started.at, profile.at),

@@ -14,7 +14,8 @@ from models.state import PatientState
 from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts.bedside import treated
 from streams.rules.facts.days import day_of
-from streams.rules.facts.dry_weight import dry_weight, is_plausible, weight_known_at, weight_ref
+from streams.rules.facts.dry_weight import dry_weight, weight_known_at, weight_ref
+from streams.rules.facts.implausible import WEIGHT as RANGE
 from streams.rules.facts.labs import as_compared
 from streams.rules.facts.places import Phase, place_of
 from streams.rules.facts.treatments import Treatment
@@ -108,7 +109,7 @@ def _weighings(view: PatientView, moment: str) -> list[_Weighing]:
     found = [
         _weighing(one.at, one.kg, moment, weight_ref(one), weight_known_at(state, one), one.event_id)
         for one in state.weights.values()
-        if one.moment == moment and is_plausible(one.kg)
+        if one.moment == moment and RANGE.holds(one.kg)
     ]
     for session in state.sessions.values():
         ref = f"session:{session.session_id}"
@@ -117,7 +118,11 @@ def _weighings(view: PatientView, moment: str) -> list[_Weighing]:
             if moment == "pre"
             else [(end.at, end.post_weight_kg) for end in session.ends]
         )
-        found += [_weighing(at, kg, moment, ref, at, session.session_id) for at, kg in told if is_plausible(kg)]
+        found += [
+            _weighing(at, kg, moment, ref, at, session.session_id)
+            for at, kg in told
+            if kg is not None and RANGE.holds(kg)
+        ]
     return sorted(found, key=lambda one: (one.at, one.kg, one.ref))
 
 

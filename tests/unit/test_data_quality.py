@@ -241,6 +241,32 @@ def test_a_sender_whose_messages_are_late_by_the_same_hour(arrivals: list[str], 
     assert [alert.summary for alert in ward.watched] == ["Clock of m1 is 60 min behind"] * is_behind
 
 
+def test_a_machine_whose_clock_is_hours_off_by_no_whole_half_hour() -> None:
+    ward = ward_()
+    for minute in range(20):
+        ward.telemetry(at=f"08:{minute:02d}", received=f"11:{minute + 17:02d}")
+    assert [alert.summary for alert in ward.watched] == ["Clock of m1 is 197 min behind"]
+    ward.telemetry(at="11:40", received="11:40")
+    assert ward.watched[-1].transition == "resolved"
+
+
+def test_a_machine_that_sends_what_an_outage_kept_back_is_not_behind() -> None:
+    """Its lag falls from sample to sample, however long the outage was."""
+    ward = ward_()
+    for minute in range(0, 180, 5):
+        ward.telemetry(at=f"{8 + minute // 60:02d}:{minute % 60:02d}", received=f"11:{minute // 12:02d}:{minute % 12}0")
+    ward.expect_nothing_more()
+
+
+def test_a_person_who_charts_late_twice_by_the_same_time_is_not_behind() -> None:
+    ward = ward_()
+    for minute in (0, 6, 12):
+        ward.symptom(
+            "nausea", at=f"08:{minute:02d}", name=f"n{minute}", received=f"09:{minute + 17:02d}", source="ward"
+        )
+    ward.expect_nothing_more()
+
+
 def test_a_sender_that_is_in_time_again_closes_it() -> None:
     ward = ward_()
     for minute in range(0, 11, 5):

@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, TypeGuard
+from typing import Final
 
 from models.alerts import EvidenceRecord
 from models.records import Weight
 from models.state import PatientState
 from streams.rules.api import PatientView
+from streams.rules.facts.implausible import WEIGHT as RANGE
+from streams.rules.facts.told_weights import ToldWeight, in_pounds, is_pounds
 from streams.rules.facts.treatments import Treatment
 from streams.rules.inputs import PROFILE, SESSION, WEIGHT
 
-#: Weights outside are typing errors or pounds (kg, ours): nothing is calculated from them.
-LEAST_KG: Final = 20.0
-MOST_KG: Final = 350.0
+#: Weights outside are typing errors or grams (kg, ours): nothing is calculated from them.
+LEAST_KG: Final = RANGE.low
+MOST_KG: Final = RANGE.high
 
 
 def weight_after(view: PatientView, treatment: Treatment) -> EvidenceRecord | None:
     """Return the weight in kg: the target of the treatment, else of the profile, else the last one after a treatment.
 
-    That is the order of the contract (R32); the weight before a treatment holds the fluid to be removed.
+    That is the order of the contract (R32); the weight before a treatment holds the fluid to be removed. One that is
+    another weight of the patient in pounds is passed over; where nothing else is known, that other one counts.
     """
     return dry_weight(view, treatment, treatment.start)
 
 
 def dry_weight(view: PatientView, treatment: Treatment | None, moment: datetime) -> EvidenceRecord | None:
     """Return the same for a moment before a treatment of which nothing is told yet (None), or in one."""
-    state = view.read(SESSION, PROFILE, WEIGHT)
-    started, profile = treatment.started if treatment else None, state.profile
-    if treatment is not None and started is not None and is_plausible(started.target_weight_kg):
-        return _weight(treatment.session_id, "target_weight_kg", started.target_weight_kg, started.at)
-    if profile is not None and is_plausible(profile.target_weight_kg):
-        return _weight(state.id, "target_weight_kg", profile.target_weight_kg, profile.at)
-    weighed = [(one.at, one.kg) for one in state.weights.values() if one.moment == "post" and is_plausible(one.kg)]
-    for session in state.sessions.values():
-        weighed += [(end.at, end.post_weight_kg) for end in session.ends if is_plausible(end.post_weight_kg)]
-    before = [(at, kg) for at, kg in weighed if at < moment]
-    if not before:
-        return None
-    at, kg = max(before)
-    return _weight(state.id, "post_weight_kg", kg, at)
+    told = _in_order(view, treatment, moment)
+    pounds = in_pounds(view) if told else []
+    for one in told:
+        if not any(is_pounds(one.kg, lower.kg) for _, lower in pounds):
+            return one.evidence
+    return pounds[0][1].evidence if pounds else None
 
 
 def weight_ref(weight: Weight) -> str:
@@ -53,10 +48,19 @@ def weight_known_at(state: PatientState, weight: Weight) -> datetime:
     return state.arrivals.get(weight_ref(weight), weight.at)
 
 
-def is_plausible(kg: float | None) -> TypeGuard[float]:
-    """Return whether a weight (kg) can be that of a patient."""
-    return kg is not None and LEAST_KG <= kg <= MOST_KG
-
-
-def _weight(source: str, name: str, kg: float, at: datetime) -> EvidenceRecord:
-    return EvidenceRecord(kind="weight", id=source, name=name, value=float(kg), unit="kg", at=at)
+def _in_order(view: PatientView, treatment: Treatment | None, moment: datetime) -> list[ToldWeight]:
+    """Return the weights that may stand for the one after a treatment, the best first."""
+    state = view.read(SESSION, PROFILE, WEIGHT)
+    started, profile = treatment.started if treatment else None, state.profile
+    found: list[ToldWeight] = []
+    if treatment is not None and started is not None and started.target_weight_kg is not None:
+        found.append(ToldWeight(started.at, started.target_weight_kg, "target_weight_kg", treatment.session_id))
+    if profile is not None and profile.target_weight_kg is not None:
+        found.append(ToldWeight(profile.at, profile.target_weight_kg, "target_weight_kg", state.id))
+    weighed = [(one.at, one.kg) for one in state.weights.values() if one.moment == "post"]
+    for session in state.sessions.values():
+        weighed += [(end.at, end.post_weight_kg) for end in session.ends if end.post_weight_kg is not None]
+    if before := [(at, kg) for at, kg in weighed if at < moment and RANGE.holds(kg)]:
+        at, kg = max(before)
+        found.append(ToldWeight(at, kg, "post_weight_kg", state.id))
+    return [one for one in found if one.is_plausible]

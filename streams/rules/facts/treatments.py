@@ -28,6 +28,7 @@ GOES_ON: Final = timedelta(minutes=30)
 #: How long a sample is valid (contract, R32).
 READING_LASTS: Final = timedelta(minutes=10)
 
+_LASTS_DAYS: Final = "its blood has flowed for more than 24 h"
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -75,6 +76,11 @@ class Treatment:
         return self.start - skew <= moment <= self.over_at + skew
 
     @property
+    def is_late_end(self) -> bool:
+        """Return whether it is nothing but an end that came a day or more after the last word of its session."""
+        return self.started is None and not self.flows and self.ended_at == self.start and bool(self.contradictions)
+
+    @property
     def is_mistake(self) -> bool:
         """Return whether it was started and ended within `GOES_ON` without any blood flow."""
         return self.ended_at is not None and not self.flows and self.ended_at - self.start <= GOES_ON
@@ -99,6 +105,8 @@ def treatments(state: PatientState) -> list[Treatment]:
 def may_contradict(session: Session) -> bool:
     """Return whether the messages of a session id could contradict each other: those of an ordinary one do not."""
     if len(session.starts) > 1 or len(session.ends) > 1 or len(session.flows) > 1:
+        return True
+    if session.flows and session.flows[-1].until > session.first_at + LONGEST_SESSION:
         return True
     if not session.ends:
         return False
@@ -149,8 +157,11 @@ def _pieces(session: Session) -> list[Treatment]:
     for at, _, said in sorted(_timeline(session), key=lambda item: item[:2]):
         piece = found[-1] if found else None
         if piece is None or at > _closed_at(piece):
-            piece = Treatment(session, at)
+            before, piece = piece, Treatment(session, at)
             found.append(piece)
+            if said is None and before is not None and before.ended_at is None:
+                hours = (at - before.start) / timedelta(hours=1)
+                piece.contradictions.append(f"it is said to have ended {hours:.0f} h after it began")
         _add(piece, at, said)
     if not found:
         found = [Treatment(session, session.first_at)]
@@ -175,7 +186,8 @@ def _ordinary(session: Session, started: SessionStarted) -> Treatment | None:
     if flows:
         if len(flows) > 1 or not start <= flows[0].since <= over_at:
             return None
-        over_at = max(over_at, flows[0].until + READING_LASTS)
+        if flows[0].until > over_at:
+            return None
     return Treatment(session, start, session.session_id, started, over_at=over_at, flows=flows)
 
 
@@ -216,6 +228,8 @@ def _add(piece: Treatment, at: datetime, said: SessionStarted | Flow | None) -> 
 def _conclude(piece: Treatment) -> None:
     """Set when a treatment is over, by its own messages."""
     until = piece.flowed_until
+    if until is not None and until > piece.start + LONGEST_SESSION:
+        piece.contradictions.append(_LASTS_DAYS)
     if piece.ended_at is None:
         piece.over_at = max(piece.start + LONGEST_SESSION, until + READING_LASTS if until else piece.start)
         return
