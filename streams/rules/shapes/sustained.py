@@ -21,6 +21,8 @@ from streams.rules.thresholds import Minutes
 
 #: A value of single precision that stands for the bound itself lies this near to it.
 _NOISE: Final = 1e-6
+#: What is further behind is noise of the calculation, and would be stored.
+_PLACES: Final = 9
 #: An ended treatment ends its alert for so long after.
 _ENDED_FOR: Final = timedelta(days=1)
 
@@ -168,7 +170,7 @@ class SustainedShape:
             chosen = {**chosen, **self.bounds(view, running, scale)}
         factor = (scale.factor if scale else 1.0) * (1 + _NOISE if self.above else 1 - _NOISE)
         waits = round(60 * limits.held_minutes), round(60 * limits.keep_minutes)
-        return {name: Bound(bound * factor, self.above, waits) for name, bound in chosen.items()}
+        return {name: Bound(round(bound * factor, _PLACES), self.above, waits) for name, bound in chosen.items()}
 
     def _unknown_since(self, view: PatientView, running: Treatment, kept: Channel) -> datetime | None:
         """Return since when no sample tells of the channel, or blood stands, where that ends the condition."""
