@@ -19,6 +19,8 @@ import msgspec
 #: How many minutes with samples are kept, and of how many of them the seconds.
 KEPT_MINUTES: Final = 10
 EXACT_MINUTES: Final = 3
+#: How many minutes before them are kept as one value each, of a channel whose slope a rule asks for.
+OLDER_MINUTES: Final = 18
 #: How long a sample is valid, in seconds (contract, R32): after a longer gap samples are no longer in a row.
 LASTS_S: Final = 600
 #: Stands for no second at all.
@@ -35,6 +37,11 @@ class Minute(msgspec.Struct, array_like=True, gc=False):
     first: int
     last: int
     seconds: int
+
+    @property
+    def middle(self) -> float:
+        """Return the middle of its extremes, to two places."""
+        return round((self.low + self.high) / 2, 2)
 
     def add_all(self, seconds: list[int], values: list[float]) -> None:
         """Add samples of the minute, in order and none before its first, by their seconds of Unix time."""
@@ -99,14 +106,21 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
         wait = self.waits[0 if self.is_out else 1]
         return NEVER_S if wait == NEVER_S else self.since + wait
 
-    def wants_each(self, value: float) -> bool:
-        """Whether the rule wants to know of a sample beyond it that came late, while the newest lies inside."""
-        return self.waits[0] == 0 and not self.is_out and self.is_beyond(value)
+    def wants_each(self, second: int) -> bool:
+        """Whether the rule wants to know of a late sample, the newest beyond it, while a newer one lies inside."""
+        return self.waits[0] == 0 and not self.is_out and self.other == second
 
     def wants_look(self, at: int) -> bool:
         """Whether a sample that turned it asks for a look: the rule wants one of this side, and none is set before."""
         look_at = self.look_at
         return look_at != NEVER_S and not at < self.due <= look_at
+
+
+class Older(NamedTuple):
+    """A minute with samples before those of the envelope: its number, and the middle of its extremes."""
+
+    number: int
+    value: float
 
 
 class Calm(NamedTuple):
@@ -125,6 +139,8 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     minutes: list[Minute] = []
     #: By a name that the rule chooses.
     bounds: dict[str, Bound] = {}
+    #: The minutes before the envelope, in order; None where no rule asks for them.
+    older: list[Older] | None = None
 
     def add(self, at: int, value: float) -> list[str]:
         """Add a sample; return the names of the bounds that it turned.
@@ -150,7 +166,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 bound.ever = bound.ever or is_out
                 if bound.wants_look(at):
                     turned.append(name)
-            elif self._place(bound, at, value, previous, is_out=is_out) or bound.wants_each(value):
+            elif self._place(bound, at, value, previous, is_out=is_out) or (is_out and bound.wants_each(at)):
                 turned.append(name)
         return turned
 
@@ -229,10 +245,19 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
         number, second = divmod(at, 60)
         made = Minute(number, value, value, second, second, 1 << second)
         self.minutes.insert(place, made)
+        if self.older is not None:
+            self._age(self.older)
         del self.minutes[:-KEPT_MINUTES]
         for minute in self.minutes[:-EXACT_MINUTES]:
             minute.seconds = 0
         return made
+
+    def _age(self, older: list[Older]) -> None:
+        """Keep one value of each minute that leaves the envelope; one that came later than its neighbours is lost."""
+        for minute in self.minutes[:-KEPT_MINUTES]:
+            if not older or minute.number > older[-1].number:
+                older.append(Older(minute.number, minute.middle))
+        del older[:-OLDER_MINUTES]
 
     # -- bounds
 

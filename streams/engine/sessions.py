@@ -36,7 +36,7 @@ MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 
 
 class Turn(NamedTuple):
-    """A bound of a channel that a sample turned, and the sample's second and value.
+    """A bound of a channel that a sample turned, and the sample's second.
 
     No bound stands for the first number of a field that cannot be.
     """
@@ -45,7 +45,6 @@ class Turn(NamedTuple):
     name: str
     bound: Bound | None
     second: int
-    value: float
 
 
 def keep_unit(state: PatientState, event: PatientRecord) -> None:
@@ -137,10 +136,10 @@ def _add_to_channels(session: Session, sample: Telemetry, at: datetime) -> list[
         low, high = _EDGES[field]
         if not low <= value <= high:
             if _is_first_strange(session, field, value, second):
-                turned = [*(turned or ()), Turn(field, "", None, second, value)]
+                turned = [*(turned or ()), Turn(field, "", None, second)]
         elif names := channel.add(second, value):
             turned = turned or []
-            turned += [Turn(field, name, channel.bounds[name], second, value) for name in names]
+            turned += [Turn(field, name, channel.bounds[name], second) for name in names]
     return turned
 
 
@@ -154,13 +153,13 @@ def _turned(state: PatientState, turned: list[Turn], now: datetime, change: Chan
 
     A look that is due earlier stays: a value that swings around a bound evaluates its rule once in that time.
     """
-    for field, name, bound, second, value in turned:
+    for field, name, bound, second in turned:
         if bound is None:
             change = structs.replace(change, facets=change.facets | SESSION.facets)
             continue
         rule, moment = name.partition(":")[0], datetime.fromtimestamp(bound.look_at, UTC)
         wanted = bound.wants_look(second)
-        if (wanted and moment <= now) or bound.wants_each(value) or _never_counted(state, rule, bound):
+        if (wanted and moment <= now) or bound.wants_each(second) or _never_counted(state, rule, bound):
             change = structs.replace(change, facets=change.facets | channel_facets(field))
         elif wanted:
             known = state.looks.get(rule)

@@ -7,8 +7,8 @@ import random
 import msgspec
 import pytest
 
-from models.state.channel import KEPT_MINUTES, LASTS_S, NEVER_S, Bound, Channel
-from models.state.packed_channel import pack, unpack
+from models.state.channel import KEPT_MINUTES, LASTS_S, NEVER_S, OLDER_MINUTES, Bound, Channel
+from models.state.packed_channel import Packed, Times, pack, unpack
 
 START = 1_700_000_000
 Sample = tuple[int, float]
@@ -142,18 +142,52 @@ def test_it_stays_small() -> None:
     assert len(msgspec.json.encode(made)) < 700
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_what_is_packed_comes_back_whole(seed: int) -> None:
-    """A channel is packed at any moment; its bounds come from the record that was stored before the last samples."""
-    samples = walk(seed)
-    stored = len(samples) // 3
-    known, now = channel(samples[:stored]), channel(samples)
-    now.bounds["upper"].due = START + seed if seed % 3 else NEVER_S
-    times, packed = pack([("a", now)])
-    assert unpack(times, packed, {"a": known}) == {"a": now}
+@pytest.mark.parametrize("seed", range(100))
+def test_packed_and_read_again_it_is_the_same(seed: int) -> None:
+    samples = shuffled(walk(seed), seed)
+    decode = msgspec.json.Decoder(tuple[list[Times], dict[str, Packed]]).decode
+    made = channel(samples)
+    if seed % 2:
+        made.older = []
+        for at, value in samples:
+            made.add(at, value)
+    made.bounds = {f"a_rule:{name}": bound for name, bound in made.bounds.items()}
+    for bound in made.bounds.values():
+        bound.due = made.at + seed % 3 if seed % 5 else NEVER_S
+    times, packed = decode(msgspec.json.encode(pack([("rule", made), ("same", made)])))
+    known = channel(samples[: len(samples) // 3])
+    known.bounds = {f"a_rule:{name}": bound for name, bound in known.bounds.items()}
+    again = unpack(times, packed, {"rule": known, "same": known})
+    assert again == {"rule": made, "same": made}
 
 
 def test_what_is_packed_belongs_to_a_channel_with_as_many_bounds() -> None:
     times, packed = pack([("a", channel([(START, 11.0)]))])
     assert unpack(times, packed, {"a": Channel()}) is None
     assert unpack(times, packed, {}) is None
+
+
+def test_minutes_before_the_envelope_are_kept_where_a_rule_asks_for_them() -> None:
+    made = Channel(older=[])
+    for second in range(0, 3600, 5):
+        made.add(START + second, 100.0 - second / 600)
+    assert made.older is not None
+    assert len(made.older) == OLDER_MINUTES
+    numbers = [one.number for one in made.older] + [one.number for one in made.minutes]
+    assert numbers == list(range(numbers[0], numbers[0] + OLDER_MINUTES + KEPT_MINUTES))
+    before = list(made.older)
+    made.add(START + 1800, 50.0)
+    assert made.older == before, "too late for a slope"
+
+
+def test_a_late_sample_beyond_a_bound_wakes_who_waits_for_none() -> None:
+    made = Channel()
+    made.watch(
+        {"at once": Bound(9.0, above=False, waits=(0, NEVER_S)), "later": Bound(9.0, above=False, waits=(60, 60))}
+    )
+    made.add(START, 10.0)
+    made.add(START + 10, 10.0)
+    assert made.add(START + 5, 8.0) == ["at once", "later"]
+    assert made.add(START + 4, 8.0) == [], "a newer one has told of it"
+    assert made.add(START + 6, 9.0) == ["at once", "later"], "it may show that something never counted"
+    assert [name for name, bound in made.bounds.items() if bound.wants_look(START + 6)] == ["later"]
