@@ -23,7 +23,7 @@ import msgspec
 from models.alerts import Reason
 from models.analytes import LOINC
 from models.events import ResultStatus
-from models.identity import analyte_of, group_of, value_ref, version_key
+from models.identity import alarm_ref, analyte_of, group_of, value_ref, version_key
 from models.records import LabResult
 from models.state import MAX_VERSIONS_OF_RESULT, PatientState
 from models.state.migrations import NEVER
@@ -229,6 +229,7 @@ def _newest(state: PatientState) -> set[str]:
 def forget_arrivals(state: PatientState) -> None:
     """Drop the arrivals of inputs that have left their window once there are many."""
     held = len(state.labs) + len(state.versions) + len(state.symptoms) + len(state.rhythms) + len(state.medications)
+    held += len(state.machine_alarms)
     if len(state.arrivals) > 4 * held + 8:
         sweep_arrivals(state)
 
@@ -241,4 +242,5 @@ def sweep_arrivals(state: PatientState) -> None:
         refs |= {f"symptom:{name}" for name in state.symptoms} | {rhythm_ref(found) for found in state.rhythms.values()}
         refs |= {f"symptom:{symptom.symptom_id}" for symptom in state.symptoms.values()}
         refs |= {f"medication:{key}" for key in state.medications}
+        refs |= {alarm_ref(key) for key in state.machine_alarms}
         state.history.arrivals = {ref: at for ref, at in state.arrivals.items() if ref in refs}
