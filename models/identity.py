@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from models.analytes import LOINC, Analyte
-from models.records import LabResult, Medication, PatientRecord, Symptom, UnitAlertResponse
+from models.records import LabResult, MachineAlarm, Medication, PatientRecord, Symptom, UnitAlertResponse
 
 _encode = msgspec.json.Encoder().encode
 
@@ -68,3 +68,18 @@ def identity(event: PatientRecord | UnitAlertResponse) -> str:
 def medication_key(step: Medication) -> str:
     """Return the window key of a step of an order."""
     return f"{step.order_id}|{step.action}|{identity(step)}"
+
+
+def alarm_name(alarm: MachineAlarm) -> str:
+    """Return the name of a machine's alarm: its session and its code."""
+    return f"{alarm.session_id}|{alarm.code}"
+
+
+def alarm_key(alarm: MachineAlarm) -> str:
+    """Return the window key of a message of a machine's alarm."""
+    return f"{alarm_name(alarm)}|{alarm.phase}|{identity(alarm)}"
+
+
+def alarm_ref(key: str) -> str:
+    """Return the name of such a message as an anchor and among the arrivals, from its window key."""
+    return f"machine_alarm:{key}"

@@ -6,6 +6,9 @@ Windows hold the events themselves, by identity; every finding of a rule is a fu
 from models.state.bounds import (
     LONGEST_SESSION,
     LONGEST_WINDOW,
+    MAX_ALARM_RUNS,
+    MAX_ALARM_STARTS,
+    MAX_ALARMS,
     MAX_EVIDENCE,
     MAX_FLOWS,
     MAX_LABS,
@@ -33,6 +36,9 @@ from models.state.subject import NO_VALUE, AlertState, Entry, StateT, SubjectSta
 __all__ = [
     "LONGEST_SESSION",
     "LONGEST_WINDOW",
+    "MAX_ALARMS",
+    "MAX_ALARM_RUNS",
+    "MAX_ALARM_STARTS",
     "MAX_EVIDENCE",
     "MAX_FLOWS",
     "MAX_LABS",

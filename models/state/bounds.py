@@ -32,6 +32,11 @@ MAX_RESPONSES: Final = 100
 #: Steps of orders; those of drugs that no rule reads are not kept. Three doses a day of two drugs for a month.
 MAX_MEDICATIONS: Final = 200
 MAX_OTHERS: Final = 100
+#: Starts of one machine alarm (session and code), and its stretches; the message that began one stays with it.
+MAX_ALARM_STARTS: Final = 20
+MAX_ALARM_RUNS: Final = 10
+#: Of so many alarms what they rest on stays where there are more messages than `MAX_OTHERS`: three of each.
+MAX_ALARMS: Final = 20
 MAX_OVER_ALERTS: Final = 100
 MAX_SIGNALS: Final = 500
 MAX_SOURCES: Final = 50

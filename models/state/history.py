@@ -18,6 +18,7 @@ from models.records import (
     Symptom,
     Weight,
 )
+from models.state.session import Flow
 from models.state.subject import AlertState
 
 #: A history of fewer bytes of JSON is kept as it is: compression would save little.
@@ -38,6 +39,8 @@ class History(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     medications: dict[str, Medication] = {}
     schedules: dict[str, Schedule] = {}
     machine_alarms: dict[str, MachineAlarm] = {}
+    #: Of each machine alarm (`identity.alarm_name`) the stretches in which it was told to be on, at most 5 min apart.
+    alarm_runs: dict[str, list[Flow]] = {}
     responses: dict[str, AlertResponse] = {}
     #: When each input (`kind:id`), and each value of a result, first arrived: it could not be known before.
     arrivals: dict[str, datetime] = {}

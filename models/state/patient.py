@@ -24,7 +24,7 @@ from models.records import (
     Weight,
 )
 from models.state.history import NO_HISTORY, Held, History, pack, unpack
-from models.state.session import Reading, Session
+from models.state.session import Flow, Reading, Session
 from models.state.subject import AlertState, SubjectState
 
 _EMPTY: Final = History()
@@ -131,6 +131,11 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     def machine_alarms(self) -> dict[str, MachineAlarm]:
         """See `History`."""
         return self.history.machine_alarms
+
+    @property
+    def alarm_runs(self) -> dict[str, list[Flow]]:
+        """See `History`."""
+        return self.history.alarm_runs
 
     @property
     def responses(self) -> dict[str, AlertResponse]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from models.alerts import Reason
+from models.events import Event
+
+EventT = TypeVar("EventT", bound=Event)
 
 #: The canonical bytes of an event.
 canonical = msgspec.json.Encoder().encode
@@ -48,3 +51,17 @@ NOT_FILED: Final = Change(filed=False)
 def wins(event: object, known: object) -> bool:
     """Return whether `event` replaces `known` of the same identity: the greater canonical bytes win."""
     return canonical(event) > canonical(known)
+
+
+def standing(event: EventT, known: EventT | None) -> EventT:
+    """Return which of two events of one identity stands.
+
+    Without an id of their own both are of one moment. Where the sender's clock was ahead, the arrival replaced that
+    moment, and the first arrival is nearest to the truth.
+    """
+    if known is None:
+        return event
+    if event.event_id is None:
+        at = min(event.at, known.at)
+        event, known = (msgspec.structs.replace(one, at=at) for one in (event, known))  # type: ignore[type-var]
+    return event if wins(event, known) else known

@@ -16,7 +16,7 @@ from streams.engine.inhibit import inhibit, lesser_of, open_alerts
 from streams.engine.lifecycle import ORDINARY, Cause, Step
 from streams.engine.messages import tell
 from streams.engine.over_alerts import bury
-from streams.rules.api import Ending, Outcome, Rule, StateT, View
+from streams.rules.api import ALWAYS, Ending, Outcome, Rule, StateT, View
 from streams.rules.catalogue import RuleSettings
 from streams.rules.inputs import Facets
 
@@ -46,6 +46,8 @@ class Evaluator(Generic[StateT]):
     after: Callable[[View[StateT]], None] | None = None
     on_rule_error: Callable[[str], None] = field(default=lambda _rule: None)
     closed: Callable[[StateT], Reason | None] | None = None
+    #: Since when the clock has run without standing.
+    ran_since: datetime = field(default=ALWAYS, init=False)
 
     def __post_init__(self) -> None:
         self._finder = Finder(self.settings.rules(self.catalogue), self.on_rule_error)
@@ -63,12 +65,15 @@ class Evaluator(Generic[StateT]):
         state.now = now
         if self.closed is not None and (reason := self.closed(state)) is not None:
             return self._close(state, reason, now)
-        view = View(state, now, self.settings, changed=None if state.closed else facets)
+        view = self._view(state, now, None if state.closed else facets)
         before = self._greater(_known(state)) if state.alerts else _NONE
         steps = self._steps(self._finder.find(view, facets), view, cause)
         if state.alerts and (raised := self._greater(_known(state)) - before):
             steps += self._lesser(raised, view)
         return self._finish(state, steps, view)
+
+    def _view(self, state: StateT, now: datetime, changed: Facets | None = None) -> View[StateT]:
+        return View(state, now, self.settings, changed=changed, ran_since=self.ran_since)
 
     def _steps(self, all_found: Iterable[Found[StateT]], view: View[StateT], cause: Cause) -> list[Step]:
         """Inhibit what was found and match it with the alerts, greater rules first."""
@@ -87,7 +92,7 @@ class Evaluator(Generic[StateT]):
             steps += self._match(state, self._names[name], [], later, cause)
         self._finder.forget_unused(state)
         state.rules = self.settings.hash
-        transitions = self._finish(state, steps, View(state, later, self.settings)) if steps else []
+        transitions = self._finish(state, steps, self._view(state, later)) if steps else []
         return transitions + self.evaluate(state, self._finder.facets, now, cause)
 
     def _close(self, state: StateT, reason: Reason, now: datetime) -> list[AlertRecord]:
@@ -102,7 +107,7 @@ class Evaluator(Generic[StateT]):
         steps: list[Step] = []
         for rule, ends in ending.items():
             steps += self._match(state, self._names[rule], ends, now, ORDINARY)
-        return self._finish(state, steps, View(state, now, self.settings))
+        return self._finish(state, steps, self._view(state, now))
 
     @staticmethod
     def _match(state: StateT, rule: Rule[StateT], outcomes: list[Outcome], now: datetime, cause: Cause) -> list[Step]:
@@ -145,7 +150,7 @@ class Evaluator(Generic[StateT]):
         """Evaluate the lesser rules again of greater alerts that a person ended, or that were raised anew after it."""
         names = {rule for rule, _ in greater}
         lesser = [rule.name for rule in self.catalogue if any(each.by in names for each in rule.yields_to)]
-        again = View(view.read(), view.now, self.settings)
+        again = self._view(view.read(), view.now)
         return self._steps(self._finder.ask(again, lesser), again, ORDINARY)
 
     def _tell(self, state: PatientState | LoopState, steps: list[Step], now: datetime) -> list[AlertRecord]:
@@ -166,7 +171,7 @@ class Evaluator(Generic[StateT]):
         if alert.rule not in self._names:
             return []
         now = max(now, state.now or now)
-        return self._finish(state, [lifecycle.restate(alert, above, now)], View(state, now, self.settings))
+        return self._finish(state, [lifecycle.restate(alert, above, now)], self._view(state, now))
 
     def seen(self, state: StateT, now: datetime) -> bool:
         """Let response times of the open alerts count from `now`, when somebody can see them; True if that is new."""

@@ -14,7 +14,7 @@ import msgspec
 
 from models.alerts import Reason
 from models.drugs import drugs_of
-from models.events import Event, SymptomKind
+from models.events import SymptomKind
 from models.identity import analyte_of, identity, medication_key, symptom_key
 from models.records import (
     AlertResponse,
@@ -34,24 +34,20 @@ from models.records import (
     Telemetry,
     Weight,
 )
-from models.state import (
-    LONGEST_WINDOW,
-    MAX_TEXT,
-    PatientState,
-)
+from models.state import LONGEST_WINDOW, PatientState
 from streams.engine import merge
+from streams.engine.alarm_filing import file_alarm
 from streams.engine.answers import file_response
-from streams.engine.change import NOT_FILED, TOO_OLD, Change, canonical, wins
+from streams.engine.change import NOT_FILED, TOO_OLD, Change, canonical, standing
 from streams.engine.results import file_result, forget_arrivals
 from streams.engine.sender_clocks import arrived, check_clock, source_of, tamed
 from streams.engine.sessions import SESSION_CHANGED, file_end, file_sample, file_start, keep_unit, session_change
-from streams.engine.windows import ALARMS, MEDICATIONS, RHYTHMS, SCHEDULES, SYMPTOMS, WEIGHTS, Window, prune
+from streams.engine.windows import MEDICATIONS, RHYTHMS, SCHEDULES, SYMPTOMS, WEIGHTS, Window, prune
 from streams.rules.facts.bedside import as_one, rhythm_ref
 from streams.rules.facts.dry_weight import weight_ref
 from streams.rules.inputs import ALL_DRUGS, ALL_SYMPTOMS, MERGE, drug_facets, symptom_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
-MomentT = TypeVar("MomentT", bound=Event)
 
 
 def apply(
@@ -158,20 +154,6 @@ def _profile(state: PatientState, event: PatientProfile, received_at: datetime, 
     return Change(frozenset({"patient_profile"}))
 
 
-def _standing(event: MomentT, known: MomentT | None) -> MomentT:
-    """Return which of two events of one identity stands.
-
-    Without an id of their own both are of one moment. Where the sender's clock was ahead, the arrival replaced that
-    moment, and the first arrival is nearest to the truth.
-    """
-    if known is None:
-        return event
-    if event.event_id is None:
-        at = min(event.at, known.at)
-        event, known = (msgspec.structs.replace(one, at=at) for one in (event, known))  # type: ignore[type-var]
-    return event if wins(event, known) else known
-
-
 _Filer = Callable[[PatientState, Any, datetime, datetime], Change]
 
 
@@ -191,7 +173,7 @@ def _into(window: Window, *parts: str, stay: Callable[[PatientState], set[str]] 
     def filer(state: PatientState, event: Any, received_at: datetime, horizon: datetime) -> Change:
         key = "|".join((*(str(getattr(event, part)) for part in parts), identity(event)))
         held = window.of(state)
-        event = _standing(tamed(event, received_at), held.get(key))
+        event = standing(tamed(event, received_at), held.get(key))
         if held.get(key) == event:
             return NOT_FILED
         held[key] = event
@@ -246,7 +228,7 @@ def _medication(state: PatientState, event: Medication, received_at: datetime, h
         known = state.medications.get(key)
         if known is not None and (known.at, canonical(known)) <= (event.at, canonical(event)):
             return NOT_FILED
-    event = _standing(event, state.medications.get(key))
+    event = standing(event, state.medications.get(key))
     sooner = arrived(state, f"medication:{key}", received_at, anew=False)
     named = {step.drug for step in state.medications.values() if step.order_id == event.order_id} | {event.drug}
     facets = drug_facets(frozenset().union(*(drugs_of(name) or () for name in named)))
@@ -300,15 +282,6 @@ def _orders_to_keep(state: PatientState, horizon: datetime) -> tuple[set[str], s
     return standing, ended
 
 
-def _machine_alarm(state: PatientState, event: MachineAlarm, received_at: datetime, horizon: datetime) -> Change:
-    if event.text and len(event.text) > MAX_TEXT:
-        event = msgspec.structs.replace(event, text=event.text[:MAX_TEXT])  # type: ignore[type-var]
-    return _file_alarm(state, event, received_at, horizon)
-
-
-_file_alarm: Final = _into(ALARMS, "session_id", "code", "phase")
-
-
 #: Events that count however long ago they happened.
 _TIMELESS: Final = (PatientProfile, Medication, *merge.STATEMENTS)
 
@@ -323,6 +296,6 @@ _FILERS: Final[dict[type, Callable[[PatientState, Any, datetime, datetime], Chan
     Weight: _with_arrival(_into(WEIGHTS, "moment"), WEIGHTS, weight_ref),
     Medication: _medication,
     Schedule: _into(SCHEDULES, "session_id"),
-    MachineAlarm: _machine_alarm,
+    MachineAlarm: file_alarm,
     AlertResponse: file_response,
 }

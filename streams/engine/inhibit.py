@@ -1,7 +1,8 @@
 """The third stage of an evaluation: greater alerts that are open lower the lesser ones, or hold them back.
 
 The pairs are declared on the lesser rule (`Rule.yields_to`), which is evaluated after the greater one. Everything of a
-subject is one record, so there is no moment in which a greater alert is not known yet.
+subject is one record, so there is no moment in which a greater alert is not known yet. A pair may be about some of the
+conditions alone (`Inhibition.applies`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def inhibit(state: State, rule: Rule[Any], outcomes: list[Outcome]) -> list[Outc
 
 def _under(state: State, rule: Rule[Any], finding: Finding, by: list[tuple[Inhibition, AlertState]]) -> Finding | None:
     """Return a finding lowered by greater alerts and linked to them; None where they hold it back."""
-    if finding.priority is Priority.HIGH:
+    by = [(each, alert) for each, alert in by if each.is_about(finding.key, alert.key)]
+    if not by or finding.priority is Priority.HIGH:
         return finding
     is_open = any(alert.key == finding.key for alert in open_alerts(state, {rule.name}))
     if not is_open and any(each.holds_back for each, _ in by):

@@ -19,6 +19,7 @@ import msgspec
 
 from models.alerts import Reason
 from models.events import MAX_HOPS
+from models.identity import alarm_key, alarm_ref
 from models.records import (
     AlertResponse,
     LabResult,
@@ -185,7 +186,7 @@ def _take_one(state: PatientState) -> list[tuple[Any, datetime]] | None:
             if isinstance(item, Session):
                 return list(_of_session(state, item))
             return [(item, _arrival(state, item))]
-    for rest in (state.arrivals, state.responses, state.problems, state.heard, state.behind):
+    for rest in (state.arrivals, state.alarm_runs, state.responses, state.problems, state.heard, state.behind):
         rest.clear()
     return None
 
@@ -198,6 +199,8 @@ def _arrival(state: PatientState, event: Any) -> datetime:
         return bedside.rhythm_known_at(state, event)
     if isinstance(event, Weight):
         return weight_known_at(state, event)
+    if isinstance(event, MachineAlarm):
+        return state.arrivals.get(alarm_ref(alarm_key(event)), event.at)
     return bedside.heard_at(state, event) if isinstance(event, Symptom) else event.at
 
 

@@ -89,6 +89,15 @@ class Partition(Generic[StateT]):
         self.waiting.settle_all()
         return self._states
 
+    @property
+    def ran_since(self) -> datetime:
+        """Since when the clock has run without standing."""
+        return self._evaluator.ran_since
+
+    def stood_until(self, moment: datetime) -> None:
+        """Note that the clock stood until a moment: for as long nobody could be heard, so nobody was silent."""
+        self._evaluator.ran_since = max(self._evaluator.ran_since, moment)
+
     def adopt(self, states: Iterable[StateT]) -> list[SubjectTransition[StateT]]:
         """Take over subjects from the changelog; those evaluated under other settings are evaluated again."""
         transitions: list[SubjectTransition[StateT]] = []

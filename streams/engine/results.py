@@ -23,7 +23,7 @@ import msgspec
 from models.alerts import Reason
 from models.analytes import LOINC
 from models.events import ResultStatus
-from models.identity import analyte_of, group_of, value_ref, version_key
+from models.identity import alarm_ref, analyte_of, group_of, value_ref, version_key
 from models.records import LabResult
 from models.state import MAX_VERSIONS_OF_RESULT, PatientState
 from models.state.migrations import NEVER
@@ -236,6 +236,7 @@ def forget_arrivals(state: PatientState) -> None:
         state.rhythms,
         state.weights,
         state.medications,
+        state.machine_alarms,
     )
     if len(state.arrivals) > 4 * sum(len(window) for window in windows) + 8:
         sweep_arrivals(state)
@@ -249,4 +250,5 @@ def sweep_arrivals(state: PatientState) -> None:
         refs |= {f"symptom:{name}" for name in state.symptoms} | {rhythm_ref(found) for found in state.rhythms.values()}
         refs |= {f"symptom:{symptom.symptom_id}" for symptom in state.symptoms.values()}
         refs |= {f"medication:{key}" for key in state.medications} | set(map(weight_ref, state.weights.values()))
+        refs |= {alarm_ref(key) for key in state.machine_alarms}
         state.history.arrivals = {ref: at for ref, at in state.arrivals.items() if ref in refs}

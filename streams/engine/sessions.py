@@ -216,19 +216,19 @@ def _flows(state: PatientState, session: Session, at: datetime) -> Change | None
     if any(flow.since <= at <= flow.until for flow in flows):
         return None
     known = is_sure_to_run(state, session, at)
-    session.flows = _merged([*flows, Flow(at, at)])
+    session.flows = merged([*flows, Flow(at, at)], GOES_ON)[-MAX_FLOWS:]
     return None if known else SESSION_CHANGED
 
 
-def _merged(flows: list[Flow]) -> list[Flow]:
-    """Join stretches of blood flow at most `GOES_ON` apart and return the newest `MAX_FLOWS`."""
-    merged: list[Flow] = []
+def merged(flows: list[Flow], apart: timedelta) -> list[Flow]:
+    """Join stretches that are at most so far apart."""
+    found: list[Flow] = []
     for flow in sorted(flows, key=lambda flow: (flow.since, flow.until)):
-        if merged and flow.since <= merged[-1].until + GOES_ON:
-            merged[-1] = Flow(merged[-1].since, max(merged[-1].until, flow.until))
+        if found and flow.since <= found[-1].until + apart:
+            found[-1] = Flow(found[-1].since, max(found[-1].until, flow.until))
         else:
-            merged.append(flow)
-    return merged[-MAX_FLOWS:]
+            found.append(flow)
+    return found
 
 
 def newer(known: Reading | None, at: datetime, value: float) -> Reading:

@@ -42,7 +42,7 @@ _COPIES: Final = 4
 _AROUND: Final = 512
 
 #: Kept with the windows, and bounded in number; not dropped here.
-_BESIDE: Final = ("arrivals", "heard", "behind", "problems", "profile", "merges", "contradictions")
+_BESIDE: Final = ("arrivals", "alarm_runs", "heard", "behind", "problems", "profile", "merges", "contradictions")
 #: What is kept of alerts and conditions.
 _OF_ALERTS: Final = ("alerts", "buried", "looks", "failing", "conditions", "held")
 #: Fields by which an alert may name an input as its ground.

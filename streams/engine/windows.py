@@ -19,7 +19,7 @@ from models.state import (
     MAX_VERSIONS,
     SubjectState,
 )
-from streams.rules.inputs import ALL_DRUGS, ALL_RESULTS, ALL_SYMPTOMS, Facets
+from streams.rules.inputs import ALL_DRUGS, ALL_RESULTS, ALL_SYMPTOMS, MACHINE_ALARM, Facets
 
 ItemT = TypeVar("ItemT")
 #: When an event happened.
@@ -88,7 +88,7 @@ def _last_at(signal: Any) -> datetime:
 
 
 VERSIONS: Final = Window("versions", MAX_VERSIONS, ALL_RESULTS)
-ALARMS: Final = Window("machine_alarms", MAX_OTHERS, frozenset({"machine_alarm"}))
+ALARMS: Final = Window("machine_alarms", MAX_OTHERS, MACHINE_ALARM.facets, about=attrgetter("session_id", "code"))
 SCHEDULES: Final = Window("schedules", MAX_OTHERS, frozenset({"schedule"}))
 WEIGHTS: Final = Window("weights", MAX_OTHERS, frozenset({"weight"}), about=attrgetter("moment"))
 RHYTHMS: Final = Window("rhythms", MAX_OTHERS, frozenset({"rhythm"}), about=attrgetter("kind"))

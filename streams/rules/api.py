@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
@@ -23,6 +23,9 @@ from streams.rules.inputs import Facets, Input, channel, channels_of, held_rules
 StateT = TypeVar("StateT", bound=SubjectState)
 LimitsT = TypeVar("LimitsT", bound="Limits")
 FactT = TypeVar("FactT")
+
+#: Since when a clock has run that never stood.
+ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Limits(BaseModel):
@@ -117,12 +120,18 @@ class Inhibition:
         why: the reason, as a sentence for people.
         lower_by: by how many priorities it lowers.
         holds_back: it keeps new ones from being raised at all; those that are open are lowered.
+        applies: whether a condition of the lesser rule yields to one of the greater, by their keys; None for all.
     """
 
     by: str
     why: str
     lower_by: int = 1
     holds_back: bool = False
+    applies: Callable[[str, str], bool] | None = None
+
+    def is_about(self, lesser: str, greater: str) -> bool:
+        """Return whether the lesser rule's condition of one key yields to the greater rule's of another."""
+        return self.applies is None or self.applies(lesser, greater)
 
 
 @dataclass(frozen=True)
@@ -192,9 +201,22 @@ class View(Generic[StateT]):
         rule: the rule that reads it; None for the engine itself, which may read everything.
         changed: the facets that changed since the last evaluation; None if any may have.
         facts: the facts already computed for this moment and these settings.
+        ran_since: since when the clock has run without standing; what was heard before may lie unread.
     """
 
-    __slots__ = ("_facets", "_facts", "_rule", "_state", "changed", "next_look", "now", "older", "settings", "watches")
+    __slots__ = (
+        "_facets",
+        "_facts",
+        "_rule",
+        "_state",
+        "changed",
+        "next_look",
+        "now",
+        "older",
+        "ran_since",
+        "settings",
+        "watches",
+    )
 
     def __init__(
         self,
@@ -204,12 +226,14 @@ class View(Generic[StateT]):
         rule: Rule[StateT] | None = None,
         changed: Facets | None = None,
         facts: dict[Any, Any] | None = None,
+        ran_since: datetime = ALWAYS,
     ) -> None:
         self._state = state
         self._facets = None if rule is None else rule.reads
         self._facts = {} if facts is None else facts
         self._rule = "" if rule is None else rule.name
         self.now = now
+        self.ran_since = ran_since
         self.settings = settings
         self.changed = changed
         self.next_look: datetime | None = None
@@ -225,15 +249,15 @@ class View(Generic[StateT]):
 
     def of_rule(self, rule: Rule[StateT]) -> View[StateT]:
         """Return the same moment as a rule sees it; facts are shared."""
-        return View(self._state, self.now, self.settings, rule, self.changed, self._facts)
+        return View(self._state, self.now, self.settings, rule, self.changed, self._facts, self.ran_since)
 
     def of_any_change(self) -> View[StateT]:
         """Return the same moment, of which anything may have changed; facts are shared."""
-        return View(self._state, self.now, self.settings, None, None, self._facts)
+        return View(self._state, self.now, self.settings, None, None, self._facts, self.ran_since)
 
     def under(self, rule: Rule[StateT], settings: SettingsView) -> View[StateT]:
         """Return what a rule would see under other settings; facts are not shared."""
-        return View(self._state, self.now, settings, rule)
+        return View(self._state, self.now, settings, rule, ran_since=self.ran_since)
 
     def limits(self, kind: type[LimitsT]) -> LimitsT:
         """Return the thresholds in force of the view's rule."""
@@ -270,6 +294,10 @@ class View(Generic[StateT]):
             self._facts[name] = make()
         found: FactT = self._facts[name]
         return found
+
+    def silent_since(self, heard: datetime) -> datetime:
+        """Return since when a sender is silent that was heard last at a moment: not for as long as the clock stood."""
+        return max(heard, self.ran_since)
 
     def look_at(self, moment: datetime) -> None:
         """Ask for a look at `moment`, if it lies ahead."""

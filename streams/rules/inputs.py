@@ -100,6 +100,7 @@ HELD: Final = {
     "rhythm": attrgetter("rhythms"),
     "schedule": attrgetter("schedules"),
     "patient_profile": attrgetter("profile"),
+    "machine_alarm": attrgetter("machine_alarms"),
 }
 
 
@@ -114,6 +115,8 @@ PAUSE: Final = Input(frozenset({"pause"}))
 PROFILE: Final = Input(frozenset({"patient_profile"}))
 WEIGHT: Final = Input(frozenset({"weight"}))
 RHYTHM: Final = Input(frozenset({"rhythm"}))
+#: The alarms of machines themselves.
+MACHINE_ALARM: Final = Input(frozenset({"machine_alarm"}))
 RESPONSE: Final = Input(frozenset({"alert_response"}))
 UNIT_SIGNAL: Final = Input(frozenset({"unit_signal"}))
 #: Senders whose clock is wrong; rules that fail; inputs that were dropped; merges that contradict each other.

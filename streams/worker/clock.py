@@ -7,6 +7,9 @@
 
 Two calls of `follow` in a row must find the ends confirmed: the clock gains the time between them. This gain makes
 deadlines fire and nothing else: events are evaluated at the records' timestamps (`Partition.read_to`).
+
+After it stood, and after a recovery, the clock runs anew (`Partition.ran_since`): what nobody could say meanwhile is no
+silence. While the task lags it does not stand: the records tell what was said.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ PRODUCER_AHEAD: Final = timedelta(seconds=30)
 SAID_EVERY_S: Final = 60.0
 _LOG_APPEND_TIME: Final = 1
 _MOMENT: Final = timedelta(microseconds=1)
+#: A first record so far after a clock that stood tells that nobody could be heard in between.
+LONGEST_STEP: Final = timedelta(seconds=10)
 #: A clock that moved by itself is stored when it is so far ahead of the stored one.
 STORED_EVERY: Final = timedelta(seconds=10)
 
@@ -51,10 +56,12 @@ class Clock(msgspec.Struct, omit_defaults=True):
     Attributes:
         now: its clock.
         marks: how far it has read each input topic (contract name).
+        ran_since: since when its clock has run without standing.
     """
 
     now: datetime
     marks: dict[str, Mark] = {}
+    ran_since: datetime = BEGINNING
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -75,6 +82,9 @@ class TaskClock:
         self._subjects = subjects
         self._fire = fire
         self._followed_at: float | None = None
+        #: Since when it is idle without a confirmed end, and whether that was long enough to have stood.
+        self._unconfirmed_at: float | None = None
+        self._stood = False
         #: Timestamps up to these are believed, by the last reading of the wall clock.
         self._brokers_ms = self._producers_ms = 0
         #: The second of the newest record.
@@ -108,8 +118,18 @@ class TaskClock:
 
     def _read_to(self, moment: datetime) -> None:
         if moment > self._subjects.read_to:
+            if self._stood:
+                self._run_again(moment)
             self._subjects.read_to = moment
             self.advance(moment)
+
+    def _run_again(self, moment: datetime) -> None:
+        """Run anew from a record on, if it lies well beyond the moment at which the clock stood."""
+        stood_at = max(self._subjects.now, self._recovered or BEGINNING)
+        if moment >= stood_at:
+            self._stood = False
+            if moment - stood_at > LONGEST_STEP:
+                self._subjects.stood_until(moment)
 
     def quiet_until(self) -> float:
         """Return the timestamp (ms) before which records are believed and no deadline is due.
@@ -175,19 +195,32 @@ class TaskClock:
         now = time.monotonic()
         if not at_end(now - END_CONFIRMED_S):
             self._followed_at = None
+            self._unconfirmed_at = self._unconfirmed_at or now
+            self._stood = self._stood or now - self._unconfirmed_at >= END_CONFIRMED_S
             return
+        self._unconfirmed_at = None
+        if self._stood:
+            self._subjects.stood_until(max(self._subjects.now, self._recovered or BEGINNING))
+            self._stood = False
         if self._recovered is not None:
             self.advance(self._recovered)
             self._recovered = None
         gained = now - self._followed_at if self._followed_at is not None else 0.0
         # A longer gap was spent waiting for the broker: an outage is not a silence.
-        if len(self._subjects) and gained <= END_CONFIRMED_S:
+        if gained > END_CONFIRMED_S:
+            self._subjects.stood_until(self._subjects.now)
+        elif len(self._subjects):
             self.advance(self._subjects.now + timedelta(seconds=gained))
         self._followed_at = now
 
+    def begin(self) -> None:
+        """Note that records are about to be handled; long after the last ones the task waited for the broker."""
+        if self._followed_at is not None and time.monotonic() - self._followed_at > END_CONFIRMED_S:
+            self._stood = True
+
     def handled(self) -> None:
         """Note that records were handled just now, which brought the clock here."""
-        self._followed_at = time.monotonic()
+        self._followed_at, self._unconfirmed_at = time.monotonic(), None
         if self._recovered is not None and self._subjects.now >= self._recovered:
             self._recovered = None
 
@@ -203,7 +236,8 @@ class TaskClock:
             self._stored = stored.now
             self.marks = dict(stored.marks)
             self._subjects.now = max(self._subjects.now, self._stored)
-        self._recovered = self._subjects.now
+            self._subjects.stood_until(stored.ran_since)
+        self._recovered, self._stood = self._subjects.now, self._subjects.now > BEGINNING
 
     def go_back_to(self, record: Record) -> None:
         """Set the clock back to the first record after a recovery: repeated records find their former clock.
@@ -237,4 +271,4 @@ class TaskClock:
         if not always and (not len(self._subjects) or self._subjects.now <= self._stored):
             return None
         self._stored = self._subjects.now
-        return _encode(Clock(self._stored, self.marks))
+        return _encode(Clock(self._stored, self.marks, self._subjects.ran_since))

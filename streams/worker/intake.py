@@ -105,6 +105,7 @@ class Intake(Generic[StateT]):
             return False
         batch, records, finished = found
         clock = self._owned.clock
+        clock.begin()
         if self.handled == 0:
             clock.go_back_to(records[0])
         count = self._handle(batch.topic, records)

@@ -14,6 +14,7 @@ offset ("2026-10-25T02:30:00+02:00"):
     <ordered|administered|changed|held|stopped|cancelled> <drug> [<dose><mg|iu>] [x<doses a day>] [<route>]
         [times=<how many of them> every=<hours>]
     schedule <planned start, "HH:MM" or "d3_HH:MM">
+    alarm <code> start|continue|end [high|medium|low] [text=<_ for a space>]
 
 and then words that stand for themselves (`haemolysed`, `preliminary`, `corrected`, `cancelled`, `entered_in_error`,
 …) or `name=value`: `id`, `received`, `reported`, `ended`, `flags`, `patient` and any field of the event. An answer is
@@ -297,6 +298,16 @@ def _schedule(runner: Runner, when: str, plain: list[str], fields: dict[str, Any
     runner.unit.send("schedule", when, session_id=name, planned_start=planned, **_patient(fields))
 
 
+def _alarm(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
+    """A message of the machine's own alarm, in the session `id`; `at` where its own clock says something else."""
+    code, phase, *priority = plain
+    fields["text"] = str(fields["text"]).replace("_", " ") if "text" in fields else None
+    fields["session_id"] = str(fields.pop("id", "s1"))
+    fields["machine_id"] = fields.pop("machine", "m1")
+    fields["priority"] = priority[0] if priority else None
+    runner.unit.send("machine_alarm", when, code=code, phase=phase, **_patient(fields))
+
+
 def _patient(fields: dict[str, Any]) -> dict[str, Any]:
     if "patient" in fields:
         fields["patient_id"] = fields.pop("patient")
@@ -315,13 +326,14 @@ _KINDS: Final[dict[str, Callable[[Runner, str, list[str], dict[str, Any]], None]
     "weight": _weight,
     "profile": _profile,
     "schedule": _schedule,
+    "alarm": _alarm,
     **{action: _step(action) for action in _STEPS},
 }
 
 
 def is_input(line: str) -> bool:
     """Whether a line is an input of one moment, such as a result or a step of an order, which may come in any order."""
-    return split_time(line)[1][0] in ("lab", "symptom", "qtc", "rhythm", "weight", *_STEPS)
+    return split_time(line)[1][0] in ("lab", "symptom", "qtc", "rhythm", "weight", "alarm", *_STEPS)
 
 
 def can_be_wrong(line: str) -> bool:

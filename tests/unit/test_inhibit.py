@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
@@ -17,7 +18,7 @@ from streams.engine.factory import patient_partition
 from streams.engine.inhibit import inhibit
 from streams.rules.api import Finding, Inhibition, PatientRule
 from streams.rules.catalogue import ALL_RULES, PATIENT_RULES, default_settings
-from tests.unit.timeline import FIRST_DAY, Unit, moment, to_line
+from tests.unit.timeline import FIRST_DAY, Unit, moment, stamp, to_line
 
 MAGNESIUM, POTASSIUM = "low_magnesium", "low_potassium"
 PAIRS = [(rule, each) for rule in PATIENT_RULES for each in rule.yields_to]
@@ -230,3 +231,47 @@ def under(*rules: str) -> PatientState:
             level_known_at=moment("08:00"),
         )
     return state
+
+
+def rates(unit: Unit, minute: int, rate: float, session: str = "s1") -> None:
+    """Six minutes of samples: long enough to count."""
+    for second in range(0, 361, 10):
+        at = stamp(moment("08:00") + timedelta(minutes=minute, seconds=second))
+        unit.telemetry(at=at, session=session, uf_rate_ml_h=rate, blood_flow_ml_min=300.0)
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        (lambda _lesser, greater: greater == "s1", "low"),
+        (lambda lesser, _greater: lesser == "potassium", "low"),
+        (lambda _lesser, greater: greater == "s2", "medium"),
+        (lambda lesser, _greater: lesser == "sodium", "medium"),
+        (None, "low"),
+    ],
+)
+def test_a_pair_may_be_about_some_conditions_alone(pair: Callable[[str, str], bool] | None, expected: str) -> None:
+    """`applies` is asked with the keys of both conditions: here of `low_potassium`, and of `uf_rate_high` of s1."""
+    yields = Inhibition("uf_rate_high", "a test", applies=pair)
+    rules = tuple(
+        replace(rule, yields_to=(*rule.yields_to, yields)) if rule.name == POTASSIUM else rule for rule in PATIENT_RULES
+    )
+    unit = Unit(watch="uf_rate_high")
+    unit.replay._patients = patient_partition(unit.settings, timedelta(minutes=15), rules=rules)
+    unit.send("patient_profile", "07:00", target_weight_kg=70.0)
+    unit.session("s1", at="08:00")
+    rates(unit, 1, 1200.0)
+    unit.expect("08:06", "raised", priority="medium", session_id="s1")
+    unit.lab("potassium", 3.1, "mmol/L", at="08:10")
+    lesser = newest(unit, POTASSIUM)
+    assert (lesser.priority, bool(lesser.inhibited_by)) == (expected, expected == "low")
+
+
+def test_a_pair_that_does_not_apply_holds_nothing_back() -> None:
+    yields = Inhibition(MAGNESIUM, "a test", holds_back=True, applies=lambda lesser, _greater: lesser != "potassium")
+    rules = tuple(replace(rule, yields_to=(yields,)) if rule.name == POTASSIUM else rule for rule in PATIENT_RULES)
+    unit = Unit()
+    unit.replay._patients = patient_partition(unit.settings, timedelta(minutes=15), rules=rules)
+    unit.lab("magnesium", 1.5, at="08:00")
+    unit.lab("potassium", 3.1, "mmol/L", at="08:10")
+    assert (newest(unit, POTASSIUM).priority, newest(unit, MAGNESIUM).inhibits) == ("medium", [])
