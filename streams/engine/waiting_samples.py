@@ -20,6 +20,7 @@ from models.state.channel import LASTS_S, NEVER_S
 from streams.engine.change import SAMPLED, SAMPLED_AGAIN, Change
 from streams.engine.sender_clocks import BEHIND, BELIEVABLE
 from streams.engine.sessions import newer
+from streams.engine.told_settings import Words, file_settings, repeat_settings, told_of, told_until
 from streams.engine.waits import Waits
 from streams.rules.facts.late_clocks import LATE
 from streams.rules.facts.treatments import is_still
@@ -70,14 +71,26 @@ class _Waiting:
             least and greatest value of each channel with which they may; then of each sample its time and the fields
             that the session keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array
             because most of the cost is memory that other patients have pushed out of the caches.
+        told: what the newest sample tells of settings.
+        told_before: what other samples that wait told of them, and when the newest of each did.
     """
 
-    __slots__ = ("numbers", "session", "shape", "source", "state")
+    __slots__ = ("numbers", "session", "shape", "source", "state", "told", "told_before")
 
     def __init__(self, state: PatientState, sample: Telemetry, shape: _Shape) -> None:
         self.state, self.session, self.shape = state, state.sessions[sample.session_id], shape
         self.source: tuple[Any, ...] = (sample.session_id, sample.machine_id, sample.unit_id)
         self.numbers = array("d")
+        self.told = told_of(sample)
+        self.told_before: list[tuple[Words, float]] = []
+
+    def hears(self, told: Words) -> bool:
+        """Let a sample tell other settings than the one before; False if that says something new."""
+        if not repeat_settings(self.session, told):
+            return False
+        self.told_before.append((self.told, self.numbers[_AT]))
+        self.told = told
+        return True
 
 
 class WaitingSamples(Waits):
@@ -113,30 +126,36 @@ class WaitingSamples(Waits):
             self._stopped = found
             self.stop(subject)
             return None
-        shape = found.shape
-        if shape.source(event) != found.source or not event.blood_flow_ml_min:
+        shape, numbers, at = found.shape, found.numbers, (event.at - _EPOCH).total_seconds()
+        if (
+            shape.source(event) != found.source
+            or not event.blood_flow_ml_min
+            or not numbers[_AT] < at < numbers[_UNTIL]
+            or not _LATEST_S <= at - arrived <= _BELIEVABLE_S
+        ):
             self.stop(subject)
             return None
-        numbers, at, values = found.numbers, (event.at - _EPOCH).total_seconds(), shape.read(event)
-        if not numbers[_AT] < at < numbers[_UNTIL] or not _LATEST_S <= at - arrived <= _BELIEVABLE_S:
-            self.stop(subject)
-            return None
+        values = shape.read(event)
         for place, low in shape.ranges:
             value = values[place]
             if value is not None and not numbers[low] <= value <= numbers[low + 1]:
-                self.stop(subject)
-                return None
-        change, count = SAMPLED_AGAIN, len(numbers)
-        if count == shape.at_samples:
-            change = SAMPLED
-            self._unsettled[subject] = found
-        elif count >= shape.full:
-            self._settle(found)
-        numbers.fromlist([at, *(values if None not in values else [nan if one is None else one for one in values])])
-        numbers[_AT] = at
-        if arrived > numbers[_ARRIVED]:  # noqa: PLR1730 (of every sample; a call costs more)
-            numbers[_ARRIVED] = arrived
-        return change
+                break
+        else:
+            told = told_of(event)
+            if told == found.told or found.hears(told):
+                change, count = SAMPLED_AGAIN, len(numbers)
+                if count == shape.at_samples:
+                    change = SAMPLED
+                    self._unsettled[subject] = found
+                elif count >= shape.full:
+                    self._settle(found)
+                numbers.fromlist([at, *(values if None not in values else [nan if v is None else v for v in values])])
+                numbers[_AT] = at
+                if arrived > numbers[_ARRIVED]:  # noqa: PLR1730 (of every sample; a call costs more)
+                    numbers[_ARRIVED] = arrived
+                return change
+        self.stop(subject)
+        return None
 
     def begin(self, state: PatientState, event: Telemetry, received_at: datetime) -> None:
         """Let the samples after this one wait, which was filed just now, if they are likely to change little."""
@@ -167,9 +186,10 @@ class WaitingSamples(Waits):
             or source in state.problems
             or (unit_id is not None and (state.unit_id, state.unit_id_at) != (unit_id, moment))
             or session.channels.keys() != set(self._watched)
+            or told_until(session) > (at := (moment - _EPOCH).total_seconds())
+            or not repeat_settings(session, made.told)
         ):
             return
-        at = (moment - _EPOCH).total_seconds()
         made.shape = shape = self._shape(session)
         made.source = (session_id, source, unit_id, *shape.silent)
         calm = [session.channels[field].calm(int(at)) for field in shape.channels]
@@ -212,6 +232,9 @@ class WaitingSamples(Waits):
         del found.numbers[shape.at_samples :]
         _, machine_id, unit_id = found.source[: len(_SOURCE)]
         arrived = _moment(found.numbers[_ARRIVED])
+        for told, at in (*found.told_before, (found.told, found.numbers[_AT])):
+            file_settings(session, told, _moment(at))
+        found.told_before.clear()
         state.heard_at = max(state.heard_at, arrived)
         state.heard[machine_id] = max(state.heard[machine_id], arrived)
         if unit_id is not None:
