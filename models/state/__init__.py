@@ -29,6 +29,7 @@ from models.state.bounds import (
 from models.state.channel import Bound, Channel
 from models.state.codec import SCHEMA_VERSION, NewerSchemaError, StateCodec
 from models.state.loop import LoopState
+from models.state.machine_setting import Setting
 from models.state.patient import PatientState, Problem
 from models.state.session import Flow, Reading, Session, Strange
 from models.state.subject import NO_VALUE, AlertState, Entry, StateT, SubjectState
@@ -68,6 +69,7 @@ __all__ = [
     "Problem",
     "Reading",
     "Session",
+    "Setting",
     "StateCodec",
     "StateT",
     "Strange",

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from models.state.channel import Channel
+from models.state.machine_setting import Setting
 from models.state.packed_channel import Packed, PackedChannel, Times, pack, unpack, unpack_former
 from models.state.patient import PatientState
 from models.state.session import Flow, Reading, Strange
@@ -44,6 +45,8 @@ class SampledSession(msgspec.Struct, omit_defaults=True, gc=False):
     packed: dict[str, PackedChannel] = {}
     strange: dict[str, Strange] = {}
     fields: dict[str, Packed] = {}
+    #: How far samples moved the settings (`_moved`).
+    moved: list[int] = []
 
 
 class Sampled(msgspec.Struct, omit_defaults=True, gc=False):
@@ -97,6 +100,7 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
                 times=times,
                 fields=fields,
                 strange=session.strange,
+                moved=_moved(session.settings, _second(session.flows, state.heard_at)),
             )
         if (heard := state.heard.get(machine_id)) is not None:
             found.heard[machine_id] = heard
@@ -120,6 +124,7 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
         session.strange = part.strange
         session.channels = session.channels | part.channels | unpack_former(part.times, part.packed)
         session.channels |= channels[name] or {}
+        _move(session.settings, part.moved, _second(part.flows, sampled.heard_at))
     state.heard |= sampled.heard
     state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at
     if sampled.look is None:
@@ -132,3 +137,36 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
 def sources_of(sampled: Sampled) -> set[Source]:
     """Return sources that name all that samples changed, to store it again."""
     return {(name, "") for name in sampled.sessions} | {("", machine) for machine in sampled.heard}
+
+
+def _moved(settings: dict[str, Setting], since: int) -> list[int]:
+    """Return how far samples moved settings; whatever else they change of one is stored with the whole record.
+
+    Of each setting, in the order of their names, these are the seconds from its newest sample to `since`, from the
+    newest ordered one, and from the newest of a user. What is the same of all settings is told once, and zeros not at
+    all.
+    """
+    found = [[since - at for at in _moments(one)] for _, one in sorted(settings.items())]
+    told = found[0] if found and all(one == found[0] for one in found) else [at for one in found for at in one]
+    return told if any(told) else []
+
+
+def _move(settings: dict[str, Setting], moved: list[int], since: int) -> None:
+    widths = {name: len(_moments(one)) for name, one in sorted(settings.items())}
+    total = sum(widths.values())
+    left = moved * len(settings) if moved and len(moved) < total else moved or [0] * total
+    for name, width in widths.items():
+        (newest, *said), left = [since - ago for ago in left[:width]], left[width:]
+        one = settings[name]
+        one.runs[-1].last = newest
+        for told, at in zip((told for told in (one.ordered, one.user) if told is not None), said, strict=True):
+            told.at = at
+
+
+def _moments(one: Setting) -> list[int]:
+    return [one.runs[-1].last, *(told.at for told in (one.ordered, one.user) if told is not None)]
+
+
+def _second(flows: list[Flow], heard_at: datetime) -> int:
+    """Return the second of the newest sample, as far as it is known: with it, most times of settings are 0."""
+    return int((flows[-1].until if flows else heard_at).timestamp())

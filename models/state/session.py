@@ -8,6 +8,7 @@ import msgspec
 
 from models.records import SessionEnded, SessionStarted
 from models.state.channel import Channel
+from models.state.machine_setting import Setting
 
 
 class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -57,6 +58,8 @@ class Session(msgspec.Struct, omit_defaults=True, gc=False):
     still_at: datetime | None = None
     #: The channels that rules watch, by the field of a sample.
     channels: dict[str, Channel] = {}
+    #: The machine's settings, by the field of a sample.
+    settings: dict[str, Setting] = {}
     #: What was left out of its messages and samples because it cannot be, by field.
     strange: dict[str, Strange] = {}
     #: When it was last published on `sessions.active`; None if it is not shown there.

@@ -41,6 +41,7 @@ from models.state.channel import NEVER_S
 from models.topics import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, SESSIONS_ACTIVE
 from streams.engine.change import NOT_FILED, Change, canonical
 from streams.engine.sender_clocks import tamed
+from streams.engine.told_settings import samples_of
 from streams.engine.windows import prune
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.dry_weight import weight_known_at
@@ -211,8 +212,12 @@ def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, da
     for event in (*session.starts, *session.ends):
         yield event, event.at
     names = {"patient_id": state.id, "session_id": session.session_id}
+    names["machine_id"] = session.machine_id or "unknown"
     for at, values in _readings(session).items():
-        yield Telemetry(at=at, machine_id=session.machine_id or "unknown", **names, **values), at  # type: ignore[arg-type]
+        yield Telemetry(at=at, **names, **values), at  # type: ignore[arg-type]
+    for second, origin, field, value in samples_of(session):
+        at = max(second, session.first_at)  # of which the fraction of a second is known
+        yield Telemetry(at=at, setting_origin=origin, **names, **{field: value}), at  # type: ignore[arg-type]
 
 
 def _readings(session: Session) -> dict[datetime, dict[str, float]]:

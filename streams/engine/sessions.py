@@ -27,10 +27,11 @@ from models.state import (
 from models.state.channel import NEVER_S
 from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, wins
 from streams.engine.sender_clocks import check_clock, is_in_time, tamed
+from streams.engine.told_settings import file_settings, told_of
 from streams.engine.windows import SESSIONS
 from streams.rules.facts.implausible import MESSAGES, OF_SESSIONS, SAMPLES
 from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run
-from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, PAUSE, SESSION, channel_facets
+from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, PAUSE, SESSION, Facets, channel_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 
@@ -99,8 +100,9 @@ def file_sample(
         session.uf_rate = newer(session.uf_rate, at, uf_rate)
     if sample.unit_id is not None and (state.unit_id_at is None or at >= state.unit_id_at):
         keep_unit(state, sample)
-    if change.facets >= SESSION.facets and (regrouped := _regrouped(state)):
-        change = structs.replace(change, facets=change.facets | regrouped)
+    change = _wider(change, file_settings(session, told_of(sample), at))
+    if change.facets >= SESSION.facets:
+        change = _wider(change, _regrouped(state))
     if session.channels and (turned := _add_to_channels(session, sample, at)):
         change = _turned(state, turned, now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
@@ -109,6 +111,10 @@ def file_sample(
     return structs.replace(
         change, facets=change.facets | clock
     )  # not `SAMPLED`: what is known of clocks may have changed
+
+
+def _wider(change: Change, facets: Facets) -> Change:
+    return structs.replace(change, facets=change.facets | facets) if facets else change
 
 
 def _systolic(session: Session, at: datetime, value: float, change: Change) -> Change:

@@ -21,6 +21,7 @@ from streams.engine.change import SAMPLED, SAMPLED_AGAIN, Change
 from streams.engine.sample_reader import EPOCH, reader
 from streams.engine.sender_clocks import BEHIND, BELIEVABLE
 from streams.engine.sessions import newer
+from streams.engine.told_settings import Words, file_settings, repeat_settings, told_of, told_until
 from streams.engine.waits import Waits
 from streams.rules.facts.implausible import SAMPLES
 from streams.rules.facts.late_clocks import LATE
@@ -69,14 +70,37 @@ class _Waiting:
             value of each field with which they may; then of each sample its time and the fields that the session
             keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array because most of the
             cost is memory that other patients have pushed out of the caches.
+        told: what the newest sample tells of settings.
+        told_before: what other samples that wait told of them, and when the newest of each did.
     """
 
-    __slots__ = ("arrived", "machine_id", "numbers", "session", "session_id", "shape", "state", "unit_id")
+    __slots__ = (
+        "arrived",
+        "machine_id",
+        "numbers",
+        "session",
+        "session_id",
+        "shape",
+        "state",
+        "told",
+        "told_before",
+        "unit_id",
+    )
 
     def __init__(self, state: PatientState, sample: Telemetry, shape: _Shape, arrived: float) -> None:
         self.state, self.session, self.shape = state, state.sessions[sample.session_id], shape
         self.session_id, self.machine_id, self.unit_id = sample.session_id, sample.machine_id, sample.unit_id
         self.numbers, self.arrived = array("d"), arrived
+        self.told = told_of(sample)
+        self.told_before: list[tuple[Words, float]] = []
+
+    def hears(self, told: Words) -> bool:
+        """Let a sample tell other settings than the one before; False if that says something new."""
+        if not repeat_settings(self.session, told):
+            return False
+        self.told_before.append((self.told, self.numbers[_AT]))
+        self.told = told
+        return True
 
 
 class WaitingSamples(Waits):
@@ -123,6 +147,10 @@ class WaitingSamples(Waits):
         ):
             self.stop(subject)
             return None
+        told = told_of(event)
+        if told != found.told and not found.hears(told):
+            self.stop(subject)
+            return None
         change, count = SAMPLED_AGAIN, len(numbers)
         if count == shape.at_samples:
             change = SAMPLED
@@ -164,9 +192,10 @@ class WaitingSamples(Waits):
             or source in state.problems
             or (unit_id is not None and (state.unit_id, state.unit_id_at) != (unit_id, moment))
             or session.channels.keys() != set(self._watched)
+            or told_until(session) > (at := (moment - EPOCH).total_seconds())
+            or not repeat_settings(session, made.told)
         ):
             return
-        at = (moment - EPOCH).total_seconds()
         made.shape = shape = self._shape(session)
         calm = [session.channels[field].calm(int(at)) for field in shape.channels]
         until = min((one.until for one in calm), default=int(at) + LASTS_S)
@@ -215,6 +244,9 @@ class WaitingSamples(Waits):
         if found.unit_id is not None:
             state.unit_id_at = _moment(samples[-width])
         session.flows[-1].until = _moment(samples[-width])
+        for told, at in (*found.told_before, (found.told, found.numbers[_AT])):
+            file_settings(session, told, _moment(at))
+        found.told_before.clear()
         if (systolic := _newest(samples, width, 1)) is not None:
             session.systolic = newer(session.systolic, *systolic)
         if (uf_rate := _newest(samples, width, 2)) is not None:

@@ -27,6 +27,7 @@ _SYMPTOM: Final = "symptom"
 _MEDICATION: Final = "medication"
 _HOLDS: Final = "holds"
 _CHANNEL: Final = "channel"
+_SETTING: Final = "setting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,12 @@ def channel(field: str) -> Input:
 def channel_facets(field: str) -> Facets:
     """Return the facet that a sample changes where a channel crosses a bound that a rule watches."""
     return frozenset({f"{_CHANNEL}:{field}"})
+
+
+@lru_cache(maxsize=256)
+def setting(field: str) -> Input:
+    """Return the input of one setting of a session's machine, by the field of a sample that tells it."""
+    return Input(frozenset({f"{_SETTING}:{field}"}))
 
 
 def channels_of(facets: Facets) -> list[str]:

@@ -38,7 +38,7 @@ FORM_ALONE: Final = frozenset(
     nutrition_review baclofen_before_electrolytes baclofen_dose baclofen_adverse_effect baclofen_abrupt_stop
     midodrine_timing vitamin_e_dose identity_conflict qtc_prolonged arrhythmia_event arrhythmia_risk
     interdialytic_weight_gain sodium_profile dialysate_temperature hypothermia_watch high_sodium_follow_up
-    intradialytic_hypotension machine_alarm
+    intradialytic_hypotension machine_alarm dialysate_sodium_high setting_deviation dialysate_mismatch
     """.split()  # noqa: SIM905 (a list of words reads better as words)
 )
 

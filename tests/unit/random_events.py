@@ -221,6 +221,8 @@ def telemetry(of: Senders) -> Event:
         systolic_mmhg=of.pick(None, 100.0, 140.0, 185.0),
         uf_rate_ml_h=of.pick(None, 600.0, 800.0, 1000.0),
         dialysate_na_mmol_l=of.pick(None, 138.0, 148.0),
+        dialysate_k_mmol_l=of.pick(None, None, 1.0, 2.0),
+        setting_origin=of.pick(None, "ordered", "user"),
         dialysate_mg_mmol_l=of.pick(None, 0.375, 0.375, 0.5, 0.75),
         unit_id=of.pick(None, "u1"),
     )

@@ -98,6 +98,26 @@ async def test_what_samples_changed_is_recovered_with_the_record(kafka: FakeKafk
     assert again.task.subjects.states[P1].offsets == live.offsets
 
 
+@pytest.mark.parametrize(
+    "rest", [{}, {"dialysate_k_mmol_l": 2.0}, {"dialysate_k_mmol_l": 2.0, "setting_origin": "user"}]
+)
+async def test_how_far_samples_moved_the_settings_is_recovered(kafka: FakeKafka, rest: Any) -> None:
+    """A sample that repeats some of them: the others stay where they were."""
+    host = await watched(kafka)
+    for number, origin in enumerate(["ordered", "user", "user", None]):
+        settings = {"dialysate_na_mmol_l": 138.0, "dialysate_k_mmol_l": 2.0, "setting_origin": origin}
+        flow(kafka, 10 + number, **settings)
+        await host.settle()
+    written(kafka)
+    for number in range(30):
+        flow(kafka, 20 + number, **rest)
+        await host.settle()
+    assert set(written(kafka)) == {key_of(KEY)}, "settings that stand still change no finding"
+    settings = host.task.subjects.states[P1].sessions["s1"].settings
+    assert len(settings) == 2
+    assert stored(kafka, P1).sessions["s1"].settings == settings
+
+
 async def test_a_second_owner_adds_to_the_samples_of_the_first(kafka: FakeKafka) -> None:
     """Its samples replace the stored ones, so they tell of the first owner's session, too."""
     still = {"blood_flow_ml_min": None}

@@ -67,6 +67,8 @@ def day(seed: int) -> Iterator[Arrival]:
                 "unit_id": "u1" if seed % 2 else None,
                 "dialysate_mg_mmol_l": chance.choice((*[0.5] * 30, 0.3)) if number > 40 * (seed % 4) else None,
                 "dialysate_na_mmol_l": 138.0 if seed % 5 == 0 and chance.random() < 0.1 else None,
+                "dialysate_k_mmol_l": chance.choice((*[2.0] * 90, 1.0)) if seed % 3 or number % 4 else None,
+                "setting_origin": chance.choice((*["ordered"] * 90, "user")) if seed % 2 else None,
             }
             left_out = chance.choice((None, *fields)) if odd else "systolic_mmhg" if number % 3 else None
             present = {name: value for name, value in fields.items() if value is not None and name != left_out}

@@ -1,0 +1,79 @@
+"""Settings that the samples of machines tell: only a sample that says something new about one is a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any, Final
+
+from models.records import Telemetry
+from models.state import Session, Setting
+from models.state.machine_setting import SETTINGS, Origin
+from streams.rules.facts.implausible import SAMPLES
+from streams.rules.inputs import Facets, setting
+
+#: What a sample tells: a value or None for each setting, then their origin.
+Words = tuple[Any, ...]
+
+told_of: Final[Callable[[Telemetry], Words]] = attrgetter(*SETTINGS, "setting_origin")
+_NOTHING: Final = (None,) * len(SETTINGS)
+_RANGES: Final = tuple((field, SAMPLES[field]) for field in SETTINGS)
+_NO_FACETS: Final[Facets] = frozenset()
+
+
+def file_settings(session: Session, told: Words, at: datetime) -> Facets:
+    """File the settings of a sample; return the facets of those of which it says something new."""
+    if told[:-1] == _NOTHING:
+        return _NO_FACETS
+    facets, origin, second = _NO_FACETS, told[-1], int(at.timestamp())
+    for (field, edges), value in zip(_RANGES, told, strict=False):
+        if value is None or not edges.holds(value):
+            continue
+        known = session.settings.get(field)
+        if known is None:
+            known = session.settings[field] = Setting()
+        elif second > known.runs[-1].last and known.repeats(value, origin):
+            _move(known, second, origin)
+            continue
+        if known.add(second, value, origin):
+            facets |= setting(field).facets
+    return facets
+
+
+def repeat_settings(session: Session, told: Words) -> bool:
+    """Return whether a sample after all others says nothing new about a setting."""
+    for (field, edges), value in zip(_RANGES, told, strict=False):
+        if value is not None and edges.holds(value):
+            known = session.settings.get(field)
+            if known is None or not known.repeats(value, told[-1]):
+                return False
+    return True
+
+
+def told_until(session: Session) -> int:
+    """Return the second of the newest sample that tells a setting; before all time if there is none."""
+    return max((one.runs[-1].last for one in session.settings.values()), default=-1)
+
+
+def samples_of(session: Session) -> Iterator[tuple[datetime, Origin | None, str, float]]:
+    """Yield samples that give the settings of a session again: their times, origins, fields and values."""
+    for field, one in session.settings.items():
+        for run in one.runs:
+            for second in dict.fromkeys((run.first, run.last)):
+                yield _moment(second), None, field, run.value
+        if one.ordered is not None:
+            yield _moment(one.ordered.at), "ordered", field, one.ordered.value
+        if one.user is not None:
+            yield _moment(one.user.at), "user", field, one.user.value
+
+
+def _move(known: Setting, second: int, origin: Origin | None) -> None:
+    known.runs[-1].last = second
+    told = known.ordered if origin == "ordered" else known.user if origin == "user" else None
+    if told is not None:
+        told.at = second
+
+
+def _moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)
