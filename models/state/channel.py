@@ -145,7 +145,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     def add(self, at: int, value: float) -> list[str]:
         """Add a sample; return the names of the bounds that it turned.
 
-        Left out are those that it turned in order and for which a look is set that comes soon enough.
+        Left out are those for which a look is set that comes soon enough, unless the sample came late.
         """
         minutes, previous = self.minutes, self.at
         newest = minutes[-1] if minutes else None
@@ -166,7 +166,10 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 bound.ever = bound.ever or is_out
                 if bound.wants_look(at):
                     turned.append(name)
-            elif self._place(bound, at, value, previous, is_out=is_out) or (is_out and bound.wants_each(at)):
+            elif self._place(bound, at, value, previous, is_out=is_out):
+                if at < previous or bound.wants_look(at):
+                    turned.append(name)
+            elif is_out and bound.wants_each(at):
                 turned.append(name)
         return turned
 

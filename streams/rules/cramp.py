@@ -9,8 +9,9 @@ from models.alerts import Priority
 from models.analytes import Analyte
 from models.records import Symptom
 from models.state import PatientState
-from streams.rules.api import Finding, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.api import Finding, Inhibition, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
+from streams.rules.facts.cramp_context import HYPOTENSION, INPUTS, cramp_context
 from streams.rules.facts.cramps import CRAMPS, NAME, CrampLimits, in_treatment, silence
 from streams.rules.facts.treatments import Treatment, treatment_at, treatments
 from streams.rules.inputs import SESSION, lab, symptom
@@ -29,7 +30,9 @@ _CHECK: Final = guidance(
 def find(view: PatientView) -> Iterator[Outcome]:
     """A cramp that began during a session and goes on; overlapping ones are one condition.
 
-    It is over when all have ended; after 30 min without a message it expires, its end unconfirmed.
+    It is over when all have ended; after 30 min without a message it expires, its end unconfirmed. It tells of a low
+    pressure and a high ultrafiltration rate in the same treatment, and of what makes cramps likelier (R39: a BMI of 30
+    or more, a gain of weight above 4 % since the last treatment, the first 12 months, low activity).
     """
     limits = view.limits(CrampLimits)
     return relay(view, _reports(view), silence(view), lambda group: _finding(view, limits, group))
@@ -57,7 +60,10 @@ def _finding(view: PatientView, limits: CrampLimits, group: list[Report]) -> Fin
     note = f", charted {late:.0f} min late" if late >= limits.silence_minutes else ""
     running = [cramp for cramp in cramps if (end := bedside.end_of(cramp)) is None or end > view.now]
     kinds = ", ".join(dict.fromkeys(str(cramp.kind) for cramp in running or cramps))
+    context = cramp_context(view, session, cramps[0].at)
     score = max((cramp.score for cramp in cramps if cramp.score is not None), default=None)
+    told_score = "" if score is None else f", score {score} of 10"
+    summary = f"Muscle {kinds} during dialysis{told_score}{note}{context.text}"
     return Finding(
         key=session.key,
         anchors=tuple(bedside.symptom_ref(cramp) for cramp in cramps),
@@ -65,9 +71,9 @@ def _finding(view: PatientView, limits: CrampLimits, group: list[Report]) -> Fin
         onset_at=cramps[0].at,
         known_at=max(report.known_at for report in group),
         level_known_at=min(report.known_at for report in group),
-        summary=f"Muscle {kinds} during dialysis" + ("" if score is None else f", score {score} of 10") + note,
-        guidance=tuple_of(_ACUTE, _CHECK if _needs_check(view, limits, session) else None),
-        evidence=tuple(bedside.symptom_evidence(cramp) for cramp in cramps),
+        summary=summary,
+        guidance=tuple_of(_ACUTE, _CHECK if _needs_check(view, limits, session) else None, *context.advice),
+        evidence=(*(bedside.symptom_evidence(cramp) for cramp in cramps), *context.evidence),
         session_id=session.session_id,
     )
 
@@ -89,11 +95,14 @@ RULE: Final = PatientRule(
     family="cramp",
     ids="R30",
     title="Cramp or spasm during treatment",
-    inputs=(symptom(*CRAMPS), SESSION, lab(Analyte.SODIUM)),
+    inputs=(symptom(*CRAMPS), SESSION, lab(Analyte.SODIUM), *INPUTS),
     needs=(symptom(*CRAMPS),),
     limits=CrampLimits,
     find=find,
     named_by=_named_by,
-    sources=("article L38-L42", "clinical.md 1.3"),
+    yields_to=(
+        Inhibition(HYPOTENSION, "a cramp with a low pressure is one page: the pressure leads, the cramp is its sign"),
+    ),
+    sources=("article L38-L42, L44-L49", "clinical.md 1.3"),
     without=("an intervention during a cramp, so nothing reminds after 10 min but the response times do",),
 )

@@ -253,13 +253,24 @@ def _answer(runner: Runner, when: str, plain: list[str], fields: dict[str, Any])
 
 
 def _samples(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:
-    """Samples from the line's time up to and including another, one every so many seconds."""
+    """Samples from the line's time up to another, one every so many seconds; `field=100..97` is a ramp."""
     every, received = timedelta(seconds=fields.pop("every")), fields.pop("received", None)
     name = str(fields.pop("id", "s1"))
-    now, until = moment(when), moment(plain[0].replace("|", " "))
+    start, until = moment(when), moment(plain[0].replace("|", " "))
+    now = start
     while now <= until:
-        runner.unit.telemetry(at=stamp(now), session=name, received=received, **_patient(dict(fields)))
+        part = (now - start) / (until - start) if until > start else 0.0
+        now_said = {field: _on_ramp(value, part) for field, value in fields.items()}
+        runner.unit.telemetry(at=stamp(now), session=name, received=received, **_patient(now_said))
         now += every
+
+
+def _on_ramp(value: Any, part: float) -> Any:
+    """What a field says at some part of its way from one value to another; any other value as it is."""
+    if not isinstance(value, str) or ".." not in value:
+        return value
+    first, last = map(float, value.split(".."))
+    return first + (last - first) * part
 
 
 def _weight(runner: Runner, when: str, plain: list[str], fields: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from models.alerts import EvidenceRecord
@@ -17,6 +17,9 @@ from streams.rules.inputs import PROFILE, SESSION, WEIGHT
 #: Weights outside are typing errors or grams (kg, ours): nothing is calculated from them.
 LEAST_KG: Final = RANGE.low
 MOST_KG: Final = RANGE.high
+#: A weighing so long before the start of a treatment, or after it, is the one with which it began (ours).
+WEIGHED_BEFORE: Final = timedelta(hours=3)
+WEIGHED_AFTER: Final = timedelta(minutes=30)
 
 
 def weight_after(view: PatientView, treatment: Treatment) -> EvidenceRecord | None:
@@ -38,6 +41,22 @@ def dry_weight(view: PatientView, treatment: Treatment | None, moment: datetime)
     return pounds[0][1].evidence if pounds else None
 
 
+def last_after(view: PatientView, treatment: Treatment) -> tuple[datetime, float] | None:
+    """Return the last weight in kg after a treatment before this one, and when it was taken."""
+    return _last_after(view, treatment.start)
+
+
+def weight_before(view: PatientView, treatment: Treatment) -> float | None:
+    """Return the weight in kg with which a treatment began: of its start, else the newest weighing near it."""
+    started = treatment.started
+    if started is not None and started.pre_weight_kg is not None and RANGE.holds(started.pre_weight_kg):
+        return started.pre_weight_kg
+    since, until = treatment.start - WEIGHED_BEFORE, treatment.start + WEIGHED_AFTER
+    weighed = view.read(WEIGHT).weights.values()
+    near = [(one.at, one.kg) for one in weighed if one.moment == "pre" and since <= one.at <= until]
+    return max(((at, kg) for at, kg in near if RANGE.holds(kg)), default=(None, None))[1]
+
+
 def weight_ref(weight: Weight) -> str:
     """Return the name of a weighing among the arrivals, and as an anchor."""
     return f"weight:{weight.moment}|{weight.event_id or ''}|{weight.at.isoformat()}|{weight.kg}"
@@ -57,10 +76,14 @@ def _in_order(view: PatientView, treatment: Treatment | None, moment: datetime) 
         found.append(ToldWeight(started.at, started.target_weight_kg, "target_weight_kg", treatment.session_id))
     if profile is not None and profile.target_weight_kg is not None:
         found.append(ToldWeight(profile.at, profile.target_weight_kg, "target_weight_kg", state.id))
+    if (last := _last_after(view, moment)) is not None:
+        found.append(ToldWeight(*last, "post_weight_kg", state.id))
+    return [one for one in found if one.is_plausible]
+
+
+def _last_after(view: PatientView, moment: datetime) -> tuple[datetime, float] | None:
+    state = view.read(SESSION, WEIGHT)
     weighed = [(one.at, one.kg) for one in state.weights.values() if one.moment == "post"]
     for session in state.sessions.values():
         weighed += [(end.at, end.post_weight_kg) for end in session.ends if end.post_weight_kg is not None]
-    if before := [(at, kg) for at, kg in weighed if at < moment and RANGE.holds(kg)]:
-        at, kg = max(before)
-        found.append(ToldWeight(at, kg, "post_weight_kg", state.id))
-    return [one for one in found if one.is_plausible]
+    return max(((at, kg) for at, kg in weighed if at < moment and RANGE.holds(kg)), default=None)
