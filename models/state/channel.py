@@ -19,6 +19,8 @@ import msgspec
 #: How many minutes with samples are kept, and of how many of them the seconds.
 KEPT_MINUTES: Final = 10
 EXACT_MINUTES: Final = 3
+#: How many minutes before them are kept as one value each, of a channel whose slope a rule asks for.
+OLDER_MINUTES: Final = 18
 #: How long a sample is valid, in seconds (contract, R32): after a longer gap samples are no longer in a row.
 LASTS_S: Final = 600
 #: Stands for no second at all.
@@ -35,6 +37,11 @@ class Minute(msgspec.Struct, array_like=True, gc=False):
     first: int
     last: int
     seconds: int
+
+    @property
+    def middle(self) -> float:
+        """Return the middle of its extremes, to two places."""
+        return round((self.low + self.high) / 2, 2)
 
     def add_all(self, seconds: list[int], values: list[float]) -> None:
         """Add samples of the minute, in order and none before its first, by their seconds of Unix time."""
@@ -105,6 +112,13 @@ class Bound(msgspec.Struct, array_like=True, gc=False):
         return look_at != NEVER_S and not at < self.due <= look_at
 
 
+class Older(NamedTuple):
+    """A minute with samples before those of the envelope: its number, and the middle of its extremes."""
+
+    number: int
+    value: float
+
+
 class Calm(NamedTuple):
     """Samples before a second ask for no look if they lie from `low` to `high`; none may wait if `low` is greater."""
 
@@ -121,6 +135,8 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     minutes: list[Minute] = []
     #: By a name that the rule chooses.
     bounds: dict[str, Bound] = {}
+    #: The minutes before the envelope, in order; None where no rule asks for them.
+    older: list[Older] | None = None
 
     def add(self, at: int, value: float) -> list[str]:
         """Add a sample; return the names of the bounds that it turned, where no look is set that comes soon enough."""
@@ -142,10 +158,13 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 bound.other, bound.is_out, bound.since, bound.crossed = previous, is_out, at, value
                 bound.ever = bound.ever or is_out
             elif not self._place(bound, at, value, previous, is_out=is_out):
-                if is_out and not bound.is_out and bound.waits[0] == 0:
-                    turned.append(name)  # late; the rule wants to know of each sample beyond the bound
+                if is_out and not bound.is_out and bound.other == at and bound.waits[0] == 0:
+                    turned.append(name)  # late, and the newest beyond the bound: the rule wants to know of each
                 continue
-            if bound.wants_look(at) or (is_out and not bound.is_out and bound.waits[0] == 0):
+            elif is_out and not bound.is_out and bound.waits[0] == 0:
+                turned.append(name)
+                continue
+            if bound.wants_look(at):
                 turned.append(name)
         return turned
 
@@ -224,10 +243,19 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
         number, second = divmod(at, 60)
         made = Minute(number, value, value, second, second, 1 << second)
         self.minutes.insert(place, made)
+        if self.older is not None:
+            self._age(self.older)
         del self.minutes[:-KEPT_MINUTES]
         for minute in self.minutes[:-EXACT_MINUTES]:
             minute.seconds = 0
         return made
+
+    def _age(self, older: list[Older]) -> None:
+        """Keep one value of each minute that leaves the envelope; one that came later than its neighbours is lost."""
+        for minute in self.minutes[:-KEPT_MINUTES]:
+            if not older or minute.number > older[-1].number:
+                older.append(Older(minute.number, minute.middle))
+        del older[:-OLDER_MINUTES]
 
     # -- bounds
 

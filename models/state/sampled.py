@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from models.state.channel import Channel
-from models.state.packed_channel import PackedChannel, Times, pack, unpack
+from models.state.packed_channel import Packed, PackedChannel, Times, pack, unpack, unpack_former
 from models.state.patient import PatientState
 from models.state.session import Flow, Reading
 
@@ -40,7 +40,9 @@ class SampledSession(msgspec.Struct, omit_defaults=True, gc=False):
     #: Of records that were stored before channels were packed.
     channels: dict[str, Channel] = {}
     times: list[Times] = []
+    #: Likewise before bounds were.
     packed: dict[str, PackedChannel] = {}
+    fields: dict[str, Packed] = {}
 
 
 class Sampled(msgspec.Struct, omit_defaults=True, gc=False):
@@ -84,7 +86,7 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
     for session_id, machine_id in sources:
         if (session := state.sessions.get(session_id)) is not None:
             # A channel without a sample is in the whole record: what a machine does not tell costs nothing.
-            times, packed = pack((name, one) for name, one in session.channels.items() if one.minutes)
+            times, fields = pack((name, one) for name, one in session.channels.items() if one.minutes)
             found.sessions[session_id] = SampledSession(
                 flows=session.flows,
                 systolic=session.systolic,
@@ -92,7 +94,7 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
                 still_at=session.still_at,
                 told_at=session.told_at,
                 times=times,
-                packed=packed,
+                fields=fields,
             )
         if (heard := state.heard.get(machine_id)) is not None:
             found.heard[machine_id] = heard
@@ -108,7 +110,8 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
         session = state.sessions[name]
         session.flows, session.systolic, session.uf_rate = part.flows, part.systolic, part.uf_rate
         session.still_at, session.told_at = part.still_at, part.told_at
-        session.channels = session.channels | part.channels | unpack(part.times, part.packed)
+        session.channels = session.channels | part.channels | unpack_former(part.times, part.packed)
+        session.channels |= unpack(part.times, part.fields)
     state.heard |= sampled.heard
     state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at
     if sampled.look is None:

@@ -255,6 +255,8 @@ def _adopt(alert: AlertState, finding: Finding) -> None:
 
 def _digest(finding: Finding) -> str:
     shown: list[Any] = [finding.onset_at, finding.summary, finding.guidance, finding.evidence]
+    if finding.news is not None:
+        shown = [finding.news, finding.guidance]
     content = msgspec.json.encode([*shown, finding.inhibited_by] if finding.inhibited_by else shown)
     return hashlib.blake2s(content, digest_size=8).hexdigest()
 

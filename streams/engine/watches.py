@@ -9,9 +9,19 @@ from models.state import Bound, Channel, PatientState, SubjectState
 from models.state.channel import NEVER_S
 from streams.rules.api import Rule
 
+Place = tuple[str, str]
 
-def keep_watches(rule: Rule[Any], state: SubjectState, watches: Mapping[tuple[str, str], Mapping[str, Bound]]) -> None:
-    """Keep the bounds that a rule asked for at its evaluation, and drop those that it no longer asks for."""
+
+def keep_watches(
+    rule: Rule[Any],
+    state: SubjectState,
+    watches: Mapping[Place, Mapping[str, Bound]],
+    older: frozenset[Place] = frozenset(),
+) -> None:
+    """Keep the bounds that a rule asked for at its evaluation, and drop those that it no longer asks for.
+
+    Of the channels in `older` the minutes before the envelope are kept from now on.
+    """
     if not isinstance(state, PatientState):
         return
     for session in state.sessions.values():
@@ -24,6 +34,8 @@ def keep_watches(rule: Rule[Any], state: SubjectState, watches: Mapping[tuple[st
             others = {name: bound for name, bound in kept.bounds.items() if not name.startswith(f"{rule.name}:")}
             kept.watch(others | {f"{rule.name}:{name}": bound for name, bound in (wanted or {}).items()})
             session.channels[field] = kept
+            if kept.older is None and (session.session_id, field) in older:
+                kept.older = []
             for name in wanted or ():
                 kept.bounds[f"{rule.name}:{name}"].due = NEVER_S  # the evaluation has set looks of its own
         if session.ends and not any(map(_is_looked_at, session.channels.values())):
@@ -36,9 +48,9 @@ def _is_looked_at(channel: Channel) -> bool:
 
 
 def _at_rest(channels: dict[str, Channel]) -> dict[str, Channel]:
-    """Return what is kept of the channels of an ended session: on which side of a bound samples ever lay."""
+    """Return what is kept of the channels of an ended session: whether samples ever lay beyond a bound."""
     return {
-        name: Channel(one.at, one.value, bounds=one.bounds) if one.minutes else one
+        name: Channel(one.at, one.value, one.minutes[-1:], one.bounds) if len(one.minutes) > 1 else one
         for name, one in channels.items()
         if one.bounds
     }

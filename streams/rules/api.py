@@ -51,6 +51,8 @@ class Finding:
         reason: why it is raised.
         counts_from: from when it counts, if not from its onset: a condition that must hold for a while.
         inhibited_by: the alerts that lower it (the engine's `inhibit` stage fills this in).
+        news: what a reader must know of; an open alert is shown anew only where this, its priority or its advice
+            differs. None stands for onset, summary and evidence: readings that go on are no news.
     """
 
     key: str
@@ -66,6 +68,7 @@ class Finding:
     reason: Reason = Reason.CONDITION_MET
     counts_from: datetime | None = None
     inhibited_by: tuple[str, ...] = ()
+    news: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,7 @@ class View(Generic[StateT]):
         facts: the facts already computed for this moment and these settings.
     """
 
-    __slots__ = ("_facets", "_facts", "_rule", "_state", "changed", "next_look", "now", "settings", "watches")
+    __slots__ = ("_facets", "_facts", "_rule", "_state", "changed", "next_look", "now", "older", "settings", "watches")
 
     def __init__(
         self,
@@ -204,6 +207,8 @@ class View(Generic[StateT]):
         self.next_look: datetime | None = None
         #: The bounds that the rule watches, by session id and field of a sample.
         self.watches: dict[tuple[str, str], dict[str, Bound]] | None = None
+        #: Those of them of which it wants the minutes before the envelope, too.
+        self.older: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def subject(self) -> str:
@@ -263,7 +268,7 @@ class View(Generic[StateT]):
         if moment > self.now and (self.next_look is None or moment < self.next_look):
             self.next_look = moment
 
-    def watch(self, session_id: str, field: str, bounds: Mapping[str, Bound]) -> None:
+    def watch(self, session_id: str, field: str, bounds: Mapping[str, Bound], *, older: bool = False) -> None:
         """Ask for an evaluation once samples of a session have been on another side of a bound for as long as it waits.
 
         All other samples are filed and evaluate nobody. A rule asks for it anew at every evaluation; what it no longer
@@ -273,12 +278,15 @@ class View(Generic[StateT]):
             session_id: the session.
             field: the channel, as the field of a sample is called.
             bounds: by names of the rule's own.
+            older: whether the channel keeps one value for each of the minutes before its envelope, too.
 
         Raises:
             UndeclaredInputError: the rule does not declare the channel.
         """
         self.read(channel(field))
         self.watches = {**(self.watches or {}), (session_id, field): dict(bounds)}
+        if older:
+            self.older |= {(session_id, field)}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import random
 import msgspec
 import pytest
 
-from models.state.channel import KEPT_MINUTES, LASTS_S, NEVER_S, Bound, Channel
+from models.state.channel import KEPT_MINUTES, LASTS_S, NEVER_S, OLDER_MINUTES, Bound, Channel
+from models.state.packed_channel import Packed, Times, pack, unpack
 
 START = 1_700_000_000
 Sample = tuple[int, float]
@@ -139,3 +140,45 @@ def test_it_stays_small() -> None:
         made.add(START + second, 800.123 + second % 7)
     assert len(made.minutes) == KEPT_MINUTES
     assert len(msgspec.json.encode(made)) < 700
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_packed_and_read_again_it_is_the_same(seed: int) -> None:
+    samples = shuffled(walk(seed), seed)
+    decode = msgspec.json.Decoder(tuple[list[Times], dict[str, Packed]]).decode
+    made = channel(samples)
+    if seed % 2:
+        made.older = []
+        for at, value in samples:
+            made.add(at, value)
+    made.bounds = {f"a_rule:{name}": bound for name, bound in made.bounds.items()}
+    for bound in made.bounds.values():
+        bound.due = made.at + seed % 3 if seed % 5 else NEVER_S
+    times, packed = decode(msgspec.json.encode(pack([("rule", made), ("same", made)])))
+    again = unpack(times, packed)
+    assert again == {"rule": made, "same": made}
+
+
+def test_minutes_before_the_envelope_are_kept_where_a_rule_asks_for_them() -> None:
+    made = Channel(older=[])
+    for second in range(0, 3600, 5):
+        made.add(START + second, 100.0 - second / 600)
+    assert made.older is not None
+    assert len(made.older) == OLDER_MINUTES
+    numbers = [one.number for one in made.older] + [one.number for one in made.minutes]
+    assert numbers == list(range(numbers[0], numbers[0] + OLDER_MINUTES + KEPT_MINUTES))
+    before = list(made.older)
+    made.add(START + 1800, 50.0)
+    assert made.older == before, "too late for a slope"
+
+
+def test_a_late_sample_beyond_a_bound_wakes_who_waits_for_none() -> None:
+    made = Channel()
+    made.watch(
+        {"at once": Bound(9.0, above=False, waits=(0, NEVER_S)), "later": Bound(9.0, above=False, waits=(60, 60))}
+    )
+    made.add(START, 10.0)
+    made.add(START + 10, 10.0)
+    assert made.add(START + 5, 8.0) == ["at once", "later"]
+    assert made.add(START + 4, 8.0) == [], "a newer one has told of it"
+    assert made.add(START + 6, 9.0) == ["later"]

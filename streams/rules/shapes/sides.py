@@ -14,6 +14,8 @@ from streams.rules.facts.treatments import Treatment
 
 #: A value of single precision that stands for the bound itself lies this near to it.
 NOISE: Final = 1e-6
+#: What is further behind is noise of the calculation, and would be stored.
+_PLACES: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class SustainedBand:
 
     def shifted(self, value: float, *, above: bool) -> float:
         """Return the bound of the channel so that noise of single precision on it changes nothing."""
-        return value * (1 + NOISE if above is not self.closed else 1 - NOISE)
+        return round(value * (1 + NOISE if above is not self.closed else 1 - NOISE), _PLACES)
 
 
 @dataclass(frozen=True, slots=True)
