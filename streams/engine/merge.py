@@ -237,23 +237,18 @@ def _readings(session: Session) -> dict[datetime, dict[str, float]]:
             for second, value in ((minute.first, minute.low), (minute.last, minute.high)):
                 at = datetime.fromtimestamp(minute.number * 60 + second, UTC)
                 readings.setdefault(at, {})[field] = value
-        for second, value in _remembered(channel) if not channel.minutes else ():
+        for second, value in _remembered(channel):
             readings.setdefault(datetime.fromtimestamp(second, UTC), {})[field] = value
     _add_strange(readings, session)
     return readings
 
 
 def _remembered(channel: Channel) -> Iterator[tuple[int, float]]:
-    """Yield samples that tell again what a channel without its minutes remembers: where it ever lay beyond a bound."""
-    if channel.at == NEVER_S:
-        return
+    """Yield samples that tell again where a channel ever lay beyond a bound, as far as its minutes do not."""
+    start = channel.minutes[0].number * 60 if channel.minutes else channel.at
     for bound in channel.bounds.values():
-        if bound.ever and not bound.is_out:
-            yield (
-                bound.since - 1 if bound.other == NEVER_S else bound.other,
-                math.nextafter(bound.value, math.inf if bound.above else -math.inf),
-            )
-    yield channel.at, channel.value
+        if bound.ever and not bound.is_out and NEVER_S < bound.other < start:
+            yield bound.other, math.nextafter(bound.value, math.inf if bound.above else -math.inf)
 
 
 def _add_strange(readings: dict[datetime, dict[str, float]], session: Session) -> None:

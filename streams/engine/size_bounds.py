@@ -40,6 +40,8 @@ _encode: Final = msgspec.json.Encoder().encode
 _COPIES: Final = 4
 #: Bytes around these copies: field names and times.
 _AROUND: Final = 512
+#: Bytes that the evaluation after it may add: the bounds of channels that rules then watch in its session.
+_WATCHED: Final = 2048
 
 #: Kept with the windows, and bounded in number; not dropped here.
 _BESIDE: Final = ("arrivals", "alarm_runs", "heard", "behind", "problems", "profile", "merges", "contradictions")
@@ -67,7 +69,7 @@ class Budget:
                     change, facets=change.facets | _facets(dropped), dropped=change.dropped + len(dropped)
                 )
                 size = size_of(state)
-            credit = MAX_INPUT_BYTES - size
+            credit = MAX_INPUT_BYTES - size - _WATCHED
         self._credit[state.id] = credit
         return change
 

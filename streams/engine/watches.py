@@ -48,9 +48,9 @@ def _is_looked_at(channel: Channel) -> bool:
 
 
 def _at_rest(channels: dict[str, Channel]) -> dict[str, Channel]:
-    """Return what is kept of the channels of an ended session: on which side of a bound samples ever lay."""
+    """Return what is kept of the channels of an ended session: whether samples ever lay beyond a bound."""
     return {
-        name: Channel(one.at, one.value, bounds=one.bounds) if one.minutes else one
+        name: Channel(one.at, one.value, one.minutes[-1:], one.bounds) if len(one.minutes) > 1 else one
         for name, one in channels.items()
         if one.bounds
     }

@@ -69,32 +69,32 @@ def after_a_session() -> Unit:
             blood_flow_ml_min=300.0,
             uf_rate_ml_h=300.0,
             dialysate_temp_c=36.5,
-            **{FIELD: 142.0 if minute == 20 else 138.0},
+            dialysate_na_mmol_l=142.0 if minute == 20 else 138.0,
         )
     unit.session_end(at="09:00", post_weight_kg=70.0)
     unit.clock("09:10")
     return unit
 
 
-def test_an_ended_session_keeps_its_sodium_without_the_minutes() -> None:
+def test_an_ended_session_keeps_its_sodium_and_one_minute() -> None:
     channels = patient(after_a_session()).sessions["s1"].channels
     assert channels.keys() == {FIELD}
-    assert channels[FIELD].minutes == []
+    assert len(channels[FIELD].minutes) == 1
     assert channels[FIELD].bounds[f"{RULE}:0"].ever
 
 
-def test_a_running_session_wakes_nobody_with_its_sodium() -> None:
+def test_the_sodium_of_a_running_session_wakes_nobody() -> None:
     unit = after_a_session()
     unit.session("s2", at="d3 08:00", pre_weight_kg=70.0, target_weight_kg=70.0, pre_systolic_mmhg=130.0)
-    for value in (138.0, 142.0, 138.0):
-        bounds = patient(unit).sessions["s2"].channels[FIELD].bounds
-        assert bounds[f"{RULE}:0"].waits == (-1, -1)
-        unit.telemetry(at=f"d3 08:{int(value) - 130:02}", session="s2", **{FIELD: value})
+    unit.telemetry(at="d3 08:01", session="s2", dialysate_na_mmol_l=138.0)
+    channel, start = patient(unit).sessions["s2"].channels[FIELD], int(moment("d3 08:02").timestamp())
+    turned = [name for second, value in enumerate((142.0, 138.0, 145.0)) for name in channel.add(start + second, value)]
+    assert not [name for name in turned if name.startswith(RULE)]
+    assert channel.bounds[f"{RULE}:0"].ever
 
 
 def test_a_merged_record_takes_the_remembered_sodium_along() -> None:
     unit = after_a_session()
     unit.send("patient_merged", "10:00", patient_id="p9", merged_id="p1")
-    started = {"session_id": "s2", "machine_id": "m1", "target_weight_kg": 70.0, "pre_systolic_mmhg": 130.0}
-    unit.send("session_started", "d3 08:00", patient_id="p9", pre_weight_kg=73.0, **started)
+    unit.session("s2", at="d3 08:00", patient_id="p9", pre_weight_kg=73.0, target_weight_kg=70.0)
     assert {alert for alert in unit.open if alert[0] == RULE} == {(RULE, "p9/follow_up", "active", "low")}
