@@ -126,7 +126,7 @@ _GRAVE: Final = frozenset({"vt", "vf", "asystole"})
 class EventLimits(Limits):
     """For how long an event that nobody answers stays open."""
 
-    open_days: Days = Field(
+    open_days: Annotated[Days, Silences.LOWERED] = Field(
         default=30, description="days for which ventricular tachycardia or worse stays open without an answer (ours)"
     )
     pvc_days: Days = Field(
@@ -367,6 +367,6 @@ RISK_RULE: Final = PatientRule(
     find=find_risk,
     named_by=_the_session,
     sources=("article L51, L53", "clinical.md R62"),
-    without=("hypotension that is over: it counts while its rule finds it",),
+    without=("hypotension that is over: it counts while its rule finds it, and shows no reading of its own",),
 )
 RULES: Final[tuple[PatientRule, ...]] = (QTC_RULE, EVENT_RULE, RISK_RULE)
