@@ -18,7 +18,12 @@ _WIDTH = 4
 
 
 class PackedChannel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
-    """A channel whose minutes lie in the times of this place; one low or high stands for those of all minutes."""
+    """A channel whose minutes lie in the times of this place; one low or high stands for those of all minutes.
+
+    No highs are those that are the lows.
+
+    `stood` is by how many seconds `Channel.other` lies before `at`; below 0, and one less, while all have one value.
+    """
 
     at: int
     value: float
@@ -26,6 +31,7 @@ class PackedChannel(msgspec.Struct, array_like=True, omit_defaults=True, gc=Fals
     lows: list[float]
     highs: list[float]
     bounds: dict[str, Bound] = {}
+    stood: int = 0
 
 
 def pack(channels: Iterable[tuple[str, Channel]]) -> tuple[list[Times], dict[str, PackedChannel]]:
@@ -38,16 +44,26 @@ def pack(channels: Iterable[tuple[str, Channel]]) -> tuple[list[Times], dict[str
             times.append(mine)
         lows = _once([minute.low for minute in channel.minutes])
         highs = _once([minute.high for minute in channel.minutes])
-        packed[name] = PackedChannel(channel.at, channel.value, times.index(mine), lows, highs, channel.bounds)
+        highs = [] if highs == lows else highs
+        place = times.index(mine)
+        packed[name] = PackedChannel(channel.at, channel.value, place, lows, highs, channel.bounds, _stood(channel))
     return times, packed
 
 
 def unpack(times: list[Times], packed: Mapping[str, PackedChannel]) -> dict[str, Channel]:
     """Return the channels that `pack` packed."""
     return {
-        name: Channel(one.at, one.value, _minutes(times[one.place], one.lows, one.highs), one.bounds)
+        name: Channel(one.at, one.value, _minutes(times[one.place], one.lows, one.highs), one.bounds, _other(one))
         for name, one in packed.items()
     }
+
+
+def _stood(channel: Channel) -> int:
+    return channel.at - channel.other if channel.other >= 0 else -1 - (channel.at + channel.other)
+
+
+def _other(packed: PackedChannel) -> int:
+    return packed.at - packed.stood if packed.stood >= 0 else -(packed.at + packed.stood + 1)
 
 
 def _times(minutes: list[Minute]) -> Times:
@@ -61,7 +77,7 @@ def _times(minutes: list[Minute]) -> Times:
 
 def _minutes(times: Times, lows: list[float], highs: list[float]) -> list[Minute]:
     minutes: list[Minute] = []
-    number = 0
+    number, highs = 0, highs or lows
     for place in range(0, len(times), _WIDTH):
         after, first, last, seconds = times[place : place + _WIDTH]
         number += after
