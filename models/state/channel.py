@@ -141,6 +141,13 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
     bounds: dict[str, Bound] = {}
     #: The minutes before the envelope, in order; None where no rule asks for them.
     older: list[Older] | None = None
+    #: The second of the newest sample of another value; of the first sample, below 0, while all have one value.
+    other: int = NEVER_S
+
+    @property
+    def stands_since(self) -> int:
+        """Return the second after which no sample had another value than the newest; `NEVER_S` before a sample."""
+        return self.other if self.at == NEVER_S else abs(self.other)
 
     def add(self, at: int, value: float) -> list[str]:
         """Add a sample; return the names of the bounds that it turned.
@@ -153,8 +160,16 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
             self._into_another(at, value)
         else:
             newest.add(at % 60, value)
-        if at > previous or (at == previous and value > self.value):
+        if at > previous:
+            if value != self.value or previous == NEVER_S:
+                self.other = -at if previous == NEVER_S else previous
             self.at, self.value = at, value
+        elif value != self.value or self.other < 0:
+            self._add_earlier(at, value)
+        return self._turn(at, value, previous)
+
+    def _turn(self, at: int, value: float, previous: int) -> list[str]:
+        """Place a sample on its side of each bound; return the names of those that it turned (`add`)."""
         turned: list[str] = []
         in_a_row = previous < at <= previous + LASTS_S
         for name, bound in self.bounds.items():
@@ -197,7 +212,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
             for at, value in zip(seconds, values, strict=True):
                 self.add(at, value)
             return
-        self.at, self.value = seconds[-1], values[-1]
+        self._move(seconds, values)
         for bound in self.bounds.values():
             # The last turn counts: from the newest sample back to one on the other side.
             place, is_out = end - 1, bound.is_beyond(values[-1])
@@ -215,6 +230,26 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 newest = self._new_minute(len(self.minutes), seconds[start], values[start])
             newest.add_all(seconds[start:stop], values[start:stop])
             start = stop
+
+    def _add_earlier(self, at: int, value: float) -> None:
+        """Keep what a sample that is not the newest tells of since when the channel stands."""
+        if value == self.value:
+            self.other = max(self.other, -at)
+            return
+        self.other = max(self.other, at)
+        if at == self.at:
+            self.value = max(self.value, value)
+
+    def _move(self, seconds: list[int], values: list[float]) -> None:
+        """Set the newest sample of some in order, and the newest one of another value."""
+        before, was, place, now = self.at, self.value, len(values) - 1, values[-1]
+        if values.count(now) <= place:
+            while values[place] == now:
+                place -= 1
+            self.other = seconds[place]
+        elif was != now:
+            self.other = before
+        self.at, self.value = seconds[-1], now
 
     def at_bound(self, name: str, bound: Bound) -> Bound:
         """Return what is known of a bound; one that is new or was moved is judged by the envelope."""

@@ -21,11 +21,13 @@ Times = list[int]
 #: What samples change of a bound: the seconds from its `since` to the channel's newest sample, `crossed`, whether it
 #: `is_out` (1) and was out `ever` (2), then, where there are such, the seconds since `other` and since `due`.
 Side = list[float]
-#: Of a channel: its newest value, the place of its times, lows, highs, older minutes, and the sides of its bounds in
-#: the order of the record that the samples complete.
+#: Of a channel: its newest value, the place of its times, by how many seconds its `other` lies before the newest sample
+#: (below 0, and one less, while all have one value), lows, highs, older minutes, and the sides of its bounds in the
+#: order of the record that the samples complete.
 Packed = list[float | list[float | Side | None]]
 _WIDTH: Final = 4
-_SIDES: Final = 5
+_EXTREMES: Final = 3
+_SIDES: Final = 6
 #: More equal extremes in a row than this are stored as one with their number.
 _WORTH_IT: Final = 2
 #: How the seconds of a minute are stored that has a sample in each.
@@ -58,8 +60,9 @@ def pack(channels: Iterable[tuple[str, Channel]]) -> tuple[list[Times], dict[str
         highs = _once([minute.high for minute in channel.minutes], channel.value)
         older = [] if channel.older is None else _flat(channel.older)
         sides: list[float | Side | None] = [_side(bound, channel.at) for bound in channel.bounds.values()]
-        made: Packed = [channel.value, times.index(mine), [*lows], [*highs], [*older], sides]
-        while not made[-1] and len(made) > 2:
+        stood = channel.at - channel.other if channel.other >= 0 else -1 - (channel.at + channel.other)
+        made: Packed = [channel.value, times.index(mine), stood, [*lows], [*highs], [*older], sides]
+        while not made[-1] and len(made) > _EXTREMES:
             made.pop()
         packed[name] = made
     return times, packed
@@ -88,19 +91,21 @@ def unpack(times: list[Times], packed: Mapping[str, Packed], known: Mapping[str,
 def unpack_former(times: list[Times], packed: Mapping[str, PackedChannel]) -> dict[str, Channel]:
     """Return the channels of a record that was stored before bounds were packed, too."""
     return {
-        name: Channel(one.at, one.value, _minutes(times[one.place], one.lows, one.highs), one.bounds)
+        name: Channel(one.at, one.value, _minutes(times[one.place], one.lows, one.highs), one.bounds, None, one.at)
         for name, one in packed.items()
     }
 
 
 def _channel(times: list[Times], packed: Packed) -> Channel:
     value, place = cast("float", packed[0]), int(cast("float", packed[1]))
-    lows, highs, older = (*packed[2:_SIDES], [], [], [])[:3]
+    stood = int(cast("float", packed[2]))
+    lows, highs, older = (*packed[_EXTREMES:_SIDES], [], [], [])[:3]
     count = len(times[place]) // _WIDTH
     extremes = [_spread(cast("list[float | None]", one), value, count) for one in (lows, highs)]
     minutes = _minutes(times[place], *extremes)
     at = minutes[-1].number * 60 + minutes[-1].last
     made = Channel(at, value, minutes)
+    made.other = at - stood if stood >= 0 else -(at + stood + 1)
     if older:
         made.older = _older(cast("list[float | None]", older))
     return made
@@ -140,7 +145,7 @@ def _times(minutes: list[Minute]) -> Times:
 
 def _minutes(times: Times, lows: list[float], highs: list[float]) -> list[Minute]:
     minutes: list[Minute] = []
-    number = 0
+    number, highs = 0, highs or lows
     for place in range(0, len(times), _WIDTH):
         after, first, last, seconds = times[place : place + _WIDTH]
         number += after

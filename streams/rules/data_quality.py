@@ -42,6 +42,7 @@ from streams.rules.inputs import (
     lab,
 )
 from streams.rules.session_doubts import contradictory_sessions
+from streams.rules.standing_sensors import standing
 from streams.rules.weight_doubts import impossible_numbers, pounds
 
 log = logging.getLogger(__name__)
@@ -65,9 +66,9 @@ def find(view: PatientView) -> Iterator[Outcome]:
     """Unknown codes and units, implausible or undecidable values, contradictory flags, wrong clocks.
 
     Also numbers of machines, sessions and weights that cannot be, which are left out (looked for 2, 10 and 30 min after
-    a session began, then each half hour), weights in pounds, sessions that contradict themselves or last for days, and
-    what would be high with the shipped thresholds where this site accepts that it is not (`accept_risk`). Only the
-    newest result of an analyte counts: a usable one after it closes the alert.
+    a session began, then each half hour), sensors that stand still, weights in pounds, sessions that contradict
+    themselves or last for days, and what would be high with the shipped thresholds where this site accepts that it is
+    not (`accept_risk`). Only the newest result of an analyte counts: a usable one after it closes the alert.
     """
     for part in _PARTS:
         yield from part.find(view)
@@ -349,6 +350,7 @@ _PARTS: Final = (
     PatientPart((ANY_LAB,), _circles),
     PatientPart((SESSION,), contradictory_sessions),
     PatientPart((SESSION,), outside),
+    PatientPart((SESSION,), standing),
     PatientPart((SESSION, PROFILE, WEIGHT), impossible_numbers),
     PatientPart((SESSION, PROFILE, WEIGHT), pounds),
     PatientPart((SESSION, ANY_SYMPTOM), _contradictory_symptoms),

@@ -47,8 +47,18 @@ def impossible_numbers(view: PatientView) -> Iterator[Finding]:
                     "clinical.md E07; bounds are ours",
                 ),
             ),
-            evidence=(EvidenceRecord(kind="weight", id=source, name=name, value=float(value), unit=unit, at=at),),
+            evidence=(
+                EvidenceRecord(
+                    kind=_kind(state, field, source), id=source, name=name, value=float(value), unit=unit, at=at
+                ),
+            ),
         )
+
+
+def _kind(state: PatientState, field: str, source: str) -> str:
+    if field == _PROFILE:
+        return "patient_profile"
+    return "weight" if source == state.id else "session"
 
 
 def _newest(state: PatientState) -> dict[str, tuple[datetime, float, str]]:

@@ -133,6 +133,38 @@ def test_noise_turns_a_bound_but_asks_for_one_look_in_its_waiting_time() -> None
     assert asked == [START]
 
 
+@pytest.mark.parametrize("seed", range(200))
+def test_since_when_it_stands_in_any_order(seed: int) -> None:
+    """The newest sample of another value; while all have one value, the first sample."""
+    samples = walk(seed)
+    (_, newest), others = samples[-1], [at for at, value in samples if value != samples[-1][1]]
+    since = max(others, default=samples[0][0])
+    assert channel(samples).stands_since == since
+    assert channel(shuffled(samples, seed, 900.0)).stands_since == since
+    assert channel([*samples, *samples]).stands_since == since
+    assert channel(samples).value == newest
+
+
+def test_a_channel_without_a_sample_stands_since_never() -> None:
+    assert Channel().stands_since == NEVER_S
+    made = Channel()
+    made.add(START, 0.0)
+    assert made.stands_since == START
+
+
+def test_of_two_samples_of_one_second_the_greater_counts_and_it_does_not_stand() -> None:
+    for values in ((8.0, 9.0), (9.0, 8.0)):
+        made = channel([(START, 9.0), *((START + 5, value) for value in values)])
+        assert (made.value, made.stands_since) == (9.0, START + 5)
+
+
+@pytest.mark.parametrize("values", [(9.5, 9.5, 9.5), (9.0, 9.5, 9.5), (9.5, 9.5, 9.0), (0.0,)])
+def test_it_comes_out_of_its_packed_form_as_it_was(values: tuple[float, ...]) -> None:
+    made = channel([(START + 50 * place, value) for place, value in enumerate(values)])
+    times, packed = pack([("a", made)])
+    assert unpack(times, packed, {"a": channel([])}) == {"a": made}
+
+
 def test_it_stays_small() -> None:
     made = Channel()
     made.watch({f"uf_rate_high:{name}": Bound(700.0, above=True, waits=(300, 300)) for name in ("advisory", "warning")})

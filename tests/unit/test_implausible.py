@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
 from itertools import permutations
-from typing import Any
 
 import pytest
 
 from models.events import Event, Telemetry
-from models.state import PatientState
-from streams.engine.factory import patient_partition
-from streams.rules.catalogue import PATIENT_RULES, default_settings
 from streams.rules.facts.implausible import OF_SESSIONS, SAMPLES, as_celsius
-from streams.rules.inputs import channel
-from tests.unit.timeline import moment, to_line
-
-
-def watching(*fields: str) -> Any:
-    """A partition in which `data_quality` has these fields kept of samples."""
-    rules = tuple(
-        replace(rule, inputs=(*rule.inputs, *map(channel, fields))) if rule.name == "uf_rate_high" else rule
-        for rule in PATIENT_RULES
-    )
-    return patient_partition(default_settings(), timedelta(minutes=15), rules=rules)
-
-
-def told(partition: Any, at: str, **fields: Any) -> list[str]:
-    event = {"patient_id": "p1", "session_id": "s1", "machine_id": "m1", "at": moment(at).isoformat(), **fields}
-    found = [one.alert for one in partition.advance(moment(at))]
-    found += partition.take("p1", to_line(event).record, moment(at))[2]
-    return [alert.summary for alert in found if alert.rule == "data_quality"]
+from tests.unit.timeline import moment
+from tests.unit.watched_fields import SAMPLE, Watched
 
 
 def test_every_number_of_a_sample_has_a_range() -> None:
@@ -67,26 +45,23 @@ def test_fahrenheit() -> None:
     ],
 )
 def test_what_a_watched_field_cannot_be_is_told_once(field: str, value: float, shown: str) -> None:
-    partition = watching(field)
-    found = told(partition, "08:00", type="session_started")
-    for minute in range(60):
-        found += told(partition, f"08:{minute:02}:30", type="telemetry", blood_flow_ml_min=300, **{field: value})
-    (summary,) = found
-    assert shown in summary
+    watched = Watched(field)
+    watched.send("08:00", type="session_started")
+    watched.samples("08:00:30", "09:00", {field: value}, every_s=60)
+    (told,) = watched.told
+    assert shown in told
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
 def test_what_is_noted_is_the_same_in_every_order(order: tuple[int, ...]) -> None:
     samples = [("08:01", 98.6), ("08:02", 99.5), ("08:03", 36.5), ("08:04", 97.0)]
-    partition = watching("body_temp_c")
-    told(partition, "08:00", type="session_started")
+    watched = Watched("body_temp_c")
+    watched.send("08:00", type="session_started")
     for place in order:
         at, value = samples[place]
-        event = {"patient_id": "p1", "session_id": "s1", "machine_id": "m1", "type": "telemetry"}
-        event |= {"at": moment(at).isoformat(), "body_temp_c": value, "blood_flow_ml_min": 300}  # type: ignore[dict-item]
-        partition.take("p1", to_line(event).record, moment("08:05"))
-    state: PatientState = partition.states["p1"]
-    strange = state.sessions["s1"].strange["body_temp_c"]
+        watched.send(at, received="08:05", **SAMPLE, body_temp_c=value)
+    session = watched.state.sessions["s1"]
+    strange = session.strange["body_temp_c"]
     first, last = (int(moment(at).timestamp()) for at in ("08:01", "08:04"))
     assert (strange.first, strange.last, strange.value) == (first, last, 97.0)
-    assert state.sessions["s1"].channels["body_temp_c"].value == 36.5
+    assert session.channels["body_temp_c"].value == 36.5
