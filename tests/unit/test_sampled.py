@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from models.state import PatientState
+from models.state.machine_setting import SETTINGS
 from models.state.sampled import key_of
 from models.topics import DEAD_LETTERS
 from streams.worker.checkpoint import MOST_SOURCES, QUIET_S, RETIRE_EVERY
@@ -20,6 +21,8 @@ from tests.unit.task_events import DAY, P1, P2, session, stored, stored_patients
 #: The bar for a sample that changes no finding.
 MOST_BYTES = 1024
 KEY = P1.encode()
+#: Every setting that is kept, with its origin, and what else a machine tells of its dialysate.
+DIALYSATE = dict.fromkeys(SETTINGS, 36.5) | {"dialysate_mg_mmol_l": 0.5, "setting_origin": "ordered"}
 
 
 def past(kafka: FakeKafka, results: int = 50) -> None:
@@ -63,7 +66,7 @@ async def test_a_sample_that_changes_no_finding_writes_little_and_encodes_no_pas
 
 
 @pytest.mark.parametrize("every", [1, 7])
-@pytest.mark.parametrize("more", [{}, {"dialysate_na_mmol_l": 138.0, "dialysate_mg_mmol_l": 0.5}])
+@pytest.mark.parametrize("more", [{}, {"dialysate_na_mmol_l": 138.0, "dialysate_mg_mmol_l": 0.5}, DIALYSATE])
 async def test_hours_of_samples_are_stored_in_one_kilobyte(kafka: FakeKafka, more: Any, every: int) -> None:
     """Both bounds of a channel watched, and beyond one of them; with what the machine tells of its dialysate or not."""
     kafka.clock.elapsed += 4 * 3600
