@@ -306,3 +306,23 @@ def test_a_channel_beyond_its_bound_moves_with_its_session() -> None:
     samples(unit, "p2", 310, 420)
     unit.expect("08:06", "raised", patient_id="p2")
     unit.expect_nothing_more()
+
+
+def test_settings_move_with_their_session() -> None:
+    """The order under one id and what a user set under the other; values, times and origins are the same again."""
+    unit = Unit(watch="setting_deviation")
+    unit.session(at="08:00", patient_id="p1")
+    for minute, sodium, origin in ((1, 138.0, "ordered"), (2, 138.0, None), (3, 140.0, "user"), (4, 138.0, "ordered")):
+        at = f"08:{minute:02}:00.25"
+        unit.telemetry(at=at, dialysate_na_mmol_l=sodium, setting_origin=origin, patient_id="p1")
+    settings = unit.replay._patients.states["p1"].sessions["s1"].settings
+    kept = {name: setting.runs[:] for name, setting in settings.items()}
+    words = {name: (setting.ordered, setting.user) for name, setting in settings.items()}
+    unit.expect("08:03:00.25", "raised", patient_id="p1")
+    unit.expect("08:04:00.25", "resolved", patient_id="p1")
+    merged(unit, "p1", "p2", at="08:05")
+    moved = unit.replay._patients.states["p2"].sessions["s1"].settings
+    assert {name: setting.runs for name, setting in moved.items()} == kept
+    assert {name: (setting.ordered, setting.user) for name, setting in moved.items()} == words
+    unit.telemetry(at="08:06", dialysate_na_mmol_l=142.0, setting_origin="user", patient_id="p2")
+    unit.expect("08:06", "raised", patient_id="p2")

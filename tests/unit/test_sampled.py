@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from models.state import PatientState
+from models.state.machine_setting import SETTINGS
 from models.state.sampled import key_of
 from models.topics import DEAD_LETTERS
 from streams.worker.checkpoint import MOST_SOURCES, QUIET_S, RETIRE_EVERY
@@ -22,6 +23,8 @@ MOST_BYTES = 1024
 #: Likewise where it moves the pressure and the blood volume, of which half an hour is kept.
 MOST_BYTES_WITH_SLOPE = 1300
 KEY = P1.encode()
+#: Every setting that is kept, with its origin, and what else a machine tells of its dialysate.
+DIALYSATE = dict.fromkeys(SETTINGS, 36.5) | {"dialysate_mg_mmol_l": 0.5, "setting_origin": "ordered"}
 
 
 def past(kafka: FakeKafka, results: int = 50) -> None:
@@ -79,7 +82,7 @@ def said(more: Any, number: int) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("every", [1, 7])
-@pytest.mark.parametrize("more", [{}, {"dialysate_na_mmol_l": 138.0, "dialysate_mg_mmol_l": 0.5}, MOVING])
+@pytest.mark.parametrize("more", [{}, {"dialysate_na_mmol_l": 138.0, "dialysate_mg_mmol_l": 0.5}, DIALYSATE, MOVING])
 async def test_hours_of_samples_are_stored_in_one_kilobyte(kafka: FakeKafka, more: Any, every: int) -> None:
     """Both bounds of a channel watched, and beyond one of them; with what the machine tells of its dialysate or not."""
     kafka.clock.elapsed += 4 * 3600
