@@ -28,6 +28,8 @@ _KEY: Final = "follow_up"
 _DIALYSATE: Final = "dialysate_na_mmol_l"
 #: So many treatments more than may matter are remembered: one of them may turn out to be a mistake.
 _SPARE: Final = 2
+#: A treatment that ended so long ago, and of which no sample told the sodium, is taken to have none.
+_UNTOLD_FOR: Final = timedelta(days=1)
 
 
 class FollowUpLimits(Limits):
@@ -118,9 +120,10 @@ def find(view: PatientView) -> Iterator[Outcome]:
     that one was not clear. Weights that are told late count at their own time.
     """
     limits = view.limits(FollowUpLimits)
-    newest = bedside.treated(view)[-(limits.sessions + 1 + _SPARE) :]
-    numbered = _numbered(bedside.treated(view))
-    _remember(view, limits, newest, numbered)
+    count = limits.sessions + 1 + _SPARE
+    newest, numbered = bedside.treated(view)[-count:], _numbered(bedside.sessions(view))
+    # What looks like a mistake may be a treatment of which the end came first.
+    _remember(view, limits, bedside.sessions(view)[-count:], numbered)
     stands = _FollowUp()
     for place, treatment in enumerate(newest):
         view.look_at(treatment.start)
@@ -198,8 +201,14 @@ def _remember(view: PatientView, limits: FollowUpLimits, newest: list[Treatment]
     for treatment in newest:
         number, waits = numbered[treatment.key], (NEVER_S, NEVER_S)
         known = _known(limits, treatment, number)
-        if treatment.over_at <= view.now and (known is None or not known.ever):
+        if treatment.over_at <= view.now:
             waits = 0, 0 if known is None else NEVER_S
+            forgotten = treatment.over_at + _UNTOLD_FOR
+            view.look_at(forgotten)
+            if known is None and view.now >= forgotten:
+                continue
+            if known is not None and known.ever:
+                waits = NEVER_S, NEVER_S
         bounds.setdefault(treatment.session_id, {})[f"{number}"] = _bound(limits, waits)
     for session_id, wanted in bounds.items():
         view.watch(session_id, _DIALYSATE, wanted)
@@ -231,6 +240,7 @@ def _note(
     view: PatientView, limits: FollowUpLimits, stands: _FollowUp, treatment: Treatment, previous: Treatment | None
 ) -> _Note:
     """Return what the weight and the pressure before a treatment tell, and which of them is missing by now."""
+    view.read(PAUSE)
     note = _Note(treatment, stands.sodium)
     weight, systolic = weight_before(view, treatment, previous), systolic_before(view, treatment)
     if weight is not None and previous is not None:

@@ -63,8 +63,8 @@ TEMPERATURE_RULE: Final[PatientRule] = sustained(
                 "clinical.md R36, 2.10",
             ),
             guidance(
-                "The article wants 34-35 °C against cramps, not less; too warm a dialysate harms the blood: review "
-                "with technical staff, per unit protocol, when the machine does not follow its setting.",
+                "The article wants 34-35 °C against cramps, not less; machines have a protective limit of about 42 °C. "
+                "Review with technical staff, per unit protocol, a machine that does not follow its setting.",
                 "article L28; clinical.md 2.10",
             ),
         ),
@@ -88,8 +88,8 @@ _WATCH: Final = guidance(
     "article L28; clinical.md R36",
 )
 _SYMPTOMATIC: Final = guidance(
-    "Signs of hypothermia while the dialysate is cool: review the dialysate temperature and warm blankets with the "
-    "patient. Shivering with fever has other causes.",
+    "Signs of hypothermia while the dialysate is cool: review the dialysate temperature with the prescriber. Check for "
+    "fever, too: shivering with fever has other causes.",
     "article L28; clinical.md R36 (ours)",
 )
 
