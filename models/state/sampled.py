@@ -37,6 +37,8 @@ class SampledSession(msgspec.Struct, omit_defaults=True, gc=False):
     uf_rate: Reading | None = None
     still_at: datetime | None = None
     told_at: datetime | None = None
+    #: Where it is not that of the patient, as it nearly always is.
+    heard_at: datetime | None = None
     #: Of records that were stored before channels were packed.
     channels: dict[str, Channel] = {}
     times: list[Times] = []
@@ -91,6 +93,7 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
                 uf_rate=session.uf_rate,
                 still_at=session.still_at,
                 told_at=session.told_at,
+                heard_at=None if session.heard_at == state.heard_at else session.heard_at,
                 times=times,
                 packed=packed,
             )
@@ -108,6 +111,7 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
         session = state.sessions[name]
         session.flows, session.systolic, session.uf_rate = part.flows, part.systolic, part.uf_rate
         session.still_at, session.told_at = part.still_at, part.told_at
+        session.heard_at = part.heard_at or sampled.heard_at
         session.channels = session.channels | part.channels | unpack(part.times, part.packed)
     state.heard |= sampled.heard
     state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at

@@ -45,3 +45,5 @@ class Session(msgspec.Struct, omit_defaults=True, gc=False):
     channels: dict[str, Channel] = {}
     #: When it was last published on `sessions.active`; None if it is not shown there.
     told_at: datetime | None = None
+    #: The newest arrival of a sample, whatever its machine's clock says.
+    heard_at: datetime | None = None

@@ -28,7 +28,7 @@ from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, wins
 from streams.engine.sender_clocks import check_clock, is_in_time, tamed
 from streams.engine.windows import SESSIONS
 from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run
-from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, PAUSE, SESSION, channel_facets
+from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, HEARD, HEARD_ANEW, PAUSE, SESSION, channel_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 
@@ -87,6 +87,7 @@ def file_sample(
         keep_unit(state, sample)
     if change.facets >= SESSION.facets and (regrouped := _regrouped(state)):
         change = structs.replace(change, facets=change.facets | regrouped)
+    change = _hear(session, received_at, change)
     if session.channels and (turned := _add_to_channels(session.channels, sample, at)):
         change = _turned(state, turned, now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
@@ -95,6 +96,16 @@ def file_sample(
     return structs.replace(
         change, facets=change.facets | clock
     )  # not `SAMPLED`: what is known of clocks may have changed
+
+
+def _hear(session: Session, received_at: datetime, change: Change) -> Change:
+    """Record when a sample of a session arrived; it is news after a silence, and where the first one comes late."""
+    heard = session.heard_at
+    if heard is not None and received_at <= heard:
+        return change
+    session.heard_at = received_at
+    is_news = received_at - session.first_at > GOES_ON if heard is None else received_at - heard > HEARD_ANEW
+    return structs.replace(change, facets=change.facets | HEARD.facets) if is_news else change
 
 
 def _add_to_channels(

@@ -23,6 +23,7 @@ from streams.engine.sessions import newer
 from streams.engine.waits import Waits
 from streams.rules.facts.late_clocks import LATE
 from streams.rules.facts.treatments import is_still
+from streams.rules.inputs import HEARD_ANEW
 
 #: How many samples of a patient wait at most.
 MOST_WAITING: Final = 64
@@ -32,6 +33,8 @@ _WORTH_IT: Final = 2
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_S: Final = -min(LATE, -BEHIND).total_seconds()
 _BELIEVABLE_S: Final = BELIEVABLE.total_seconds()
+#: Whether a sample that comes so late after the one before it is news is not decided here.
+_NEWS_S: Final = HEARD_ANEW.total_seconds() - 0.001
 #: The readings that a session keeps beside its channels.
 _READINGS: Final = ("systolic_mmhg", "uf_rate_ml_h")
 #: Whose a sample is.
@@ -118,7 +121,11 @@ class WaitingSamples(Waits):
             self.stop(subject)
             return None
         numbers, at, values = found.numbers, (event.at - _EPOCH).total_seconds(), shape.read(event)
-        if not numbers[_AT] < at < numbers[_UNTIL] or not _LATEST_S <= at - arrived <= _BELIEVABLE_S:
+        if (
+            not numbers[_AT] < at < numbers[_UNTIL]
+            or not _LATEST_S <= at - arrived <= _BELIEVABLE_S
+            or arrived > numbers[_ARRIVED] + _NEWS_S
+        ):
             self.stop(subject)
             return None
         for place, low in shape.ranges:
@@ -167,6 +174,7 @@ class WaitingSamples(Waits):
             or source in state.problems
             or (unit_id is not None and (state.unit_id, state.unit_id_at) != (unit_id, moment))
             or session.channels.keys() != set(self._watched)
+            or session.heard_at is None
         ):
             return
         at = (moment - _EPOCH).total_seconds()
@@ -175,6 +183,7 @@ class WaitingSamples(Waits):
         calm = [session.channels[field].calm(int(at)) for field in shape.channels]
         until = min((one.until for one in calm), default=int(at) + LASTS_S)
         made.session = session
+        arrived = max(arrived, session.heard_at.timestamp())
         made.numbers = array("d", [at, until, arrived, *(bound for one in calm for bound in (one.low, one.high))])
         self._by_patient[state.id] = made
 
@@ -214,6 +223,7 @@ class WaitingSamples(Waits):
         arrived = _moment(found.numbers[_ARRIVED])
         state.heard_at = max(state.heard_at, arrived)
         state.heard[machine_id] = max(state.heard[machine_id], arrived)
+        session.heard_at = arrived
         if unit_id is not None:
             state.unit_id_at = _moment(samples[-width])
         session.flows[-1].until = _moment(samples[-width])

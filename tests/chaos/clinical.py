@@ -37,6 +37,7 @@ FORM_ALONE: Final = frozenset(
     low_total_calcium low_phosphate high_phosphate electrolyte_swing sodium_rise uf_rate_high first_month_labs_overdue
     nutrition_review baclofen_before_electrolytes baclofen_dose baclofen_adverse_effect baclofen_abrupt_stop
     midodrine_timing vitamin_e_dose identity_conflict machine_alarm
+    machine_silent
     """.split()  # noqa: SIM905 (a list of words reads better as words)
 )
 
