@@ -64,6 +64,8 @@ class Session(msgspec.Struct, omit_defaults=True, gc=False):
     strange: dict[str, Strange] = {}
     #: When it was last published on `sessions.active`; None if it is not shown there.
     told_at: datetime | None = None
+    #: The newest arrival of a sample, whatever its machine's clock says.
+    heard_at: datetime | None = None
 
     def leave_out(self, field: str, second: int, value: float) -> bool:
         """Note a number that was left out; return whether it is the first of its field."""

@@ -31,7 +31,7 @@ from streams.engine.told_settings import file_settings, told_of
 from streams.engine.windows import SESSIONS
 from streams.rules.facts.implausible import MESSAGES, OF_SESSIONS, SAMPLES
 from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run
-from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, PAUSE, SESSION, Facets, channel_facets
+from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, HEARD, HEARD_ANEW, PAUSE, SESSION, Facets, channel_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
 
@@ -103,6 +103,7 @@ def file_sample(
     change = _wider(change, file_settings(session, told_of(sample), at))
     if change.facets >= SESSION.facets:
         change = _wider(change, _regrouped(state))
+    change = _hear(session, received_at, change)
     if session.channels and (turned := _add_to_channels(session, sample, at)):
         change = _turned(state, turned, now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
@@ -111,6 +112,16 @@ def file_sample(
     return structs.replace(
         change, facets=change.facets | clock
     )  # not `SAMPLED`: what is known of clocks may have changed
+
+
+def _hear(session: Session, received_at: datetime, change: Change) -> Change:
+    """Record when a sample of a session arrived; it is news after a silence, and where the first one comes late."""
+    heard = session.heard_at
+    if heard is not None and received_at <= heard:
+        return change
+    session.heard_at = received_at
+    is_news = received_at - session.first_at > GOES_ON if heard is None else received_at - heard > HEARD_ANEW
+    return structs.replace(change, facets=change.facets | HEARD.facets) if is_news else change
 
 
 def _wider(change: Change, facets: Facets) -> Change:

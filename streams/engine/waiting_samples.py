@@ -26,6 +26,7 @@ from streams.engine.waits import Waits
 from streams.rules.facts.implausible import SAMPLES
 from streams.rules.facts.late_clocks import LATE
 from streams.rules.facts.treatments import is_still
+from streams.rules.inputs import HEARD_ANEW
 
 #: How many samples of a patient wait at most.
 MOST_WAITING: Final = 64
@@ -33,6 +34,8 @@ MOST_WAITING: Final = 64
 _WORTH_IT: Final = 2
 _LATEST_S: Final = -min(LATE, -BEHIND).total_seconds()
 _BELIEVABLE_S: Final = BELIEVABLE.total_seconds()
+#: Whether a sample that comes so late after the one before it is news is not decided here.
+_NEWS_S: Final = HEARD_ANEW.total_seconds() - 0.001
 #: The readings that a session keeps beside its channels.
 _READINGS: Final = ("systolic_mmhg", "uf_rate_ml_h")
 
@@ -144,6 +147,7 @@ class WaitingSamples(Waits):
             or (sample := shape.read(event, numbers)) is None
             or not numbers[_AT] < sample[0] < numbers[_UNTIL]
             or not _LATEST_S <= sample[0] - arrived <= _BELIEVABLE_S
+            or arrived > found.arrived + _NEWS_S
         ):
             self.stop(subject)
             return None
@@ -194,6 +198,7 @@ class WaitingSamples(Waits):
             or session.channels.keys() != set(self._watched)
             or told_until(session) > (at := (moment - EPOCH).total_seconds())
             or not repeat_settings(session, made.told)
+            or session.heard_at is None
         ):
             return
         made.shape = shape = self._shape(session)
@@ -204,6 +209,7 @@ class WaitingSamples(Waits):
         for each, one in zip_longest(shape.edges, calm):
             made.numbers.append(each.low if one is None else max(each.low, one.low))
             made.numbers.append(each.high if one is None else min(each.high, one.high))
+        made.arrived = max(made.arrived, session.heard_at.timestamp())
         self._by_patient[state.id] = made
 
     def _shape(self, session: Session) -> _Shape:
@@ -241,6 +247,7 @@ class WaitingSamples(Waits):
         arrived = _moment(found.arrived)
         state.heard_at = max(state.heard_at, arrived)
         state.heard[found.machine_id] = max(state.heard[found.machine_id], arrived)
+        session.heard_at = arrived
         if found.unit_id is not None:
             state.unit_id_at = _moment(samples[-width])
         session.flows[-1].until = _moment(samples[-width])

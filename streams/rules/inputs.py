@@ -22,6 +22,9 @@ Facets = frozenset[str]
 #: How far a stated time may lie ahead of the record's timestamp before the sender's clock counts as wrong.
 AHEAD: Final = timedelta(minutes=5)
 
+#: A sample that comes longer than this after the one before it is news to rules on silence; other samples are none.
+HEARD_ANEW: Final = timedelta(minutes=1)
+
 _RESULT: Final = "lab_result"
 _SYMPTOM: Final = "symptom"
 _MEDICATION: Final = "medication"
@@ -108,6 +111,7 @@ HELD: Final = {
     "schedule": attrgetter("schedules"),
     "patient_profile": attrgetter("profile"),
     "machine_alarm": attrgetter("machine_alarms"),
+    "session": attrgetter("sessions"),
 }
 
 
@@ -119,6 +123,8 @@ SCHEDULE: Final = Input(frozenset({"schedule"}))
 SESSION: Final = Input(frozenset({"session"}))
 #: Whether the blood of the running session stands.
 PAUSE: Final = Input(frozenset({"pause"}))
+#: When a sample of a session arrived last: changes with the first one, and with the first after a silence.
+HEARD: Final = Input(frozenset({"heard"}))
 PROFILE: Final = Input(frozenset({"patient_profile"}))
 WEIGHT: Final = Input(frozenset({"weight"}))
 RHYTHM: Final = Input(frozenset({"rhythm"}))

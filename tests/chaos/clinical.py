@@ -39,7 +39,7 @@ FORM_ALONE: Final = frozenset(
     midodrine_timing vitamin_e_dose identity_conflict qtc_prolonged arrhythmia_event arrhythmia_risk
     interdialytic_weight_gain sodium_profile dialysate_temperature hypothermia_watch high_sodium_follow_up
     intradialytic_hypotension machine_alarm dialysate_sodium_high setting_deviation dialysate_mismatch
-    blood_volume_falling
+    blood_volume_falling machine_silent
     """.split()  # noqa: SIM905 (a list of words reads better as words)
 )
 
