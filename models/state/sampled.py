@@ -40,6 +40,7 @@ class SampledSession(msgspec.Struct, omit_defaults=True, gc=False):
     told_at: datetime | None = None
     #: Where it is not that of the patient, as it nearly always is.
     heard_at: datetime | None = None
+    gap_s: int = 0
     #: Of records that were stored before channels were packed.
     channels: dict[str, Channel] = {}
     times: list[Times] = []
@@ -99,6 +100,7 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
                 uf_rate=session.uf_rate,
                 still_at=session.still_at,
                 told_at=session.told_at,
+                gap_s=session.gap_s,
                 heard_at=None if session.heard_at == state.heard_at else session.heard_at,
                 times=times,
                 fields=fields,
@@ -129,6 +131,7 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
         session.channels |= channels[name] or {}
         _move(session.settings, part.moved, _second(part.flows, sampled.heard_at))
         session.heard_at = part.heard_at or sampled.heard_at
+        session.gap_s = part.gap_s
     state.heard |= sampled.heard
     state.unit_id, state.unit_id_at = sampled.unit_id, sampled.unit_id_at
     if sampled.look is None:

@@ -66,6 +66,8 @@ class Session(msgspec.Struct, omit_defaults=True, gc=False):
     told_at: datetime | None = None
     #: The newest arrival of a sample, whatever its machine's clock says.
     heard_at: datetime | None = None
+    #: How many seconds it came after the one before, if longer than a minute; below 0 while there is no other.
+    gap_s: int = 0
 
     def leave_out(self, field: str, second: int, value: float) -> bool:
         """Note a number that was left out; return whether it is the first of its field."""

@@ -103,7 +103,7 @@ def file_sample(
     change = _wider(change, file_settings(session, told_of(sample), at))
     if change.facets >= SESSION.facets:
         change = _wider(change, _regrouped(state))
-    change = _hear(session, received_at, change)
+    change = _hear(session, at, received_at, change)
     if session.channels and (turned := _add_to_channels(session, sample, at)):
         change = _turned(state, turned, now, change)
     if is_in_time(state, sample.machine_id, ahead, received_at):
@@ -114,11 +114,17 @@ def file_sample(
     )  # not `SAMPLED`: what is known of clocks may have changed
 
 
-def _hear(session: Session, received_at: datetime, change: Change) -> Change:
+def _hear(session: Session, at: datetime, received_at: datetime, change: Change) -> Change:
     """Record when a sample of a session arrived; it is news after a silence, and where the first one comes late."""
     heard = session.heard_at
     if heard is not None and received_at <= heard:
         return change
+    if heard is None:
+        session.gap_s = -1
+    elif received_at - heard > HEARD_ANEW:
+        session.gap_s = int((received_at - heard).total_seconds())
+    elif not session.flows or at >= session.flows[-1].until:  # no repeat, and none that came late
+        session.gap_s = 0
     session.heard_at = received_at
     is_news = received_at - session.first_at > GOES_ON if heard is None else received_at - heard > HEARD_ANEW
     return structs.replace(change, facets=change.facets | HEARD.facets) if is_news else change

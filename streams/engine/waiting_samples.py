@@ -247,7 +247,7 @@ class WaitingSamples(Waits):
         arrived = _moment(found.arrived)
         state.heard_at = max(state.heard_at, arrived)
         state.heard[found.machine_id] = max(state.heard[found.machine_id], arrived)
-        session.heard_at = arrived
+        session.heard_at, session.gap_s = arrived, 0
         if found.unit_id is not None:
             state.unit_id_at = _moment(samples[-width])
         session.flows[-1].until = _moment(samples[-width])

@@ -98,10 +98,6 @@ UNANSWERED: Final = {
     50: _HEADING,
     52: _HEADING,
     57: _HEADING,
-    45: _HEADING,
-    46: "Not built yet: the risk context of a cramp (R39). It is no rule of its own: the article gives no number.",
-    48: "Not built yet: the risk context of a cramp (R39). It is no rule of its own: the article gives no number.",
-    49: "No event carries how long a patient sits; a profile's `low_activity` is for the risk context (R39).",
 }
 
 _HEAD: Final = """\

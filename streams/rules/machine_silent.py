@@ -24,18 +24,25 @@ _CHECK: Final = guidance(
 )
 
 
+#: How many of its intervals a machine may be silent.
+_THREE: Final = 3
+
+
 class MachineSilentLimits(Limits):
     """How long a machine may be silent."""
 
     silent_minutes: Minutes = Field(
         default=3,
         ge=HEARD_ANEW / timedelta(minutes=1),
-        description="min without a message; three times the longest interval of the site's machines, clinical.md R67",
+        description="min without a message, or three intervals of a machine that sends less often; clinical.md R67",
     )
 
 
 def find(view: PatientView) -> Iterator[Outcome]:
     """From the machine of a running treatment, which has sent samples in it, nothing has arrived for 3 min.
+
+    A machine that sends less often than each minute is silent after three of its own intervals, and one that has sent
+    a single sample after 30 min: nobody knows its interval yet.
 
     Silence is measured on the task's clock, by arrivals, and only for as long as the clock has run: while the broker
     is away or this system recovers, nobody is silent. Any message of the session ends it, and so does the end of the
@@ -62,7 +69,10 @@ def _outcomes(view: PatientView, treatment: Treatment, wait: timedelta) -> Itera
             yield Ending(treatment.key, Status.EXPIRED, Reason.UNCONFIRMED_END)
             return
         view.look_at(left_at)
-    silent_at = view.silent_since(heard) + wait
+    since, gap_s = view.silent_since(heard), treatment.session.gap_s
+    view.look_at(since + wait)  # samples that ask nobody may have shown a shorter interval by then
+    wait = GOES_ON if gap_s < 0 else max(wait, _THREE * timedelta(seconds=gap_s))
+    silent_at = since + wait
     view.look_at(silent_at)
     if view.now >= silent_at:
         view.look_at(treatment.over_at)
@@ -124,7 +134,7 @@ RULE: Final = PatientRule(
     named_by=_named_by,
     sources=("clinical.md R67, 3.4",),
     without=(
-        "an interval of each machine: one setting for all",
+        "the interval of a machine: it is taken from its newest samples",
         "a keep-alive of its own: any sample or alarm of the session is one",
     ),
 )
