@@ -88,7 +88,7 @@ def _last_at(signal: Any) -> datetime:
 
 
 VERSIONS: Final = Window("versions", MAX_VERSIONS, ALL_RESULTS)
-ALARMS: Final = Window("machine_alarms", MAX_OTHERS, MACHINE_ALARM.facets, about=attrgetter("session_id", "code"))
+ALARMS: Final = Window("machine_alarms", MAX_OTHERS, MACHINE_ALARM.facets)
 SCHEDULES: Final = Window("schedules", MAX_OTHERS, frozenset({"schedule"}))
 WEIGHTS: Final = Window("weights", MAX_OTHERS, frozenset({"weight"}), about=attrgetter("moment"))
 RHYTHMS: Final = Window("rhythms", MAX_OTHERS, frozenset({"rhythm"}), about=attrgetter("kind"))
