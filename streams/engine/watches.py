@@ -50,7 +50,7 @@ def _is_looked_at(channel: Channel) -> bool:
 def _at_rest(channels: dict[str, Channel]) -> dict[str, Channel]:
     """Return what is kept of the channels of an ended session: whether samples ever lay beyond a bound."""
     return {
-        name: Channel(one.at, one.value, one.minutes[-1:], one.bounds) if len(one.minutes) > 1 else one
+        name: Channel(one.at, one.value, bounds=one.bounds) if one.minutes else one
         for name, one in channels.items()
         if one.bounds
     }

@@ -80,10 +80,10 @@ def after_a_session() -> Unit:
     return unit
 
 
-def test_an_ended_session_keeps_its_sodium_and_one_minute() -> None:
+def test_an_ended_session_keeps_its_sodium_without_the_minutes() -> None:
     channels = patient(after_a_session()).sessions["s1"].channels
     assert channels.keys() == {FIELD}
-    assert len(channels[FIELD].minutes) == 1
+    assert channels[FIELD].minutes == []
     assert channels[FIELD].bounds[f"{RULE}:0"].ever
 
 
