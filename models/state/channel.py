@@ -213,7 +213,11 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
                 self.add(at, value)
             return
         self._move(seconds, values)
+        low, high = min(values), max(values)
         for bound in self.bounds.values():
+            outer, inner = (low, high) if bound.above else (high, low)
+            if bound.is_beyond(outer) if bound.is_out else not bound.is_beyond(inner):
+                continue  # all of them are on its side, as nearly always
             # The last turn counts: from the newest sample back to one on the other side.
             place, is_out = end - 1, bound.is_beyond(values[-1])
             while place and bound.is_beyond(values[place - 1]) is is_out:

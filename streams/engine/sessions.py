@@ -103,6 +103,7 @@ def file_sample(
     change = _wider(change, file_settings(session, told_of(sample), at))
     if change.facets >= SESSION.facets:
         change = _wider(change, _regrouped(state))
+        _keep_channels(session, channels)
     change = _hear(session, at, received_at, change)
     if session.channels and (turned := _add_to_channels(session, sample, at)):
         change = _turned(state, turned, now, change)
@@ -128,6 +129,12 @@ def _hear(session: Session, at: datetime, received_at: datetime, change: Change)
     session.heard_at = received_at
     is_news = received_at - session.first_at > GOES_ON if heard is None else received_at - heard > HEARD_ANEW
     return structs.replace(change, facets=change.facets | HEARD.facets) if is_news else change
+
+
+def _keep_channels(session: Session, channels: Iterable[str]) -> None:
+    """Keep samples of these channels; an end that the first sample after it disproves had let go of them."""
+    for name in channels:
+        session.channels.setdefault(name, Channel())
 
 
 def _wider(change: Change, facets: Facets) -> Change:
