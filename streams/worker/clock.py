@@ -232,6 +232,9 @@ class TaskClock:
 
     def adopt(self, stored: Clock | None) -> None:
         """Continue at the stored clock, once subjects are recovered, or at the newest subject's if that is later."""
+        # A predecessor that ran anew from a record may have died before it stored its clock.
+        if self._subjects.now - (stored.now if stored else BEGINNING) > LONGEST_STEP:
+            self._subjects.stood_until(self._subjects.now)
         if stored is not None:
             self._stored = stored.now
             self.marks = dict(stored.marks)
