@@ -195,7 +195,8 @@ async def test_deadlines_of_many_patients_are_told_in_the_order_of_their_times(k
     kafka.unconfirmed.clear()
     kafka.clock.elapsed += HOUR
     await Host(kafka).settle()
-    assert story(kafka)[before:] == [
+    told = [one for one in story(kafka)[before:] if one[0] != "machine_silent"]  # that of P3 is, meanwhile
+    assert told == [
         ("intradialytic_cramp", "expired", at(1810)),
         ("intradialytic_cramp", "expired", at(1820)),
         ("aluminum_level", "escalated", at(1820)),
