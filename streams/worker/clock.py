@@ -8,8 +8,8 @@
 Two calls of `follow` in a row must find the ends confirmed: the clock gains the time between them. This gain makes
 deadlines fire and nothing else: events are evaluated at the records' timestamps (`Partition.read_to`).
 
-After it stood, and after a recovery, the clock runs anew (`Partition.ran_since`): what nobody could say meanwhile is no
-silence. While the task lags it does not stand: the records tell what was said.
+After it stood the clock runs anew (`Partition.ran_since`): what nobody could say meanwhile is no silence. In a lag, and
+after a restart, it did not stand in that sense: the records tell what was said.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ class TaskClock:
             self.marks = dict(stored.marks)
             self._subjects.now = max(self._subjects.now, self._stored)
             self._subjects.stood_until(stored.ran_since)
-        self._recovered, self._stood = self._subjects.now, self._subjects.now > BEGINNING
+        self._recovered = self._subjects.now
 
     def go_back_to(self, record: Record) -> None:
         """Set the clock back to the first record after a recovery: repeated records find their former clock.

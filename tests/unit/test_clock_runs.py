@@ -83,15 +83,6 @@ async def test_what_was_spent_in_one_write_is_an_outage(kafka: FakeKafka) -> Non
     assert ran_since(host) == 10 * MINUTE
 
 
-async def test_after_a_restart_it_runs_from_the_first_record_beyond_what_was_known(kafka: FakeKafka) -> None:
-    telemetry(kafka, P1, 0)
-    await Host(kafka).settle()
-    kafka.clock.elapsed += 10 * MINUTE
-    telemetry(kafka, P1, 10 * MINUTE)
-    host = await Host(kafka).settle()
-    assert ran_since(host) == 10 * MINUTE
-
-
 async def test_a_restart_that_missed_nothing_keeps_since_when_it_ran(kafka: FakeKafka) -> None:
     telemetry(kafka, P1, 0)
     host = await Host(kafka).settle()

@@ -241,12 +241,12 @@ async def test_nobody_is_called_again_before_the_alert_could_be_seen(kafka: Fake
     for second in (seen, seen + 59):
         telemetry(kafka, P2, second)
         await host.settle(["machine-events"])
-    assert kafka.told() == ["raised"]
+    assert kafka.told(rule="low_magnesium") == ["raised"]
     host = await Host(kafka).start()
     telemetry(kafka, P2, seen + 6 * MINUTE)
     await host.settle(["machine-events"])
     await Host(kafka).settle()
-    assert story(kafka) == [
+    assert story(kafka, rule="low_magnesium") == [
         ("low_magnesium", "raised", at(0)),
         ("low_magnesium", "escalated", at(seen + 60)),
         ("low_magnesium", "escalated", at(seen + 300)),

@@ -141,7 +141,7 @@ async def test_calls_due_during_the_outage_are_made_for_their_own_time(kafka: Fa
     kafka.clock.elapsed += HOUR
     kafka.lab(P1, HOUR, 2.0)
     await Host(kafka).settle()
-    assert story(kafka) == [
+    assert story(kafka, rule="low_magnesium") == [  # the machine of P2 is silent meanwhile
         ("low_magnesium", "raised", at(0)),
         ("low_magnesium", "escalated", at(62)),
         ("low_magnesium", "escalated", at(302)),
@@ -195,7 +195,8 @@ async def test_deadlines_of_many_patients_are_told_in_the_order_of_their_times(k
     kafka.unconfirmed.clear()
     kafka.clock.elapsed += HOUR
     await Host(kafka).settle()
-    assert story(kafka)[before:] == [
+    told = [one for one in story(kafka)[before:] if one[0] != "machine_silent"]  # that of P3 is, meanwhile
+    assert told == [
         ("intradialytic_cramp", "expired", at(1810)),
         ("intradialytic_cramp", "expired", at(1820)),
         ("aluminum_level", "escalated", at(1820)),
