@@ -46,6 +46,8 @@ LEVELS: Final[dict[str, tuple[tuple[float, ...], tuple[int, int]]]] = {
     "body_temp_c": ((36.6, 36.4, 35.8), (1800, 3600)),
     "venous_pressure_mmhg": ((150.0, 160.0, 140.0), (5, 60)),
 }
+#: A machine tells of all of them who set them: the order, where each has its first level.
+SETTINGS: Final = ("dialysate_temp_setting_c", "dialysate_na_mmol_l", "dialysate_k_mmol_l")
 Event = tuple[datetime, str, bytes]
 
 
@@ -58,7 +60,8 @@ class Chair:
     events: list[Event] = field(default_factory=list)
 
     def add(self, type_: str, patient: str, at: datetime, **fields: Any) -> None:
-        """Add an event."""
+        """Add an event; one that would fall into a rest comes just before it."""
+        at = at - LATE_S * SECOND if rests(at) else at
         body = {"type": type_, "patient_id": patient, "at": at.isoformat(), **fields}
         self.events.append((at, patient, msgspec.json.encode(body)))
 
@@ -73,9 +76,10 @@ class Chair:
         self.add("weight", patient, start - timedelta(minutes=5), kg=pre, moment="pre")
         started = {"target_weight_kg": 70.0, "planned_minutes": 240, "uf_goal_ml": 3000.0}
         self.add("session_started", patient, start, **ids, **started, pre_systolic_mmhg=chance.choice([128.0, 165.0]))
-        origin = chance.choice([None, "ordered", "user"])
+        tells_origin = chance.random() < 0.7
         for at, values in self._samples(start + 2 * SECOND, end):
-            told = {"setting_origin": origin} if origin and "dialysate_na_mmol_l" in values else {}
+            settings = [values[name] == LEVELS[name][0][0] for name in SETTINGS if name in values]
+            told = {"setting_origin": "ordered" if all(settings) else "user"} if tells_origin and settings else {}
             self.add("telemetry", patient, at, **ids, **values, **told)
         for _ in range(chance.randrange(4)):
             at = start + chance.random() * (end - start)
@@ -191,7 +195,7 @@ def differences(events: list[Event], seed: int, until: datetime) -> Iterator[tup
     at = events[0][0].replace(minute=0, second=0, microsecond=0)
     while at <= until:
         at += QUARTER
-        places = [unit.run_to(at, place) for unit, place in zip(units, places, strict=True)]
+        places = [unit.run_to(at - timedelta.resolution, place) for unit, place in zip(units, places, strict=True)]
         found = [unit.open() for unit in units]
         for (one, ours), (other, theirs) in pairwise(zip(units, found, strict=True)):
             if ours != theirs:

@@ -13,7 +13,7 @@ from pydantic import Field, create_model
 from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
 from models.state import Bound, Channel, PatientState
 from models.state.channel import LASTS_S, NEVER_S
-from streams.rules.api import Ending, Finding, Limits, Lingering, Outcome, PatientRule, PatientView, Rule
+from streams.rules.api import Ending, Finding, Limits, Lingering, Outcome, PatientRule, PatientView, Rule, Unchanged
 from streams.rules.facts import bedside
 from streams.rules.facts.treatments import Treatment, is_still, treatment_at
 from streams.rules.inputs import PAUSE, SESSION, Input, channel
@@ -135,20 +135,39 @@ class SustainedShape:
         standing = self.standing(view, running, scale) if self.standing else None
         kept = self._channel(running)
         known = {} if kept is None else {name: kept.at_bound(f"{self.name}:{name}", b) for name, b in bounds.items()}
-        if running.key not in state.held.get(self.name, ()) and not any(bound.is_out for bound in known.values()):
-            for bound in bounds.values():
-                bound.waits = bound.waits[0], NEVER_S  # there is nothing that could end
+        is_kept = running.key in state.held.get(self.name, ())
+        if not is_kept and not any(bound.is_out for bound in known.values()):
+            _wait_for_no_end(bounds)
         view.watch(running.session_id, self.field, bounds)
         since = self._since(known, setting)
         unknown_since = None if kept is None else self._unknown_since(view, running, kept)
         out = {name: bound for name, bound in known.items() if bound.is_out and unknown_since is None}
+        finding: Finding | None = None
         if out:
-            yield self._finding(view, running, _Beyond(out, since, scale, setting), standing)
+            finding = self._finding(view, running, _Beyond(out, since, scale, setting), standing)
         elif standing is not None:
-            yield self._of_standing(running, standing)
+            finding = self._of_standing(running, standing)
+        if finding is not None:
+            may_have_left = is_kept and unknown_since is None
+            has_left = may_have_left and self._has_just_left(view, known, since, finding)
+            yield Unchanged(running.key) if has_left else finding
         elif (inside_since := unknown_since or max(since.values(), default=None)) is not None:
             keep_for = timedelta(minutes=view.limits(self.limits).keep_minutes)
             yield Lingering(running.key, inside_since + keep_for, unmet_at=inside_since)
+
+    def _has_just_left(
+        self, view: PatientView, known: dict[str, Bound], since: dict[str, datetime], finding: Finding
+    ) -> bool:
+        """Return whether the channel left a band of a higher priority so lately that it counts a little longer."""
+        if finding.counts_from is not None and finding.counts_from > view.now:
+            return False
+        keep_for = timedelta(minutes=view.limits(self.limits).keep_minutes)
+        higher = {band.name for band in self.bands if band.priority.rank > finding.priority.rank} & since.keys()
+        left = [name for name in higher if not known[name].is_out and known[name].other != NEVER_S]
+        counts_until = [since[name] + keep_for for name in left if since[name] + keep_for > view.now]
+        for until in counts_until:
+            view.look_at(until)
+        return bool(counts_until)
 
     def _channel(self, running: Treatment) -> Channel | None:
         """Return the channel of a treatment; None before its first sample."""
@@ -281,6 +300,12 @@ class SustainedShape:
             evidence=standing.evidence,
             session_id=running.session_id,
         )
+
+
+def _wait_for_no_end(bounds: dict[str, Bound]) -> None:
+    """Ask for no look when a channel comes back: there is nothing that could end."""
+    for bound in bounds.values():
+        bound.waits = bound.waits[0], NEVER_S
 
 
 @dataclass(frozen=True)
