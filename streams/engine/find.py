@@ -134,7 +134,7 @@ class Finder(Generic[StateT]):
             return None
         outcomes = hold(rule, view, outcomes)
         if rule.channels:
-            keep_watches(rule, state, view.watches or {}, view.now, view.older)
+            keep_watches(rule, state, view.watches or {}, view.older)
         if view.next_look is None:
             state.looks.pop(rule.name, None)
         else:

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from models.alerts import Priority, Reason
 from models.state import AlertState, LoopState, PatientState
-from streams.rules.api import Finding, Inhibition, Outcome, Rule
+from streams.rules.api import Finding, Outcome, Rule
+from streams.rules.inhibition import Inhibition
 
 State = PatientState | LoopState
 _BY_RANK: Final = {priority.rank: priority for priority in Priority}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from datetime import datetime
 from typing import Any
 
 from models.state import Bound, Channel, PatientState, Session, SubjectState
 from models.state.channel import NEVER_S
 from streams.rules.api import Rule
-from streams.rules.facts.treatments import GOES_ON, SKEW
+from streams.rules.facts.treatments import SKEW
 
 Place = tuple[str, str]
 
@@ -18,7 +17,6 @@ def keep_watches(
     rule: Rule[Any],
     state: SubjectState,
     watches: Mapping[Place, Mapping[str, Bound]],
-    now: datetime,
     older: frozenset[Place] = frozenset(),
 ) -> None:
     """Keep the bounds that a rule asked for at its evaluation, and drop those that it no longer asks for.
@@ -41,14 +39,15 @@ def keep_watches(
                 kept.older = []
             for name in wanted or ():
                 kept.bounds[f"{rule.name}:{name}"].due = NEVER_S  # the evaluation has set looks of its own
-        if _is_over(session, now) and not any(map(_is_looked_at, session.channels.values())):
+        if _is_over(session) and not any(map(_is_looked_at, session.channels.values())):
             session.channels = _at_rest(session.channels)
 
 
-def _is_over(session: Session, now: datetime) -> bool:
-    """Return whether the last word of a session is an end, so long ago that no blood flow goes on after it."""
-    if not session.ends or (ended := session.ends[-1].at) + GOES_ON > now:
+def _is_over(session: Session) -> bool:
+    """Return whether the last word of a session is an end: no start came after it, and no blood flows."""
+    if not session.ends:
         return False
+    ended = session.ends[-1].at
     if session.starts and session.starts[-1].at > ended:
         return False
     return not session.flows or session.flows[-1].until <= ended + SKEW

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
 from models.state import Bound, LoopState, PatientState, SubjectState
+from streams.rules.inhibition import Inhibition
 from streams.rules.inputs import Facets, Input, channel, channels_of, held_rules, holds, kinds_of
 
 StateT = TypeVar("StateT", bound=SubjectState)
@@ -107,31 +108,6 @@ class Ending:
 
 
 Outcome = Finding | Ending | Unchanged | Lingering
-
-
-@dataclass(frozen=True, slots=True)
-class Inhibition:
-    """An alert of a greater rule lowers those of the rule that declares this, or holds them back, while it is open.
-
-    Alerts of priority high are never touched.
-
-    Attributes:
-        by: the greater rule.
-        why: the reason, as a sentence for people.
-        lower_by: by how many priorities it lowers.
-        holds_back: it keeps new ones from being raised at all; those that are open are lowered.
-        applies: whether a condition of the lesser rule yields to one of the greater, by their keys; None for all.
-    """
-
-    by: str
-    why: str
-    lower_by: int = 1
-    holds_back: bool = False
-    applies: Callable[[str, str], bool] | None = None
-
-    def is_about(self, lesser: str, greater: str) -> bool:
-        """Return whether the lesser rule's condition of one key yields to the greater rule's of another."""
-        return self.applies is None or self.applies(lesser, greater)
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,12 @@ from models.alerts import EvidenceRecord, Priority, Reason, Status
 from models.drugs import Drug
 from models.events import SymptomKind
 from models.records import Medication, Symptom
-from streams.rules.api import (
-    Ending,
-    Finding,
-    Inhibition,
-    Limits,
-    Outcome,
-    PatientRule,
-    PatientView,
-    guidance,
-    tuple_of,
-)
+from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside
 from streams.rules.facts.doses import DAY, PAUSE, UNKNOWN_SINCE, Course, Level, course
 from streams.rules.facts.orders import refs_of_drugs, step_evidence, step_known_at, step_ref
 from streams.rules.facts.responses import settled
+from streams.rules.inhibition import Inhibition
 from streams.rules.inputs import RESPONSE, drug, holds, symptom
 from streams.rules.thresholds import Days, Hours, Minutes, Silences
 

@@ -9,11 +9,12 @@ from models.alerts import Priority
 from models.analytes import Analyte
 from models.records import Symptom
 from models.state import PatientState
-from streams.rules.api import Finding, Inhibition, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.api import Finding, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, labs
 from streams.rules.facts.cramp_context import HYPOTENSION, INPUTS, cramp_context
 from streams.rules.facts.cramps import CRAMPS, NAME, CrampLimits, in_treatment, silence
 from streams.rules.facts.treatments import Treatment, treatment_at, treatments
+from streams.rules.inhibition import Inhibition
 from streams.rules.inputs import SESSION, lab, symptom
 from streams.rules.shapes.relay import Report, minutes_late, relay
 

@@ -7,8 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from streams.rules.api import Inhibition, Rule
+from streams.rules.api import Rule
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
+from streams.rules.inhibition import Inhibition
 from streams.rules.inputs import shown
 from streams.rules.settings_checks import marked
 from streams.rules.thresholds import Silences

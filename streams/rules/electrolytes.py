@@ -7,7 +7,7 @@ from typing import Final
 
 from models.alerts import GuidanceRecord, Priority
 from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
-from streams.rules.api import Inhibition, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.api import PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside, known_magnesium, labs
 from streams.rules.facts.arrhythmia import INPUTS as RISK
 from streams.rules.facts.arrhythmia import risk_after
@@ -16,6 +16,7 @@ from streams.rules.facts.low_results import LOW_IONIZED_CALCIUM as LOW_CALCIUM_S
 from streams.rules.facts.low_results import LOW_POTASSIUM as LOW_POTASSIUM_SIDE
 from streams.rules.facts.low_results import Side, is_critical
 from streams.rules.facts.places import Phase, place_of
+from streams.rules.inhibition import Inhibition
 from streams.rules.inputs import holds, lab
 from streams.rules.shapes.bands import Advice, Band, Context, lab_bands
 

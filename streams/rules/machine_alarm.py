@@ -14,10 +14,11 @@ from models.identity import alarm_name, alarm_ref
 from models.machine_codes import known_code, one_name
 from models.state import MAX_ALARM_STARTS, PatientState
 from models.text import one_line
-from streams.rules.api import Ending, Finding, Inhibition, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
+from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside
 from streams.rules.facts.alarm_episodes import Episode, Flood, Word, episodes
 from streams.rules.facts.treatments import SKEW, Treatment
+from streams.rules.inhibition import Inhibition
 from streams.rules.inputs import MACHINE_ALARM, SESSION
 from streams.rules.thresholds import Hours, Minutes, Silences
 

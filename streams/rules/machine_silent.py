@@ -42,7 +42,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     """From the machine of a running treatment, which has sent samples in it, nothing has arrived for 3 min.
 
     A machine that sends less often than each minute is silent after three of its own intervals, and one that has sent
-    a single sample after 30 min: nobody knows its interval yet.
+    a single sample after 33 min: nobody knows its interval yet, and blood flow counts as going on for 30.
 
     Silence is measured on the task's clock, by arrivals, and only for as long as the clock has run: while the broker
     is away or this system recovers, nobody is silent. Any message of the session ends it, and so does the end of the
@@ -71,7 +71,7 @@ def _outcomes(view: PatientView, treatment: Treatment, wait: timedelta) -> Itera
         view.look_at(left_at)
     since, gap_s = view.silent_since(heard), treatment.session.gap_s
     view.look_at(since + wait)  # samples that ask nobody may have shown a shorter interval by then
-    wait = GOES_ON if gap_s < 0 else max(wait, _THREE * timedelta(seconds=gap_s))
+    wait = GOES_ON + wait if gap_s < 0 else max(wait, _THREE * timedelta(seconds=gap_s))
     silent_at = since + wait
     view.look_at(silent_at)
     if view.now >= silent_at:

@@ -26,7 +26,8 @@ FAMILIES = {
     "aluminum": "aluminum_suspicion aluminum_level aluminum_result_overdue citrate_with_aluminum seizure",
     "cramp": "intradialytic_cramp recurrent_cramps symptom_workup_incomplete",
     "session": "uf_rate_high dialysate_sodium_high high_sodium_follow_up sodium_profile dialysate_temperature "
-    "hypothermia_watch interdialytic_weight_gain intradialytic_hypotension setting_deviation machine_alarm",
+    "hypothermia_watch interdialytic_weight_gain intradialytic_hypotension blood_volume_falling "
+    "setting_deviation machine_alarm",
     "medication": "baclofen_on_dialysis baclofen_dose baclofen_before_electrolytes baclofen_abrupt_stop "
     "baclofen_adverse_effect midodrine_timing vitamin_e_dose",
     "rhythm": "arrhythmia_event arrhythmia_risk qtc_prolonged",

@@ -15,12 +15,12 @@ from streams.rules.api import PatientView, guidance
 from streams.rules.facts.days import day_of
 from streams.rules.facts.dry_weight import last_after, weight_after, weight_before
 from streams.rules.facts.treatments import Treatment
-from streams.rules.inputs import PROFILE, SESSION, WEIGHT, Input, holds
+from streams.rules.inputs import PROFILE, WEIGHT, Input, holds
 
 HYPOTENSION: Final = "intradialytic_hypotension"
 UF_RATE: Final = "uf_rate_high"
-#: What the context reads.
-INPUTS: Final[tuple[Input, ...]] = (SESSION, PROFILE, WEIGHT, holds(HYPOTENSION), holds(UF_RATE))
+#: What the context reads, besides the session and the condition to which the cramp yields.
+INPUTS: Final[tuple[Input, ...]] = (PROFILE, WEIGHT, holds(UF_RATE))
 
 #: R39, all ours: "higher", "shorter" and "longer" have no numbers in the article.
 _BMI: Final = 30.0

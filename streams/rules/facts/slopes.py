@@ -74,7 +74,7 @@ def calm_band(kept: Channel, by_hour: float, over: int, now: datetime) -> tuple[
         for one in (*(kept.older or ()), *earlier)
         if next_one - one.number <= over + SLACK
     )
-    bottom = round(max(top - height, *floors), 2)
+    bottom = round(max([top - height, *floors]), 2)
     return None if min(minute.low for minute in newest) < bottom else (bottom, top)
 
 
