@@ -20,6 +20,7 @@ from streams.rules.catalogue import (
     RuleSettings,
     RuleSettingsError,
     load_settings,
+    no_such_rule,
 )
 from streams.rules.inputs import shown
 from streams.rules.settings_checks import plain
@@ -58,7 +59,7 @@ def show_rule(name: str, rules_file: Path | None) -> int:
         return WRONG_USE
     rule = next((rule for rule in ALL_RULES if rule.name == name), None)
     if rule is None:
-        print(f"{plain(name)}: no such rule; there are {', '.join(rule.name for rule in ALL_RULES)}", file=sys.stderr)
+        print(no_such_rule(name), file=sys.stderr)
         return WRONG_USE
     console = _console()
     console.print(f"[bold]{rule.name}[/bold] version {rule.version}, {_state(rule, settings)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -277,6 +278,14 @@ def load_settings(path: Path | None) -> RuleSettings:
         raise RuleSettingsError([f"{name}: {problem}" for problem in error.problems]) from None
 
 
+def no_such_rule(name: str) -> str:
+    """Return what is wrong with the name of no rule, as text: with the rule that was probably meant."""
+    names = [rule.name for rule in ALL_RULES]
+    meant = get_close_matches(plain(name), names, 1)
+    nearest = f"; did you mean {meant[0]}?" if meant else ""
+    return f"{plain(name)}: no such rule; there are {len(names)}, as `dialysis-alerts rules` lists them{nearest}"
+
+
 def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
     """Read rule settings from a mapping of rule name to thresholds.
 
@@ -288,7 +297,7 @@ def parse_settings(values: Mapping[str, Any]) -> RuleSettings:
     """
     known = {rule.name: rule for rule in ALL_RULES}
     problems = [
-        f"{plain(name)}: no such rule; there are {', '.join(sorted(known))}, and {RESPONSES} and {SITE}"
+        f"{no_such_rule(name)}; beside them {RESPONSES} and {SITE}"
         for name in sorted(set(values) - set(known) - {RESPONSES, SITE})
     ]
     by_rule: dict[str, Limits] = {}

@@ -259,25 +259,25 @@ async def test_response_times_count_only_from_when_somebody_could_see_the_alert(
     host = await Host(kafka).settle()
     telemetry(kafka, P2, 10 * MINUTE)
     await host.settle()
-    assert kafka.told() == ["raised"]
+    assert kafka.told(patient_id=P1) == ["raised"]
     # It catches up to 29 s behind the wall clock.
     behind = (kafka.clock.now() - EPOCH).total_seconds() - 29
     telemetry(kafka, P2, behind)
     await host.settle()
     telemetry(kafka, P2, behind + 59)
     await host.settle()
-    assert kafka.told() == ["raised"]
+    assert kafka.told(patient_id=P1) == ["raised"]
     telemetry(kafka, P2, behind + 61)
     await host.settle()
-    assert kafka.told() == ["raised", "escalated"]
-    escalated = kafka.transitions()[-1]
+    assert kafka.told(patient_id=P1) == ["raised", "escalated"]
+    escalated = [alert for alert in kafka.transitions() if alert["patient_id"] == P1][-1]
     assert (escalated["reason"], escalated["escalation"], escalated["priority"]) == ("unacknowledged", 1, "high")
     telemetry(kafka, P2, behind + 5 * MINUTE + 1)
     await host.settle()
-    assert kafka.told() == ["raised", "escalated", "escalated"]
+    assert kafka.told(patient_id=P1) == ["raised", "escalated", "escalated"]
     telemetry(kafka, P2, behind + 50 * MINUTE)
     await host.settle()
-    assert kafka.told() == ["raised", "escalated", "escalated"]
+    assert kafka.told(patient_id=P1) == ["raised", "escalated", "escalated"]
 
 
 async def test_who_has_handled_all_there_is_can_be_seen_however_old_its_clock(kafka: FakeKafka) -> None:

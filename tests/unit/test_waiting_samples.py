@@ -46,7 +46,7 @@ def day(seed: int) -> Iterator[Arrival]:
     yield START, parsed("session_started", START, pre_weight_kg=72.0, target_weight_kg=70.0, **names)
     yield START, parsed("weight", START, moment="pre", kg=72.0, session_id="s1")
     moment, level, sent = START, 600.0, None
-    for number in range(400):
+    for number in range(700):
         moment += SECOND * chance.choice((0.3, 1, 1, 1, 5, 20, 20, 90))
         dice = chance.random()
         if dice < 0.03:
