@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 from models.analytes import Analyte
@@ -16,6 +17,9 @@ from streams.simulator.timetable import CHAIRS_PER_UNIT, Slot, Timetable
 ROUND: Final = 60.0
 #: From a planted condition that does not end by itself to the result that ends it, seconds.
 _REMEDY: Final = 4 * MINUTE
+#: One machine is quiet between these times, seconds from the start; after three minutes it counts as silent.
+QUIET: Final = (-90.0, 180.0)
+_SILENT: Final = timedelta(minutes=3)
 #: How long before its report a specimen was taken (a bedside analyser), seconds.
 _FRESH: Final = 40.0
 #: The least time that a chosen session has run and has left, seconds.
@@ -31,8 +35,10 @@ class Script:
 
     The first round, in seconds from the start: 4 low magnesium, 9 severe low magnesium, 14 a jerk and 22 a speech
     disturbance (aluminium suspicion), 18 a cramp that has ended at 43, 28 an aluminium level, 33 a low magnesium that
-    a correction at 52 raises, 38 a result in an unknown unit. Each later round has a low magnesium, a cramp and one of
-    the others. 4 min later a normal magnesium follows a low one, and a low aluminium follows a suspicion.
+    a correction at 52 raises, 38 a result in an unknown unit, 43 an order of too much vitamin E. Each later round has a
+    low magnesium, a cramp and one of the others. 4 min later a normal magnesium follows a low one, a low aluminium
+    follows a suspicion, and the order is cancelled. One machine says nothing from 90 s before the start to 180 s after
+    it (`quiet_slot`).
     """
 
     def __init__(self, seed: int, scribe: Scribe, timetable: Timetable) -> None:
@@ -61,6 +67,7 @@ class Script:
             (28.0, 1, 1, self._aluminum),
             (33.0, 2, 2, self._corrected_magnesium),
             (38.0, 1, 2, self._unknown_unit),
+            (43.0, 0, 1, self._vitamin_e),
         ]
         if number:
             first, second, third = sorted(rng.uniform(2, 30) for _ in range(3))
@@ -78,6 +85,30 @@ class Script:
                 said += plant(slots[turn % len(slots)], start + offset, rng)
         said.sort(key=lambda message: message.received_at)
         return iter(said)
+
+    def quiet_slot(self) -> Slot | None:
+        """Return the session whose machine says nothing for a while: it runs at the start, on the last chair."""
+        return max(self._running(0.0), key=lambda slot: slot.chair, default=None)
+
+    def without_samples(self, slot: Slot, telemetry: Iterator[TimedMessage]) -> Iterator[TimedMessage]:
+        """Leave out what a quiet machine does not say; the sample before its silence plants the alert."""
+        begin, end = (self._scribe.at(offset) for offset in QUIET)
+        last: TimedMessage | None = None
+        for message in telemetry:
+            if begin <= message.received_at < end:
+                if last is not None:
+                    at = last.received_at + _SILENT
+                    yield last._replace(planted=Planted("machine_silent", slot.person.patient_id, at, end))
+                    last = None
+                continue
+            if last is not None:
+                yield last
+            if message.received_at >= end:
+                yield message
+            else:
+                last = message
+        if last is not None:
+            yield last
 
     def _running(self, now: float) -> list[Slot]:
         """Return the sessions that have run and will run for some minutes.
@@ -134,6 +165,25 @@ class Script:
         return Laboratory(self._scribe, slot.person).result(
             Analyte.ALUMINUM, base, f"{slot.session_id}-al-{round(at)}", collected=collected, reported=at
         )
+
+    def _vitamin_e(self, slot: Slot, at: float, _rng: random.Random) -> list[TimedMessage]:
+        end, patient_id = at + _REMEDY, slot.person.patient_id
+        fields = {"order_id": f"{slot.session_id}-vitamin-e", "drug": "vitamin E", "route": "oral"}
+        dose = {"dose_iu": 800.0, "doses_per_day": 1.0}
+        planted = Planted("vitamin_e_dose", patient_id, self._scribe.at(at), self._scribe.at(end))
+        return [
+            self._scribe.event(
+                CLINICAL_EVENTS,
+                "medication",
+                patient_id,
+                at,
+                fields={**fields, **dose, "action": "ordered"},
+                planted=planted,
+            ),
+            self._scribe.event(
+                CLINICAL_EVENTS, "medication", patient_id, end, fields={**fields, "action": "cancelled"}
+            ),
+        ]
 
     def _unknown_unit(self, slot: Slot, at: float, rng: random.Random) -> list[TimedMessage]:
         result_id = f"{slot.session_id}-unit-{round(at)}"

@@ -92,6 +92,8 @@ class _Unit:
         self._timetable = Timetable(seed, patients, self._population, self._rates.cancelled)
         self._sample_seconds = sample_seconds
         self._begin = begin
+        self._dense = Script(seed, scribe, self._timetable)
+        self._quiet = self._dense.quiet_slot() if scenario is Scenario.DENSE else None
 
     def openings(self) -> Iterator[_Opening]:
         """Yield all streams, in the order in which they open."""
@@ -116,9 +118,8 @@ class _Unit:
             yield from known_before(self.scribe, person, self._begin)
 
     def _script(self) -> Iterator[_Opening]:
-        script = Script(self._seed, self.scribe, self._timetable)
         for number in count():
-            yield _Opening(number * ROUND, (-2, number, 0), partial(_alone, script.round, number))
+            yield _Opening(number * ROUND, (-2, number, 0), partial(_alone, self._dense.round, number))
 
     def _garbage(self) -> Iterator[_Opening]:
         patients = self._timetable.patients
@@ -142,6 +143,8 @@ class _Unit:
         streams = [self._begun(said, over=over)]
         if not over and not slot.cancelled:
             telemetry = samples(self.scribe, slot, course, self._sample_seconds, self._begin)
+            if self._quiet is not None and slot.session_id == self._quiet.session_id:
+                telemetry = self._dense.without_samples(slot, telemetry)
             streams.append(self._disturbed(telemetry, slot))
         return streams
 

@@ -7,9 +7,11 @@ import pytest
 
 from models.alerts import AlertRecord, Transition
 from models.parsing import Parsed
+from streams.demo.stage import BACKFILL, SEED
 from streams.engine.replay import Replay, parse_line
 from streams.rules.catalogue import ALL_RULES, default_settings
 from streams.simulator.planned import Planted, Scenario
+from streams.simulator.timetable import CHAIRS_PER_UNIT, PATIENTS_PER_CHAIR
 from streams.simulator.unit import unit_events
 
 START = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
@@ -53,6 +55,24 @@ def test_normal_raises_what_is_planted() -> None:
         found |= {rule for rule, _ in wanted}
     assert {"midodrine_timing", "baclofen_on_dialysis", "vitamin_e_dose", "citrate_with_aluminum"} <= found
     assert {"low_potassium", "low_ionized_calcium", "low_magnesium", "intradialytic_cramp", "uf_rate_high"} <= found
+
+
+def test_dense_shows_every_family_within_three_minutes() -> None:
+    """What `demo` shows: open at the start, of the hours before it, or raised since then."""
+    replay, shown, open_now = Replay(default_settings()), set(), dict[str, str]()
+    patients = CHAIRS_PER_UNIT * PATIENTS_PER_CHAIR
+    for message in unit_events(SEED, START, patients, Scenario.DENSE, backfill=BACKFILL):
+        if message.received_at > START + timedelta(minutes=3):
+            break
+        line = parse_line(message.value or b"")
+        assert isinstance(line, Parsed)
+        for alert in replay.take(msgspec.structs.replace(line, received_at=message.received_at)):
+            open_now[alert.alert_id] = alert.family
+            if not alert.status.is_open:
+                del open_now[alert.alert_id]
+        if message.received_at >= START:
+            shown |= set(open_now.values())
+    assert shown == {rule.family for rule in ALL_RULES}
 
 
 @pytest.mark.parametrize("seed", range(3))

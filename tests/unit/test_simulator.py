@@ -234,13 +234,13 @@ def test_dense_plants_every_condition_within_its_first_minute() -> None:
         rules = Counter(item.rule for item in fresh)
         assert rules["low_magnesium"] == 3
         assert rules["aluminum_suspicion"] == rules["intradialytic_cramp"] == 1
-        assert rules["aluminum_level"] == rules["data_quality"] == 1
+        assert rules["aluminum_level"] == rules["data_quality"] == rules["vitamin_e_dose"] == 1
         cramp = next(item for item in fresh if item.rule == "intradialytic_cramp")
         assert cramp.ends_at
         assert cramp.ends_at < START + timedelta(seconds=45)
         assert 20 <= (cramp.ends_at - cramp.at).total_seconds() < 25
         patients = {item.patient_id for item in fresh if item.rule != "machine_alarm"}
-        assert len(patients) == 7
+        assert len(patients) == 8
 
 
 def test_dense_goes_on_and_its_cramps_end() -> None:
