@@ -33,7 +33,11 @@ def inhibit(state: State, rule: Rule[Any], outcomes: list[Outcome]) -> list[Outc
 
 def _under(state: State, rule: Rule[Any], finding: Finding, by: list[tuple[Inhibition, AlertState]]) -> Finding | None:
     """Return a finding lowered by greater alerts and linked to them; None where they hold it back."""
-    by = [(each, alert) for each, alert in by if each.is_about(finding.key, alert.key)]
+    by = [
+        (each, alert)
+        for each, alert in by
+        if alert.priority.rank >= each.least.rank and each.is_about(finding.key, alert.key)
+    ]
     if not by or finding.priority is Priority.HIGH:
         return finding
     is_open = any(alert.key == finding.key for alert in open_alerts(state, {rule.name}))

@@ -25,6 +25,7 @@ from streams.rules.facts.suspicion import (
     present_suspicion,
     suspicion_limits,
 )
+from streams.rules.inhibition import Inhibition
 from streams.rules.inputs import ANY_SYMPTOM, PROFILE, RESPONSE, drug, lab
 from streams.rules.thresholds import Days, Hours
 
@@ -271,6 +272,13 @@ SUSPICION_RULE: Final = PatientRule(
     limits=AluminumSuspicionLimits,
     find=find_suspicion,
     named_by=bedside.every_symptom,
+    yields_to=(
+        Inhibition(
+            "aluminum_level",
+            "an acute level is the page, and the suspicion is its picture",
+            least=Priority.HIGH,
+        ),
+    ),
     sources=("article L9-L11, L58-L62", "KDOQI aluminium guideline", "clinical.md 1.2"),
 )
 OVERDUE_RULE: Final = PatientRule(

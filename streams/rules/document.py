@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
+from models.alerts import Priority
 from streams.rules.api import Rule
 from streams.rules.catalogue import ALL_RULES, ResponseLimits
 from streams.rules.inhibition import Inhibition
@@ -169,7 +170,8 @@ def _inhibition() -> str:
 
 def _how(pair: Inhibition) -> str:
     lowered = f"lowered by {pair.lower_by} {'priority' if pair.lower_by == 1 else 'priorities'}"
-    return f"held back; an open one is {lowered}" if pair.holds_back else lowered
+    how = f"held back; an open one is {lowered}" if pair.holds_back else lowered
+    return how if pair.least is Priority.INFO else f"{how} while the greater one is {pair.least}"
 
 
 def _rule(rule: Rule[Any]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from models.alerts import Priority
+
 
 @dataclass(frozen=True, slots=True)
 class Inhibition:
@@ -17,6 +19,7 @@ class Inhibition:
         why: the reason, as a sentence for people.
         lower_by: by how many priorities it lowers.
         holds_back: it keeps new ones from being raised at all; those that are open are lowered.
+        least: it does so while its own priority is at least this.
         applies: whether a condition of the lesser rule yields to one of the greater, by their keys; None for all.
     """
 
@@ -24,6 +27,7 @@ class Inhibition:
     why: str
     lower_by: int = 1
     holds_back: bool = False
+    least: Priority = Priority.INFO
     applies: Callable[[str, str], bool] | None = None
 
     def is_about(self, lesser: str, greater: str) -> bool:
