@@ -78,6 +78,7 @@ class Partition(Generic[StateT]):
         self._armed: dict[str, datetime] = {}
         self._fired: list[StateT] = []
         self._budget = Budget()
+        evaluator.on_buried = self._budget.charge
         self.waiting = waiting
 
     def __len__(self) -> int:
