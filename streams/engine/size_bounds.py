@@ -334,6 +334,30 @@ def reduce(state: SubjectState, now: datetime) -> None:
     _buried(state).clear()
 
 
+def _is_alarm(ground: str) -> bool:
+    return ground.startswith("machine_alarm:")
+
+
+def forget_alarms(state: SubjectState, now: datetime) -> bool:
+    """Drop the alarms of machines, and the alerts that repeat them; return whether there was one that is open.
+
+    Their machines go on alarming. What such an alert showed stays on `alerts.active`: nobody has seen its end.
+    """
+    repeats = [
+        alert.alert_id
+        for alert in state.alerts.values()
+        if alert.over_at is None and alert.grounds and all(map(_is_alarm, alert.grounds))
+    ]
+    if not isinstance(state, PatientState) or not repeats:
+        return False
+    note(state, {ALARMS.name: len(state.machine_alarms)}, now)
+    for name in repeats:
+        del state.alerts[name]
+    state.machine_alarms.clear()
+    _sweep(state)
+    return True
+
+
 def begin_anew(state: SubjectState) -> None:
     """Drop everything of a subject but how far its input was applied, and into which record it was merged."""
     if isinstance(state, PatientState):
