@@ -49,6 +49,8 @@ MAX_TEXT: Final = 200
 MAX_INPUT_BYTES: Final = 384 * 1024
 #: How much of them stays then. The room for later events saves measuring again at each of them.
 KEPT_INPUT_BYTES: Final = MAX_INPUT_BYTES * 3 // 4
+#: How much of them may be alarms that open alerts rest on, which never go otherwise: a machine alarms by itself (E03).
+MAX_ALARM_BYTES: Final = KEPT_INPUT_BYTES // 4
 #: How much of them stays where the broker refuses the record all the same.
 LEAST_INPUT_BYTES: Final = 16 * 1024
 #: The newest transitions of alerts that are over and still shown; the oldest leave `alerts.active` early.

@@ -47,10 +47,16 @@ def file_alarm(state: PatientState, event: MachineAlarm, received_at: datetime, 
         del held[old]
     ALARMS.prune(state, horizon, lambda: _needed(state))
     if len(runs) > MAX_ALARMS:
-        alive = {alarm_name(one) for one in held.values()}
-        state.history.alarm_runs = {each: stretches for each, stretches in runs.items() if each in alive}
+        forget_runs(state)
     forget_arrivals(state)
     return Change(ALARMS.facets) if key in held else NOT_FILED
+
+
+def forget_runs(state: PatientState) -> None:
+    """Drop the stretches of alarms of which no message is kept."""
+    if state.alarm_runs:
+        alive = {alarm_name(one) for one in state.machine_alarms.values()}
+        state.history.alarm_runs = {name: runs for name, runs in state.alarm_runs.items() if name in alive}
 
 
 def _folded(state: PatientState, alarm: MachineAlarm) -> list[str]:

@@ -48,6 +48,8 @@ class Evaluator(Generic[StateT]):
     closed: Callable[[StateT], Reason | None] | None = None
     #: Since when the clock has run without standing.
     ran_since: datetime = field(default=ALWAYS, init=False)
+    #: Called with a subject's id and the bytes of its alerts that were buried.
+    on_buried: Callable[[str, int], None] = field(default=lambda _subject, _size: None, init=False)
 
     def __post_init__(self) -> None:
         self._finder = Finder(self.settings.rules(self.catalogue), self.on_rule_error)
@@ -126,7 +128,8 @@ class Evaluator(Generic[StateT]):
             transitions += self._tell(state, lifecycle.tend(state, self._names, self.settings.responses, now), now)
             if (freed := before - self._greater(state)) and not state.closed:
                 transitions += self._tell(state, self._lesser(freed, view), now)
-            bury(state, now, self.retention)
+            if buried := bury(state, now, self.retention):
+                self.on_buried(state.id, buried)
             deadline = lifecycle.next_deadline(state, self._names, self.settings.responses, self.retention)
             if deadline is None:
                 state.looks.pop(LIFECYCLE, None)

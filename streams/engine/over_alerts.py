@@ -6,25 +6,30 @@ from datetime import datetime, timedelta
 
 from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, NO_VALUE, AlertState, LoopState, PatientState
 from streams.engine.messages import tombstone
-from streams.engine.size_bounds import anchors_of, surplus_over
+from streams.engine.size_bounds import anchors_of, remains, surplus_over
 from streams.engine.windows import prune
 
 
-def bury(state: PatientState | LoopState, now: datetime, retention: timedelta) -> None:
+def bury(state: PatientState | LoopState, now: datetime, retention: timedelta) -> int:
     """Put a tombstone into the outbox for each alert that has been over for `retention`; forget unreachable ones.
 
     The newest results are kept however old they get, and the alerts that they anchor with them: a forgotten alert
     would begin again at revision 1.
+
+    Returns:
+        The bytes of the alerts that were buried.
     """
+    size = 0
     for alert in _overdue(state, now, retention):
         del state.alerts[alert.alert_id]
         # Nothing sends it again, and raised again it is worded anew; what it showed is most of its size.
-        alert.value, alert.grounds = NO_VALUE, []
+        alert.value, alert.shown, alert.grounds = NO_VALUE, "", []
         state.buried[alert.alert_id] = alert
+        size += remains(alert)
         state.buried_until = max(state.buried_until or alert.at, alert.over_at or now)
         state.outbox.append(tombstone(alert.alert_id))
     if state.buried_until is None:
-        return
+        return 0
     prune(
         state.buried,
         MAX_OVER_ALERTS,
@@ -32,6 +37,7 @@ def bury(state: PatientState | LoopState, now: datetime, retention: timedelta) -
         lambda alert: alert.over_at or now,
         lambda: {name for name, alert in state.buried.items() if _is_anchored(state, alert)},
     )
+    return size
 
 
 def _overdue(state: PatientState | LoopState, now: datetime, retention: timedelta) -> list[AlertState]:

@@ -22,7 +22,7 @@ from models.state import RETIRE_AFTER, PatientState, StateCodec, SubjectState
 from streams.engine.change import SAMPLED, Change
 from streams.engine.evaluate import Evaluator
 from streams.engine.lifecycle import NEW_SETTINGS, Cause
-from streams.engine.size_bounds import Budget, begin_anew, note, reduce
+from streams.engine.size_bounds import Budget, begin_anew, forget_alarms, note, reduce
 from streams.engine.waits import NOTHING_WAITS, Waits
 from streams.rules.api import StateT
 
@@ -78,6 +78,7 @@ class Partition(Generic[StateT]):
         self._armed: dict[str, datetime] = {}
         self._fired: list[StateT] = []
         self._budget = Budget()
+        evaluator.on_buried = self._budget.charge
         self.waiting = waiting
 
     def __len__(self) -> int:
@@ -267,6 +268,14 @@ class Partition(Generic[StateT]):
         self.waiting.stop(state.id)
         reduce(state, self.now)
         self._lessened(state, "records reduced")
+
+    def forget_alarms(self, state: StateT) -> bool:
+        """Drop the alarms of machines and the alerts that repeat them; return whether there was one."""
+        self.waiting.stop(state.id)
+        if not forget_alarms(state, self.now):
+            return False
+        self._lessened(state, "records without alarms")
+        return True
 
     def begin_anew(self, state: StateT) -> None:
         """Drop all of a subject but how far its input was applied; `data_quality` reports it at the next look."""

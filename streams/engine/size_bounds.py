@@ -7,31 +7,34 @@ measuring; it never shrinks more slowly than the state grows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import structs
 
 from models.alerts import EvidenceRecord, alert_id
-from models.identity import value_ref
-from models.records import LabResult, Symptom
+from models.identity import alarm_name, alarm_ref, value_ref
 from models.state import AlertState, PatientState, SubjectState
 from models.state.bounds import (
     DROPS_FORGOTTEN,
     KEPT_INPUT_BYTES,
     LEAST_INPUT_BYTES,
+    MAX_ALARM_BYTES,
     MAX_EVIDENCE_BYTES,
     MAX_INPUT_BYTES,
     MAX_OVER_BYTES,
     Drops,
 )
+from streams.engine.alarm_filing import forget_runs
 from streams.engine.change import Change
 from streams.engine.results import sweep_arrivals
-from streams.engine.windows import RESPONSES, SIGNALS, WINDOWS, Window
+from streams.engine.windows import ALARMS, RESPONSES, SIGNALS, WINDOWS, Window
 from streams.rules.api import Finding
+from streams.rules.facts.bedside import rhythm_ref
+from streams.rules.facts.dry_weight import weight_ref
 from streams.rules.inputs import DROPPED
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -73,6 +76,10 @@ class Budget:
         self._credit[state.id] = credit
         return change
 
+    def charge(self, subject: str, size: int) -> None:
+        """Note that an evaluation buried alerts of so many bytes: only then they count as inputs do (`size_of`)."""
+        self._credit[subject] = self._credit.get(subject, 0) - size
+
     def begin(self, subject: str) -> None:
         """Begin with a new subject, of which nothing is kept."""
         self._credit[subject] = MAX_INPUT_BYTES
@@ -85,7 +92,7 @@ class Budget:
 def size_of(state: SubjectState) -> int:
     """Return the bytes of all inputs kept of a subject, and of its alerts with a tombstone."""
     parts = [window.of(state) for window in WINDOWS] + [getattr(state, name, None) for name in _BESIDE]
-    return len(_encode(parts)) + sum(_remains(alert) for alert in _buried(state).values())
+    return len(_encode(parts)) + sum(remains(alert) for alert in _buried(state).values())
 
 
 def _buried(state: SubjectState) -> dict[str, AlertState]:
@@ -93,7 +100,8 @@ def _buried(state: SubjectState) -> dict[str, AlertState]:
     return buried
 
 
-def _remains(alert: AlertState) -> int:
+def remains(alert: AlertState) -> int:
+    """Return the bytes of an alert whose tombstone was sent."""
     return len(_encode(alert))
 
 
@@ -112,9 +120,12 @@ class _Candidate:
 def trim(state: SubjectState, limit: int, now: datetime) -> list[str]:
     """Drop the least needed inputs, the oldest first, until `limit` bytes are left, but no ground of an open alert.
 
+    Of the alerts that repeat machines' alarms only so many keep their grounds as fit into `MAX_ALARM_BYTES`.
+
     Returns:
-        The window of each dropped input; empty if nothing could go.
+        The window of each dropped input; empty if nothing could go, or need not.
     """
+    _sweep(state)
     surplus = size_of(state) - limit
     dropped: list[str] = []
     for one in sorted(_candidates(state), key=lambda one: (one.rank, one.at, one.window, one.key)):
@@ -123,10 +134,16 @@ def trim(state: SubjectState, limit: int, now: datetime) -> list[str]:
         surplus -= one.size + _forget(state, one)
         dropped.append(one.window)
     if dropped:
-        if isinstance(state, PatientState):
-            sweep_arrivals(state)
+        _sweep(state)
         note(state, Counter(dropped), now)
     return dropped
+
+
+def _sweep(state: SubjectState) -> None:
+    """Drop what was noted about inputs that are gone."""
+    if isinstance(state, PatientState):
+        sweep_arrivals(state)
+        forget_runs(state)
 
 
 def _facets(dropped: list[str]) -> frozenset[str]:
@@ -147,27 +164,62 @@ def note(state: SubjectState, counts: Mapping[str, int], now: datetime) -> None:
 
 
 def _candidates(state: SubjectState) -> Iterator[_Candidate]:
-    grounds = {
+    grounds = _grounds(state)
+    for place, window in enumerate(WINDOWS):
+        if isinstance(state, PatientState) and window is SIGNALS:
+            continue  # a signal that was sent must stay, so that it can be retracted
+        newest = _newest(state, window)
+        alarms = _alarms_that_stay(state) if window is ALARMS else None
+        for key, item in window.of(state).items():
+            if key in alarms if alarms is not None else _rests_on(grounds, key, item):
+                continue
+            if window.stays and key in newest:
+                continue
+            rank = place + len(WINDOWS) * (key in newest)
+            yield _Candidate(rank, window.moment(item), window.name, key, _size(key, item))
+    # Last, because an alert that begins again after it was dropped repeats revisions that readers know.
+    for alert in _buried(state).values():
+        yield _Candidate(2 * len(WINDOWS), alert.over_at or alert.at, "buried", alert.alert_id, remains(alert))
+
+
+def _grounds(state: SubjectState) -> set[str]:
+    """Return the ids of the inputs that open alerts rest on, or are named after."""
+    return {
         ground.partition(":")[2]
         for alert in state.alerts.values()
         if alert.over_at is None
         for ground in (*alert.grounds, *anchors_of(alert))
     }
-    for place, window in enumerate(WINDOWS):
-        if isinstance(state, PatientState) and window is SIGNALS:
-            continue  # a signal that was sent must stay, so that it can be retracted
-        newest = _newest(state, window)
-        for key, item in window.of(state).items():
-            if key in grounds or any(getattr(item, field, None) in grounds for field in _IDS):
-                continue
-            if window.stays and key in newest:
-                continue
-            rank = place + len(WINDOWS) * (key in newest)
-            size = len(_encode(item)) + len(_encode(key)) + 2
-            yield _Candidate(rank, window.moment(item), window.name, key, size)
-    # Last, because an alert that begins again after it was dropped repeats revisions that readers know.
-    for alert in _buried(state).values():
-        yield _Candidate(2 * len(WINDOWS), alert.over_at or alert.at, "buried", alert.alert_id, _remains(alert))
+
+
+def _rests_on(grounds: set[str], key: str, item: Any) -> bool:
+    return key in grounds or any(getattr(item, field, None) in grounds for field in _IDS)
+
+
+def _size(key: str, item: Any) -> int:
+    return len(_encode(item)) + len(_encode(key)) + 2
+
+
+def _alarms_that_stay(state: SubjectState) -> set[str]:
+    """Return the keys of the alarms that open alerts rest on, the most urgent and the newest first, within their bound.
+
+    A machine alarms by itself: however many alarms it has, they push out nothing else that an open alert rests on.
+    """
+    held, urgency = ALARMS.of(state), dict[str, int]()
+    for alert in state.alerts.values():
+        for ground in (*alert.grounds, *alert.anchors) if alert.over_at is None else ():
+            kind, _, key = ground.partition(":")
+            if kind == "machine_alarm" and key in held:
+                urgency[key] = max(urgency.get(key, 0), alert.priority.rank)
+    left, stay = MAX_ALARM_BYTES, set[str]()
+    runs: dict[str, Any] = getattr(state, "alarm_runs", {})
+    for key in sorted(urgency, key=lambda key: (urgency[key], held[key].at, key), reverse=True):
+        name = alarm_name(held[key])
+        left -= _size(key, held[key]) + len(_encode(alarm_ref(key))) + _ARRIVAL + _size(name, runs.get(name, ()))
+        if left < 0:
+            break
+        stay.add(key)
+    return stay
 
 
 def anchors_of(alert: AlertState) -> list[str]:
@@ -202,18 +254,27 @@ def _open_names(state: SubjectState) -> dict[str, str]:
     }
 
 
+#: Bytes of an arrival beside its name.
+_ARRIVAL: Final = 30
+#: The name of an input's arrival, by its window.
+_REFS: Final[Mapping[str, Callable[[str, Any], str]]] = {
+    "labs": lambda _key, result: value_ref(result),
+    "versions": lambda _key, result: value_ref(result),
+    "symptoms": lambda key, _symptom: f"symptom:{key}",
+    "medications": lambda key, _step: f"medication:{key}",
+    "rhythms": lambda _key, found: rhythm_ref(found),
+    "weights": lambda _key, weight: weight_ref(weight),
+    "machine_alarms": lambda key, _alarm: alarm_ref(key),
+}
+
+
 def _forget(state: SubjectState, one: _Candidate) -> int:
     """Drop a candidate and its arrival; return about how many bytes the arrival took."""
     item = getattr(state, one.window).pop(one.key)
-    if not isinstance(state, PatientState):
+    if not isinstance(state, PatientState) or (named := _REFS.get(one.window)) is None:
         return 0
-    if isinstance(item, LabResult):
-        ref = value_ref(item)
-    elif isinstance(item, Symptom):
-        ref = f"symptom:{one.key}"
-    else:
-        return 0
-    return 0 if state.arrivals.pop(ref, None) is None else len(_encode(ref)) + 30
+    ref = named(one.key, item)
+    return 0 if state.arrivals.pop(ref, None) is None else len(_encode(ref)) + _ARRIVAL
 
 
 # -- single alerts ----------------------------------------------------------------------------------------------------
@@ -271,6 +332,30 @@ def reduce(state: SubjectState, now: datetime) -> None:
     """Reduce the state of a record that the broker refused to what its open alerts need."""
     trim(state, LEAST_INPUT_BYTES, now)
     _buried(state).clear()
+
+
+def _is_alarm(ground: str) -> bool:
+    return ground.startswith("machine_alarm:")
+
+
+def forget_alarms(state: SubjectState, now: datetime) -> bool:
+    """Drop the alarms of machines, and the alerts that repeat them; return whether there was one that is open.
+
+    Their machines go on alarming. What such an alert showed stays on `alerts.active`: nobody has seen its end.
+    """
+    repeats = [
+        alert.alert_id
+        for alert in state.alerts.values()
+        if alert.over_at is None and alert.grounds and all(map(_is_alarm, alert.grounds))
+    ]
+    if not isinstance(state, PatientState) or not repeats:
+        return False
+    note(state, {ALARMS.name: len(state.machine_alarms)}, now)
+    for name in repeats:
+        del state.alerts[name]
+    state.machine_alarms.clear()
+    _sweep(state)
+    return True
 
 
 def begin_anew(state: SubjectState) -> None:

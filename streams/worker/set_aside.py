@@ -28,13 +28,21 @@ log = logging.getLogger(__name__)
 
 #: How a refused record is made to fit, in order.
 REDUCED: Final = "reduced"
+NO_ALARMS: Final = "no_alarms"
 ANEW: Final = "anew"
+_NEXT: Final = {REDUCED: NO_ALARMS, NO_ALARMS: ANEW, ANEW: ANEW}
+_SAID: Final = {
+    REDUCED: "only its open alerts are kept",
+    NO_ALARMS: "only its open alerts are kept, without those that repeat machines' alarms",
+    ANEW: "it is set aside and begins anew",
+}
 
 
 class SetAside(Generic[StateT]):
     """Stores the records, and sends the messages, of one task; a refusal affects its own subject alone.
 
-    A refused record is reduced to the open alerts and their grounds. If that is refused as well, or a record cannot be
+    A refused record is reduced to the open alerts and their grounds. If that is refused as well, those that repeat the
+    alarms of machines go: they must not cost the patient another alert. If that is refused, or a record cannot be
     encoded, its bytes become a dead letter and the subject begins anew, with its input applied up to here. If even that
     is refused, the changelog keeps its previous version.
     """
@@ -116,7 +124,7 @@ class SetAside(Generic[StateT]):
                 return foreign | set(await port.write(self._place[1], left))
             except UnstoredError as error:
                 foreign |= set(error.foreign)
-                left, how = self._made_smaller(left, states, error.keys, how), ANEW
+                left, how = self._made_smaller(left, states, error.keys, how), _NEXT[how]
         return foreign
 
     def _made_smaller(
@@ -131,25 +139,26 @@ class SetAside(Generic[StateT]):
             # Where its samples are refused, the whole record would be.
             key, raw = refused_key.removeprefix(PREFIX), entries[refused_key] or b""
             state = states.get(key)
-            if state is None or (key in self._until and how == ANEW and len(raw) < _SMALLEST):
+            if state is None or (key in self._until and how != REDUCED and len(raw) < _SMALLEST):
                 if state is not None:
                     state.stored_as = 0  # no form of it is stored that samples could complete
                 log.error("%s[%d]: the changelog refuses every record of key %s", *self._place, shown(key))
                 continue
-            log.error(
-                "%s[%d]: the changelog refuses the record of key %s, %d bytes: %s",
-                *self._place,
-                shown(key),
-                len(raw),
-                "only its open alerts are kept" if how == REDUCED else "it is set aside and begins anew",
-            )
-            if how == REDUCED:
-                self._metrics.records_refused.labels(REDUCED).inc()
-                self._subjects.reduce(state)
-            else:
-                self._begin_anew(key, state, raw)
+            step = self._make_smaller(key, state, raw, how)
+            place = (*self._place, shown(key), len(raw), _SAID[step])
+            log.error("%s[%d]: the changelog refuses the record of key %s, %d bytes: %s", *place)
             smaller[key] = self._encode(key, state)
         return smaller
+
+    def _make_smaller(self, key: bytes, state: StateT, raw: bytes, how: str) -> str:
+        """Make a subject smaller; return how, which is the next way where this one leaves nothing out."""
+        if how == REDUCED:
+            self._subjects.reduce(state)
+        elif how == ANEW or not self._subjects.forget_alarms(state):
+            self._begin_anew(key, state, raw)
+            return ANEW
+        self._metrics.records_refused.labels(how).inc()
+        return how
 
     def _begin_anew(self, key: bytes, state: StateT, raw: bytes) -> None:
         self._metrics.records_refused.labels(ANEW).inc()

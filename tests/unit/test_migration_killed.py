@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.unit.fake_port import FakeKafka, Host
-from tests.unit.task_events import stored_patients
+from tests.unit.task_events import P1, P3, stored_patients
 from tests.unit.whole_day import busy_day, undisturbed
 
 DATA = Path(__file__).parent / "data"
@@ -40,7 +40,7 @@ def outbox(changelog: dict[bytes, bytes]) -> list[bytes]:
 def alerts(kafka: FakeKafka) -> set[tuple[Any, ...]]:
     states = stored_patients(kafka.changelog).values()
     return {
-        (state.id, alert.alert_id, alert.status, alert.priority)
+        (state.id, alert.rule, alert.alert_id, alert.status, alert.priority)
         for state in states
         for alert in (*state.alerts.values(), *state.buried.values())
     }
@@ -59,4 +59,13 @@ async def test_what_was_stored_is_sent_and_the_day_goes_on(kafka: FakeKafka, ver
     await Host(upgraded).settle(size=10)
     sent = [message.value for message in upgraded.sent]
     assert all(value in sent for value in unsent), "with the bytes that were stored"
-    assert alerts(upgraded) == alerts(whole)
+    stored_at = {key: json.loads(raw)["now"] for key, raw in killed(version)[1].items() if b'"id"' in raw}
+    missed = alerts(whole) - alerts(upgraded)
+    assert sorted((patient, rule, status) for patient, rule, _, status, _ in missed) == [
+        (P1, "machine_silent", "resolved"),
+        (P3, "machine_silent", "resolved"),
+    ]
+    assert not alerts(upgraded) - alerts(whole)
+    # Neither version knew this rule, and both silences were over when the records were stored.
+    over = {told["patient_id"]: told["at"] for told in whole.transitions() if told["rule"] == "machine_silent"}
+    assert all(at <= stored_at[patient.encode()] for patient, at in over.items())

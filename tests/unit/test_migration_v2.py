@@ -26,6 +26,8 @@ RULES = {
     "intradialytic_cramp",
     "data_quality",
 }
+#: What rules that version 2 did not have say of its records.
+ADDED = {"arrhythmia_risk", "qtc_prolonged"}
 
 
 def stored(table: str) -> tuple[datetime, list[bytes]]:
@@ -95,6 +97,9 @@ def test_every_open_alert_survives_and_nothing_is_told() -> None:
 
 def test_judged_anew_they_keep_their_ids_and_only_what_version_2_misread_is_told() -> None:
     unit = upgraded(judged_anew=True)
+    # Rules that version 2 did not have say what its record shows: p1 has a long QTc, and risks beside it.
+    unit.expect("d28 08:05", "raised", rule="arrhythmia_risk", patient_id="p1", revision=1)
+    unit.expect("d28 08:05", "raised", rule="qtc_prolonged", patient_id="p1", revision=1)
     # Advice has changed since.
     unit.expect("d28 08:07", "updated", rule="aluminum_level", patient_id="p2", revision=4, reason=Reason.SUPERSEDED)
     # Version 2 took a symptom id that starts anew for one of another day.
@@ -102,7 +107,9 @@ def test_judged_anew_they_keep_their_ids_and_only_what_version_2_misread_is_told
     unit.expect("d27 17:00", "updated", rule="aluminum_cluster", water_loop_id="loop-a", reason=Reason.SUPERSEDED)
     unit.clock("d28 08:15")
     unit.expect_nothing_more()
-    assert {(name, status) for name, status, *_ in as_held(held(unit).values())} == {
+    added = [alert for alert in held(unit).values() if alert.rule in ADDED]
+    assert sorted((alert.rule, alert.status) for alert in added) == [(rule, "active") for rule in sorted(ADDED)]
+    assert {(alert.alert_id, alert.status) for alert in held(unit).values() if alert not in added} == {
         (alert["alert_id"], alert["status"]) for alert in held_by_version_2().values()
     }
 
@@ -129,7 +136,11 @@ def test_the_day_goes_on_with_the_same_alerts() -> None:
 
     # The same cramp ends; a message of it under its id is not a new one.
     unit.symptom("cramp", at="d28 08:00", name="c28", ended="d28 08:20", received="d28 08:20", patient_id="p1")
-    assert (told[-1].alert_id, told[-1].transition) == (ids["intradialytic_cramp", "p1"], "resolved")
+    assert [(a.rule, a.transition) for a in told] == [
+        ("intradialytic_cramp", "resolved"),
+        *((rule, "raised") for rule in sorted(ADDED)),
+    ]
+    assert told[0].alert_id == ids["intradialytic_cramp", "p1"]
     # The laboratory repeats itself, then corrects itself.
     count = len(told)
     unit.lab("magnesium", 1.6, at="d28 07:00", name="mg-1", patient_id="p1", received="d28 08:21")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.unit.fake_port import PREFIX, FakeKafka, Host
-from tests.unit.task_events import P1, P2, P3, telemetry
+from tests.unit.task_events import P1, P2, P3
 
 
 def heavy(kafka: FakeKafka, count: int = 60) -> None:
-    """A patient with a severe result, and much that no alert rests on."""
+    """A patient with a severe result, and many alarms of machines, which have alerts of their own."""
     kafka.lab(P1, 1, 0.5)
     for number in range(count):
         alarm: dict[str, Any] = {
@@ -44,6 +44,10 @@ async def test_a_record_that_is_refused_keeps_its_open_alerts(
     assert "low_magnesium" in {alert["rule"] for alert in alerts_of(kafka, P1)}
     assert len(kafka.changelog[P1.encode()]) <= 20_000
     assert host.metric("dialysis_records_refused_total", how="reduced") >= 1
+    # The alarms, which machines tell themselves, cost the patient no other alert.
+    assert kafka.told(patient_id=P1, rule="machine_alarm")[0] == "raised"
+    assert host.metric("dialysis_records_refused_total", how="no_alarms") >= 1
+    assert not host.metric("dialysis_records_refused_total", how="anew")
     # It is said of that patient, and no log names them.
     assert kafka.told(patient_id=P1, rule="data_quality", family="data-quality")[0] == "raised"
     assert P1 not in " ".join(r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING)
@@ -61,16 +65,16 @@ async def test_a_record_that_cannot_be_made_to_fit_is_set_aside_and_the_patient_
     kafka.lab(P1, 1, 0.5)
     host = await Host(kafka).settle()
     record = kafka.changelog[P1.encode()]
-    # Below the record of one open alert, above that of a clock and of a subject that begins anew.
+    # Below the record of one open alert, above that of a clock, a subject that begins anew, and one without an alert.
     kafka.largest_record = 1000
     kafka.lab(P1, 2, 0.6)
-    telemetry(kafka, P2, 3)
+    kafka.lab(P2, 3, 2.0)
     await host.settle()
     letters = [m for m in kafka.topic("dead-letters") if dict(m.headers)["dl_reason"] == b"state_too_large"]
     assert [letter.key for letter in letters] == [P1.encode()]
     assert len(letters[0].value or b"") > 1000
     assert json.loads(letters[0].value or b"")["id"] == json.loads(record)["id"]
-    assert kafka.committed[PREFIX + "lab-results"] == 2
+    assert kafka.committed[PREFIX + "lab-results"] == 3
     assert len(kafka.changelog[P1.encode()]) <= 1000
     assert host.metric("dialysis_subjects_set_aside", table="patients", partition="0") == 1
     # The way back: what comes next is filed and evaluated as for anybody.

@@ -12,14 +12,22 @@ import msgspec
 import pytest
 
 from models.alerts import Status
+from models.identity import alarm_name
 from models.parsing import Parsed, parse_loop_event, parse_patient_event
 from models.state import LoopState, PatientState, StateCodec
-from models.state.bounds import DROPS_FORGOTTEN, MAX_EVIDENCE_BYTES, MAX_INPUT_BYTES, MAX_OVER_BYTES
+from models.state.bounds import (
+    DROPS_FORGOTTEN,
+    LEAST_INPUT_BYTES,
+    MAX_ALARM_BYTES,
+    MAX_EVIDENCE_BYTES,
+    MAX_INPUT_BYTES,
+    MAX_OVER_BYTES,
+)
 from models.state.history import History
 from models.state.subject import SubjectState
 from streams.engine.factory import loop_partition, patient_partition
 from streams.engine.partition import Partition
-from streams.engine.size_bounds import _BESIDE, Budget, begin_anew, size_of
+from streams.engine.size_bounds import _BESIDE, begin_anew, size_of, trim
 from streams.engine.windows import WINDOWS
 from streams.rules.catalogue import parse_settings
 from tests.unit.timeline import FIRST_DAY
@@ -195,9 +203,39 @@ def test_a_water_loop_is_bounded_as_well() -> None:
     assert all(len(memoryview(alert.value)) < 4 * MAX_EVIDENCE_BYTES for alert in state.alerts.values())
 
 
+def test_the_alarms_of_open_alerts_have_a_bound_of_their_own_the_most_urgent_and_the_newest_stay() -> None:
+    bed = Bed()
+    bed.put(severe())
+    for number in range(20):
+        at, priority = (FIRST_DAY + timedelta(seconds=number + 1)).isoformat(), "low" if number else "high"
+        alarm = {"session_id": wide(1), "machine_id": wide(2), "code": wide(number), "event_id": wide(3)}
+        said = {"type": "machine_alarm", "phase": "start", "priority": priority}
+        state = bed.put({"patient_id": "p1", "at": at, **alarm, **said})
+    assert sum(alert.rule == "machine_alarm" for alert in state.alerts.values()) == 20
+    assert trim(state, MAX_INPUT_BYTES, FIRST_DAY) == []
+    dropped = trim(state, LEAST_INPUT_BYTES, FIRST_DAY)
+    assert set(dropped) == {"machine_alarms"}
+    assert size_of(state) < MAX_ALARM_BYTES + LEAST_INPUT_BYTES
+    kept = sorted(int(alarm.code.partition("-")[0]) for alarm in state.machine_alarms.values())
+    assert kept == [0, *range(21 - len(kept), 20)]
+    assert len(kept) > 5
+    assert state.alarm_runs.keys() == {alarm_name(alarm) for alarm in state.machine_alarms.values()}
+    assert [result.result_id for result in state.labs.values()] == ["severe"]
+
+
+def test_what_is_noted_of_inputs_that_are_gone_goes_before_any_input() -> None:
+    state = Bed().put(severe())
+    size = size_of(state)
+    state.arrivals.update({f"symptom:{number}": FIRST_DAY for number in range(50)})
+    state.alarm_runs["s|c"] = []
+    assert trim(state, size, FIRST_DAY) == []
+    assert size_of(state) == size
+    assert state.drops is None
+
+
 def test_the_credit_is_never_larger_than_the_room() -> None:
-    bed, budget = Bed(), Budget()
-    bed.partition._budget = budget
+    bed = Bed()
+    budget = bed.partition._budget
     for event in flood(3, FIRST_DAY):
         state = bed.put(event)
         assert MAX_INPUT_BYTES - size_of(state) >= budget._credit["p1"]
