@@ -116,18 +116,22 @@ def file_sample(
 
 
 def _hear(session: Session, at: datetime, received_at: datetime, change: Change) -> Change:
-    """Record when a sample of a session arrived; it is news after a silence, and where the first one comes late."""
+    """Record when a sample of a session arrived; it is news after a silence, and where the first one comes late.
+
+    A silence is longer than a minute and than three intervals of the machine.
+    """
     heard = session.heard_at
     if heard is not None and received_at <= heard:
         return change
+    is_news = False
     if heard is None:
-        session.gap_s = -1
-    elif received_at - heard > HEARD_ANEW:
-        session.gap_s = int((received_at - heard).total_seconds())
-    elif not session.flows or at >= session.flows[-1].until:  # no repeat, and none that came late
-        session.gap_s = 0
+        session.gap_s, is_news = -1, received_at - session.first_at > GOES_ON
+    elif (gap := received_at - heard) > HEARD_ANEW:
+        is_news = gap >= 3 * timedelta(seconds=session.gap_s)
+        session.gap_s = max(int(gap.total_seconds()), session.gap_s * 3 // 4)
+    elif session.gap_s and (not session.flows or at >= session.flows[-1].until):  # no repeat, and none that came late
+        session.gap_s = max(0, session.gap_s) // 2
     session.heard_at = received_at
-    is_news = received_at - session.first_at > GOES_ON if heard is None else received_at - heard > HEARD_ANEW
     return structs.replace(change, facets=change.facets | HEARD.facets) if is_news else change
 
 

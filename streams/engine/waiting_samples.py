@@ -199,6 +199,7 @@ class WaitingSamples(Waits):
             or told_until(session) > (at := (moment - EPOCH).total_seconds())
             or not repeat_settings(session, made.told)
             or session.heard_at is None
+            or session.gap_s
         ):
             return
         made.shape = shape = self._shape(session)
@@ -247,7 +248,7 @@ class WaitingSamples(Waits):
         arrived = _moment(found.arrived)
         state.heard_at = max(state.heard_at, arrived)
         state.heard[found.machine_id] = max(state.heard[found.machine_id], arrived)
-        session.heard_at, session.gap_s = arrived, 0
+        session.heard_at = arrived
         if found.unit_id is not None:
             state.unit_id_at = _moment(samples[-width])
         session.flows[-1].until = _moment(samples[-width])
