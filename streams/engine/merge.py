@@ -249,8 +249,6 @@ def _remembered(channel: Channel) -> Iterator[tuple[int, float]]:
     for bound in channel.bounds.values():
         if bound.ever and not bound.is_out and NEVER_S < bound.other < start:
             yield bound.other, math.nextafter(bound.value, math.inf if bound.above else -math.inf)
-    if not channel.minutes and channel.at != NEVER_S:
-        yield channel.at, channel.value
 
 
 def _add_strange(readings: dict[datetime, dict[str, float]], session: Session) -> None:

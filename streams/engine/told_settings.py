@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from models.records import Telemetry
 from models.state import Session, Setting
-from models.state.machine_setting import SETTINGS, Origin
+from models.state.machine_setting import PEAKED, SETTINGS, Origin
 from streams.rules.facts.implausible import SAMPLES
-from streams.rules.inputs import Facets, setting
+from streams.rules.inputs import SESSION, Facets, setting
 
 #: What a sample tells: a value or None for each setting, then their origin.
 Words = tuple[Any, ...]
@@ -23,17 +23,21 @@ _NO_FACETS: Final[Facets] = frozenset()
 
 
 def file_settings(session: Session, told: Words, at: datetime) -> Facets:
-    """File the settings of a sample; return the facets of those of which it says something new."""
+    """File the settings of a sample, without those that cannot be; return the facets of those that are news."""
     if told[:-1] == _NOTHING:
         return _NO_FACETS
     facets, origin, second = _NO_FACETS, told[-1], int(at.timestamp())
     for (field, edges), value in zip(_RANGES, told, strict=False):
-        if value is None or not edges.holds(value):
+        if value is None:
+            continue
+        if not edges.holds(value):
+            if edges.is_strange(value) and session.leave_out(field, second, value):
+                facets |= SESSION.facets
             continue
         known = session.settings.get(field)
         if known is None:
-            known = session.settings[field] = Setting()
-        elif second > known.runs[-1].last and known.repeats(value, origin):
+            known = session.settings[field] = Setting(peaks=[] if field in PEAKED else None)
+        elif second > known.runs[-1].last and known.repeats(second, value, origin):
             _move(known, second, origin)
             continue
         if known.add(second, value, origin):
@@ -41,12 +45,14 @@ def file_settings(session: Session, told: Words, at: datetime) -> Facets:
     return facets
 
 
-def repeat_settings(session: Session, told: Words) -> bool:
+def repeat_settings(session: Session, told: Words, second: int) -> bool:
     """Return whether a sample after all others says nothing new about a setting."""
     for (field, edges), value in zip(_RANGES, told, strict=False):
+        if value is not None and edges.is_strange(value):
+            return False
         if value is not None and edges.holds(value):
             known = session.settings.get(field)
-            if known is None or not known.repeats(value, told[-1]):
+            if known is None or not known.repeats(second, value, told[-1]):
                 return False
     return True
 
@@ -66,6 +72,8 @@ def samples_of(session: Session) -> Iterator[tuple[datetime, Origin | None, str,
             yield _moment(one.ordered.at), "ordered", field, one.ordered.value
         if one.user is not None:
             yield _moment(one.user.at), "user", field, one.user.value
+        for peak in one.peaks or ():
+            yield _moment(peak.at), None, field, peak.value
 
 
 def _move(known: Setting, second: int, origin: Origin | None) -> None:

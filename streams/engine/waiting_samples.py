@@ -17,6 +17,7 @@ from typing import Any, Final
 from models.records import Telemetry
 from models.state import PatientState, Session
 from models.state.channel import LASTS_S, NEVER_S
+from models.state.machine_setting import peak_until
 from streams.engine.change import SAMPLED, SAMPLED_AGAIN, Change
 from streams.engine.sample_reader import EPOCH, reader
 from streams.engine.sender_clocks import BEHIND, BELIEVABLE
@@ -97,9 +98,9 @@ class _Waiting:
         self.told = told_of(sample)
         self.told_before: list[tuple[Words, float]] = []
 
-    def hears(self, told: Words) -> bool:
+    def hears(self, told: Words, at: float) -> bool:
         """Let a sample tell other settings than the one before; False if that says something new."""
-        if not repeat_settings(self.session, told):
+        if not repeat_settings(self.session, told, int(at)):
             return False
         self.told_before.append((self.told, self.numbers[_AT]))
         self.told = told
@@ -152,7 +153,7 @@ class WaitingSamples(Waits):
             self.stop(subject)
             return None
         told = told_of(event)
-        if told != found.told and not found.hears(told):
+        if told != found.told and not found.hears(told, sample[0]):
             self.stop(subject)
             return None
         change, count = SAMPLED_AGAIN, len(numbers)
@@ -197,7 +198,7 @@ class WaitingSamples(Waits):
             or (unit_id is not None and (state.unit_id, state.unit_id_at) != (unit_id, moment))
             or session.channels.keys() != set(self._watched)
             or told_until(session) > (at := (moment - EPOCH).total_seconds())
-            or not repeat_settings(session, made.told)
+            or not repeat_settings(session, made.told, int(at))
             or session.heard_at is None
             or session.gap_s
         ):
@@ -205,6 +206,7 @@ class WaitingSamples(Waits):
         made.shape = shape = self._shape(session)
         calm = [session.channels[field].calm(int(at)) for field in shape.channels]
         until = min((one.until for one in calm), default=int(at) + LASTS_S)
+        until = min(until, peak_until(int(at)))  # from when on a sample that repeats the settings says something new
         made.session = session
         made.numbers = array("d", [at, until])
         for each, one in zip_longest(shape.edges, calm):

@@ -39,8 +39,8 @@ def keep_watches(
                 kept.older = []
             for name in wanted or ():
                 kept.bounds[f"{rule.name}:{name}"].due = NEVER_S  # the evaluation has set looks of its own
-        if _is_over(session) and not any(map(_is_looked_at, session.channels.values())):
-            session.channels = _at_rest(session.channels)
+        if _is_over(session) and not any(channel.bounds for channel in session.channels.values()):
+            session.channels = {}  # nobody looks at an ended session
 
 
 def _is_over(session: Session) -> bool:
@@ -51,20 +51,6 @@ def _is_over(session: Session) -> bool:
     if session.starts and session.starts[-1].at > ended:
         return False
     return not session.flows or session.flows[-1].until <= ended + SKEW
-
-
-def _is_looked_at(channel: Channel) -> bool:
-    """Return whether a rule waits for a channel to stay on a side of a bound for a while."""
-    return any(wait not in (0, NEVER_S) for bound in channel.bounds.values() for wait in bound.waits)
-
-
-def _at_rest(channels: dict[str, Channel]) -> dict[str, Channel]:
-    """Return what is kept of the channels of an ended session: whether samples ever lay beyond a bound."""
-    return {
-        name: Channel(one.at, one.value, bounds=one.bounds) if one.minutes else one
-        for name, one in channels.items()
-        if one.bounds
-    }
 
 
 def forget_watches(state: SubjectState, rules: Container[str]) -> None:

@@ -14,14 +14,14 @@ from pydantic import Field
 from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
 from models.analytes import MEQ_L, MG_DL, MMOL_L, Analyte
 from models.drugs import Drug
-from models.state import Bound, PatientState
-from models.state.channel import NEVER_S
+from models.state import PatientState
 from streams.rules.api import Ending, Finding, Outcome, PatientPart, PatientRule, PatientView, guidance
 from streams.rules.facts import bedside, labs
+from streams.rules.facts.chair_settings import highest
 from streams.rules.facts.orders import orders, step_evidence, step_known_at
 from streams.rules.facts.pairs import Pair, PairLimits, pairs
 from streams.rules.facts.treatments import SKEW, Treatment
-from streams.rules.inputs import SESSION, channel, drug, lab
+from streams.rules.inputs import SESSION, drug, lab, setting
 from streams.rules.thresholds import ChangeOf, Days
 
 # -- electrolyte_swing ------------------------------------------------------------------------------------------------
@@ -145,8 +145,6 @@ SWING: Final = PatientRule(
 # -- sodium_rise ------------------------------------------------------------------------------------------------------
 
 _DIALYSATE: Final = "dialysate_na_mmol_l"
-#: A dialysate of single precision that stands for the bound itself lies this near to it.
-_NOISE: Final = 1e-6
 
 
 class SodiumRiseLimits(PairLimits):
@@ -190,32 +188,17 @@ def find_rise(view: PatientView) -> Iterator[Outcome]:
     """A final sodium from 150 mmol/L on, or one that rose by 5 over a session with salt.
 
     Salt is hypertonic saline that was given in the session, or a dialysate sodium from 145 mmol/L on, as measured or as
-    its profile plans. Over with the next final sodium below both. The dialysate is remembered of patients with a
-    sodium: until the next session begins, and of the newest session that has results from before and after it.
+    its profile plans. Over with the next final sodium below both.
     """
     limits = view.limits(SodiumRiseLimits)
     newest = next((one for one in labs.newest_first(view, Analyte.SODIUM) if not one.is_preliminary), None)
     if newest is None:
         return
     pair = next(pairs(view, Analyte.SODIUM, limits, lambda _result: True), None)
-    _watch(view, limits, pair)
     run = _high(view, limits)
     rise = _rise(view, limits, pair, newest)
     if run or rise:
         yield _rise_finding(run, rise, limits)
-
-
-def _watch(view: PatientView, limits: SodiumRiseLimits, pair: Pair | None) -> None:
-    """Watch the dialysate of the newest session, and of that of the newest pair."""
-    watched = {treatment.session_id for treatment in bedside.treated(view)[-1:]}
-    if pair is not None:
-        watched.add(pair.treatment.session_id)
-    for session_id in watched:
-        view.watch(session_id, _DIALYSATE, {"high": _bound(limits)})
-
-
-def _bound(limits: SodiumRiseLimits) -> Bound:
-    return Bound(limits.dialysate_mmol_l * (1 - _NOISE), above=True, waits=(0, NEVER_S))
 
 
 def _high(view: PatientView, limits: SodiumRiseLimits) -> list[labs.Result]:
@@ -244,19 +227,19 @@ def _rise(view: PatientView, limits: SodiumRiseLimits, pair: Pair | None, last: 
     state = view.read(drug(Drug.HYPERTONIC_SALINE))
     here = [step for step in given if pair.treatment.contains(step.at, SKEW)]
     salt, known = [step_evidence(step) for step in here], [step_known_at(state, step) for step in here]
-    if _had_salt(limits, pair.treatment):
+    if _had_salt(view, limits, pair.treatment):
         salt.append(_dialysate_evidence(limits, pair.treatment))
         known.append(pair.treatment.start)
     return _Rise(pair, newest, tuple(salt), min(known)) if salt else None
 
 
-def _had_salt(limits: SodiumRiseLimits, treatment: Treatment) -> bool:
+def _had_salt(view: PatientView, limits: SodiumRiseLimits, treatment: Treatment) -> bool:
     """Return whether the dialysate sodium of a session was ever high, or was planned to be."""
     profile = (treatment.started and treatment.started.sodium_profile) or ()
     if any(step.na_mmol_l >= limits.dialysate_mmol_l for step in profile):
         return True
-    kept = treatment.session.channels.get(_DIALYSATE)
-    return kept is not None and kept.at_bound("sodium_rise:high", _bound(limits)).ever
+    sodium = highest(view, treatment, _DIALYSATE)
+    return sodium is not None and sodium >= limits.dialysate_mmol_l
 
 
 def _dialysate_evidence(limits: SodiumRiseLimits, treatment: Treatment) -> EvidenceRecord:
@@ -315,7 +298,7 @@ RISE: Final = PatientRule(
     family="electrolytes",
     ids="E11",
     title="Sodium high, or risen over a session with salt",
-    inputs=(lab(Analyte.SODIUM), SESSION, drug(Drug.HYPERTONIC_SALINE), channel(_DIALYSATE)),
+    inputs=(lab(Analyte.SODIUM), SESSION, drug(Drug.HYPERTONIC_SALINE), setting(_DIALYSATE)),
     needs=(lab(Analyte.SODIUM),),
     limits=SodiumRiseLimits,
     find=find_rise,

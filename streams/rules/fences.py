@@ -3,7 +3,7 @@
 Filing leaves such a number out, so rules take it as not measured, and notes of each field which was the first and which
 the newest (`Session.strange`). A machine with such a fault sends it in every sample, so nothing more is asked of the
 samples: a few looks read what is noted. A sample costs no more; a field is fenced once some rule watches it as a
-channel, and the blood pressure always.
+channel, the blood pressure and the settings always.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from models.alerts import EvidenceRecord, Priority
 from models.state import Session, Strange
 from models.state.channel import NEVER_S
+from models.state.machine_setting import SETTINGS
 from streams.rules.api import Finding, PatientView, guidance
 from streams.rules.facts import bedside
 from streams.rules.facts.implausible import SAMPLES, as_celsius
@@ -106,6 +107,8 @@ def _usable(session: Session, field: str) -> int | None:
         return channel.at
     if field == "systolic_mmhg":
         return NEVER_S if session.systolic is None else int(session.systolic.at.timestamp())
+    if field in SETTINGS:
+        return session.settings[field].runs[-1].last if field in session.settings else NEVER_S
     return None
 
 

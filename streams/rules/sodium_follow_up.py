@@ -11,25 +11,23 @@ from pydantic import Field
 
 from models.alerts import EvidenceRecord, Priority, Reason, Status
 from models.analytes import MMOL_L
-from models.state import Bound, PatientState
-from models.state.channel import NEVER_S
+from models.state import PatientState
 from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts import bedside
 from streams.rules.facts.before_dialysis import systolic_before, weight_at_end, weight_before
+from streams.rules.facts.chair_settings import highest
 from streams.rules.facts.dry_weight import weight_after
 from streams.rules.facts.labs import as_compared
 from streams.rules.facts.treatments import Treatment, is_still, treatments
-from streams.rules.inputs import PAUSE, PROFILE, SESSION, WEIGHT, channel
+from streams.rules.inputs import PAUSE, PROFILE, SESSION, WEIGHT, setting
 from streams.rules.shapes.sides import NOISE
 from streams.rules.thresholds import Minutes
 
 _NAME: Final = "high_sodium_follow_up"
 _KEY: Final = "follow_up"
 _DIALYSATE: Final = "dialysate_na_mmol_l"
-#: So many treatments more than may matter are remembered: one of them may turn out to be a mistake.
+#: So many treatments more than may matter are looked at: one of them may turn out to be a mistake.
 _SPARE: Final = 2
-#: A treatment that ended so long ago, and of which no sample told the sodium, is taken to have none.
-_UNTOLD_FOR: Final = timedelta(days=1)
 
 
 class FollowUpLimits(Limits):
@@ -121,9 +119,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     """
     limits = view.limits(FollowUpLimits)
     count = limits.sessions + 1 + _SPARE
-    newest, numbered = bedside.treated(view)[-count:], _numbered(bedside.sessions(view))
-    # What looks like a mistake may be a treatment of which the end came first.
-    _remember(view, limits, bedside.sessions(view)[-count:], numbered)
+    newest = bedside.treated(view)[-count:]
     stands = _FollowUp()
     for place, treatment in enumerate(newest):
         view.look_at(treatment.start)
@@ -134,7 +130,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
         if stands.after is not None and stands.left:
             _watch(view, limits, stands, treatment, previous)
         if treatment.over_at <= view.now:
-            _conclude(stands, treatment, _sodium(limits, treatment, numbered[treatment.key]), limits)
+            _conclude(stands, treatment, _sodium(view, limits, treatment), limits)
     if stands.notes or stands.missing is not None:
         yield _finding(stands, limits)
     elif stands.is_open:
@@ -172,60 +168,18 @@ def _conclude(stands: _FollowUp, treatment: Treatment, sodium: _Sodium, limits: 
 # -- sodium -----------------------------------------------------------------------------------------------------------
 
 
-def _numbered(found: list[Treatment]) -> dict[str, int]:
-    """Return the number of each treatment among those under its session id, by its key."""
-    count: dict[str, int] = {}
-    numbers: dict[str, int] = {}
-    for one in found:
-        numbers[one.key] = count.get(one.session_id, 0)
-        count[one.session_id] = numbers[one.key] + 1
-    return numbers
-
-
-def _bound(limits: FollowUpLimits, waits: tuple[int, int] = (NEVER_S, NEVER_S)) -> Bound:
-    return Bound(limits.sodium_mmol_l * (1 - NOISE), above=True, waits=waits)
-
-
-def _known(limits: FollowUpLimits, treatment: Treatment, number: int) -> Bound | None:
-    """Return what samples told of the sodium of a treatment; None if none did."""
-    kept = treatment.session.channels.get(_DIALYSATE)
-    if kept is None or kept.at == NEVER_S:
-        return None
-    known = kept.at_bound(f"{_NAME}:{number}", _bound(limits))
-    return None if known.since == NEVER_S else known
-
-
-def _remember(view: PatientView, limits: FollowUpLimits, newest: list[Treatment], numbered: dict[str, int]) -> None:
-    """Have the channel remember whether the sodium was ever high, also after the end; a late sample is told at once."""
-    bounds: dict[str, dict[str, Bound]] = {}
-    for treatment in newest:
-        number, waits = numbered[treatment.key], (NEVER_S, NEVER_S)
-        known = _known(limits, treatment, number)
-        if treatment.over_at <= view.now:
-            waits = 0, 0 if known is None else NEVER_S
-            forgotten = treatment.over_at + _UNTOLD_FOR
-            view.look_at(forgotten)
-            if known is None and view.now >= forgotten:
-                continue
-            if known is not None and known.ever:
-                waits = NEVER_S, NEVER_S
-        bounds.setdefault(treatment.session_id, {})[f"{number}"] = _bound(limits, waits)
-    for session_id, wanted in bounds.items():
-        view.watch(session_id, _DIALYSATE, wanted)
-
-
-def _sodium(limits: FollowUpLimits, treatment: Treatment, number: int) -> _Sodium:
+def _sodium(view: PatientView, limits: FollowUpLimits, treatment: Treatment) -> _Sodium:
     """Return whether the sodium of a treatment was ever high, or planned to be, or stayed below."""
     profile = (treatment.started and treatment.started.sodium_profile) or ()
     bound, value = limits.sodium_mmol_l * (1 - NOISE), f">={limits.sodium_mmol_l:g}"
-    known = _known(limits, treatment, number)
+    highest_told = highest(view, treatment, _DIALYSATE)
     name = None
     if any(step.na_mmol_l > bound for step in profile):
         name = "sodium_profile"
-    elif known is not None and known.ever:
+    elif highest_told is not None and highest_told > bound:
         name = _DIALYSATE
     if name is None:
-        return _Sodium(is_below=bool(profile) or known is not None)
+        return _Sodium(is_below=bool(profile) or highest_told is not None)
     kind = "telemetry" if name == _DIALYSATE else "session"
     evidence = EvidenceRecord(
         kind=kind, id=treatment.session_id, name=name, value=value, unit=MMOL_L, at=treatment.start
@@ -335,7 +289,7 @@ RULE: Final = PatientRule(
     family="session",
     ids="R34",
     title="Weight gain and blood pressure after much dialysate sodium",
-    inputs=(SESSION, PAUSE, WEIGHT, PROFILE, channel(_DIALYSATE)),
+    inputs=(SESSION, PAUSE, WEIGHT, PROFILE, setting(_DIALYSATE)),
     limits=FollowUpLimits,
     find=find,
     named_by=_named_by,

@@ -65,3 +65,13 @@ def test_what_is_noted_is_the_same_in_every_order(order: tuple[int, ...]) -> Non
     first, last = (int(moment(at).timestamp()) for at in ("08:01", "08:04"))
     assert (strange.first, strange.last, strange.value) == (first, last, 97.0)
     assert session.channels["body_temp_c"].value == 36.5
+
+
+@pytest.mark.parametrize(("field", "value"), [("dialysate_na_mmol_l", 1400.0), ("dialysate_k_mmol_l", 20.0)])
+def test_a_setting_that_cannot_be_is_told_once_without_a_channel(field: str, value: float) -> None:
+    watched = Watched()
+    watched.send("08:00", type="session_started")
+    watched.samples("08:00:30", "09:00", {field: value}, every_s=60)
+    (told,) = watched.told
+    assert f"{field} >" in told
+    assert field not in watched.state.sessions["s1"].channels

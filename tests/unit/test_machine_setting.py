@@ -8,7 +8,7 @@ from itertools import groupby
 import msgspec
 import pytest
 
-from models.state.machine_setting import MOST_RUNS, Origin, Setting
+from models.state.machine_setting import MOST_PEAKS, MOST_RUNS, PEAK_S, Origin, Setting
 
 START = 1_700_000_000
 Sample = tuple[int, float, Origin | None]
@@ -78,7 +78,7 @@ def test_a_repeat_changes_nothing_and_says_so(seed: int) -> None:
 def test_it_tells_beforehand_which_sample_says_nothing_new(seed: int) -> None:
     made = Setting()
     for at, value, origin in walk(seed):
-        expected = bool(made.runs) and made.repeats(value, origin)
+        expected = bool(made.runs) and made.repeats(at, value, origin)
         assert made.add(at, value, origin) is not expected
 
 
@@ -102,3 +102,29 @@ def test_a_late_sample_of_another_value_cuts_a_run_in_two() -> None:
         (2.0, 30, 60),
     ]
     assert not made.is_of_user
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_its_highest_values_are_those_of_the_samples_in_any_order(seed: int) -> None:
+    chance = random.Random(seed)
+    samples = [
+        (START + PEAK_S * chance.randrange(30) + chance.choice((0, 5, 90, PEAK_S - 1)), chance.choice((138.0, 148.0)))
+        for _ in range(chance.choice((5, 80)))
+    ]
+    highest: dict[int, tuple[float, int]] = {}
+    for at, value in samples:
+        highest[at // PEAK_S] = max(highest.get(at // PEAK_S, (0.0, 0)), (value, -at))
+    made = Setting(peaks=[])
+    for at, value in chance.sample(samples, len(samples)):
+        made.add(at, value, None)
+    expected = [(value, -at) for _, (value, at) in sorted(highest.items())][-MOST_PEAKS:]
+    assert [(peak.value, peak.at) for peak in made.peaks or ()] == expected
+
+
+def test_the_first_sample_of_a_quarter_of_a_day_is_news() -> None:
+    made, end = Setting(peaks=[]), (START // PEAK_S + 1) * PEAK_S
+    assert made.add(START, 138.0, None)
+    assert made.repeats(end - 1, 138.0, None)
+    assert not made.add(end - 1, 138.0, None)
+    assert not made.repeats(end, 138.0, None)
+    assert made.add(end, 138.0, None)

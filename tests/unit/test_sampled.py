@@ -24,7 +24,10 @@ MOST_BYTES = 1024
 MOST_BYTES_WITH_SLOPE = 1300
 KEY = P1.encode()
 #: Every setting that is kept, with its origin, and what else a machine tells of its dialysate.
-DIALYSATE = dict.fromkeys(SETTINGS, 36.5) | {"dialysate_mg_mmol_l": 0.5, "setting_origin": "ordered"}
+DIALYSATE = dict(zip(SETTINGS, (138.0, 2.0, 36.5), strict=True)) | {
+    "dialysate_mg_mmol_l": 0.5,
+    "setting_origin": "ordered",
+}
 
 
 def past(kafka: FakeKafka, results: int = 50) -> None:

@@ -1,7 +1,8 @@
-"""The follow-up of much sodium: any order of arrival, what an ended session still keeps, and what wakes the rule."""
+"""The follow-up of much sodium: any order of arrival, and what an ended session still keeps."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable
 from datetime import timedelta
@@ -80,21 +81,30 @@ def after_a_session() -> Unit:
     return unit
 
 
-def test_an_ended_session_keeps_its_sodium_without_the_minutes() -> None:
-    channels = patient(after_a_session()).sessions["s1"].channels
-    assert channels.keys() == {FIELD}
-    assert channels[FIELD].minutes == []
-    assert channels[FIELD].bounds[f"{RULE}:0"].ever
+def test_an_ended_session_keeps_its_highest_sodium_and_no_channel() -> None:
+    session = patient(after_a_session()).sessions["s1"]
+    assert session.channels == {}
+    assert [(peak.value, peak.at) for peak in session.settings[FIELD].peaks or ()] == [
+        (142.0, int(moment("08:21").timestamp()))
+    ]
 
 
-def test_the_sodium_of_a_running_session_wakes_nobody() -> None:
-    unit = after_a_session()
-    unit.session("s2", at="d3 08:00", pre_weight_kg=70.0, target_weight_kg=70.0, pre_systolic_mmhg=130.0)
-    unit.telemetry(at="d3 08:01", session="s2", dialysate_na_mmol_l=138.0)
-    channel, start = patient(unit).sessions["s2"].channels[FIELD], int(moment("d3 08:02").timestamp())
-    turned = [name for second, value in enumerate((142.0, 138.0, 145.0)) for name in channel.add(start + second, value)]
-    assert not [name for name in turned if name.startswith(RULE)]
-    assert channel.bounds[f"{RULE}:0"].ever
+#: An id that is used again: much sodium without a start, an end, a sample after it, and a start two days later.
+AGAIN: list[Told] = [
+    ("telemetry", "07:00", {"session_id": "s1", "machine_id": "m1", "blood_flow_ml_min": 0.0, FIELD: 148.0}),
+    ("session_ended", "09:00", {"session_id": "s1", "post_weight_kg": 70.0}),
+    ("telemetry", "09:33", {"session_id": "s1", "machine_id": "m1", "blood_flow_ml_min": 0.0, FIELD: 138.0}),
+    ("session_started", "d3 17:03", {"session_id": "s1", "machine_id": "m1", "pre_systolic_mmhg": 170.0}),
+]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(AGAIN)))
+def test_an_id_that_is_used_again_tells_the_same_in_any_order(order: tuple[Told, ...]) -> None:
+    unit = Unit(watch=RULE)
+    for type_, at, fields in order:
+        unit.send(type_, at, **fields)
+    unit.clock("d5 08:00")
+    assert {alert[:3] for alert in unit.open if alert[0] == RULE} == {(RULE, "p1/follow_up", "active")}
 
 
 def test_a_merged_record_takes_the_remembered_sodium_along() -> None:

@@ -17,7 +17,7 @@ from models.state.machine_setting import Origin, Run, Told
 from streams.rules.api import Ending, PatientView
 from streams.rules.facts.bedside import sessions
 from streams.rules.facts.labs import as_compared
-from streams.rules.facts.treatments import GOES_ON, Treatment, treatment_at
+from streams.rules.facts.treatments import GOES_ON, SKEW, Treatment, treatment_at
 from streams.rules.inputs import SESSION, setting
 
 #: An ended treatment ends its alerts for so long after.
@@ -91,6 +91,18 @@ def set_now(view: PatientView, treatment: Treatment, field: str, unit: str) -> S
     if kept is None or _moment(kept.runs[-1].last) < treatment.start - GOES_ON:
         return None
     return Set(treatment, field, unit, kept)
+
+
+def highest(view: PatientView, treatment: Treatment, field: str) -> float | None:
+    """Return the highest value of a setting in a treatment, as it is compared; None if no sample of it tells.
+
+    It is kept by quarters of a day (`Setting.peaks`), also after the end.
+    """
+    view.read(SESSION, setting(field))
+    kept = treatment.session.settings.get(field)
+    since, until = treatment.start - GOES_ON, treatment.over_at + SKEW
+    found = [one.value for one in (kept and kept.peaks) or () if since <= _moment(one.at) <= until]
+    return as_compared(max(found)) if found else None
 
 
 def endings(view: PatientView, running: Treatment | None, *keys: str) -> Iterator[Ending]:
