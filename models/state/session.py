@@ -66,8 +66,8 @@ class Session(msgspec.Struct, omit_defaults=True, gc=False):
     told_at: datetime | None = None
     #: The newest arrival of a sample, whatever its machine's clock says.
     heard_at: datetime | None = None
-    #: How many seconds it may come after the one before: the longest gap of more than a minute, which each later gap
-    #: shortens by a quarter, and each sample within a minute by half. Below 0 while there is no other sample.
+    #: How many seconds it may come after the one before: the longest gap of more than a minute, which each later
+    #: sample shortens by an eighth, so that one long gap is forgotten. Below 0 while there is no other sample.
     gap_s: int = 0
 
     def leave_out(self, field: str, second: int, value: float) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Generic
 
 from models.alerts import AlertRecord, Reason, Status
 from models.state import LoopState, PatientState, SubjectState
+from models.state.sampled import SESSIONS_LOOK
 from streams.engine import lifecycle
 from streams.engine.find import Finder, Found
 from streams.engine.inhibit import inhibit, lesser_of, open_alerts
@@ -22,6 +23,7 @@ from streams.rules.inputs import Facets
 
 log = logging.getLogger(__name__)
 _NONE: Final[frozenset[tuple[str, str]]] = frozenset()
+_LATER: Final = datetime.max.replace(tzinfo=UTC)
 
 #: The life cycle's own place among the moments to look again.
 LIFECYCLE: Final = "lifecycle"
@@ -67,11 +69,14 @@ class Evaluator(Generic[StateT]):
         state.now = now
         if self.closed is not None and (reason := self.closed(state)) is not None:
             return self._close(state, reason, now)
+        is_quiet = not facets and all(state.looks.get(name, _LATER) > now for name in (LIFECYCLE, SESSIONS_LOOK))
         view = self._view(state, now, None if state.closed else facets)
         before = self._greater(_known(state)) if state.alerts else _NONE
         steps = self._steps(self._finder.find(view, facets), view, cause)
         if state.alerts and (raised := self._greater(_known(state)) - before):
             steps += self._lesser(raised, view)
+        if is_quiet and not steps:
+            return []  # a look of a rule that found nothing new: neither alerts nor sessions have anything to do
         return self._finish(state, steps, view)
 
     def _view(self, state: StateT, now: datetime, changed: Facets | None = None) -> View[StateT]:

@@ -128,9 +128,9 @@ def _hear(session: Session, at: datetime, received_at: datetime, change: Change)
         session.gap_s, is_news = -1, received_at - session.first_at > GOES_ON
     elif (gap := received_at - heard) > HEARD_ANEW:
         is_news = gap >= 3 * timedelta(seconds=session.gap_s)
-        session.gap_s = max(int(gap.total_seconds()), session.gap_s * 3 // 4)
+        session.gap_s = max(int(gap.total_seconds()), session.gap_s * 7 // 8)
     elif session.gap_s and (not session.flows or at >= session.flows[-1].until):  # no repeat, and none that came late
-        session.gap_s = max(0, session.gap_s) // 2
+        session.gap_s = max(0, session.gap_s) * 7 // 8
     session.heard_at = received_at
     return structs.replace(change, facets=change.facets | HEARD.facets) if is_news else change
 

@@ -28,6 +28,10 @@ _CHECK: Final = guidance(
 _THREE: Final = 3
 
 
+#: By then a machine has shown how often it sends.
+_LEARNT: Final = timedelta(minutes=15)
+
+
 class MachineSilentLimits(Limits):
     """How long a machine may be silent."""
 
@@ -70,8 +74,10 @@ def _outcomes(view: PatientView, treatment: Treatment, wait: timedelta) -> Itera
             return
         view.look_at(left_at)
     since, gap_s = view.silent_since(heard), treatment.session.gap_s
-    view.look_at(since + wait)  # samples that ask nobody may have shown a shorter interval by then
-    wait = GOES_ON + wait if gap_s < 0 else max(wait, _THREE * timedelta(seconds=gap_s))
+    own = _THREE * timedelta(seconds=max(0, gap_s))
+    # Samples that ask nobody may have shown a shorter interval by then.
+    view.look_at(since + max(wait, min(own / 2, _LEARNT)))
+    wait = GOES_ON + wait if gap_s < 0 else max(wait, own)
     silent_at = since + wait
     view.look_at(silent_at)
     if view.now >= silent_at:
