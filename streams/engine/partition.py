@@ -146,10 +146,7 @@ class Partition(Generic[StateT]):
         state = self._states.get(subject) or self.state_of(subject)
         if received_at > state.heard_at:  # noqa: PLR1730 (of every record; a call costs more)
             state.heard_at = received_at
-        if way:
-            change = self._file(state, event, received_at, self.read_to, way)
-        else:
-            change = self._file(state, event, received_at, self.read_to)
+        change = self._file(state, event, received_at, self.read_to, *([way] if way else ()))
         if not change.facets:
             if change.looks:
                 self._arm(state)

@@ -115,6 +115,14 @@ def file_sample(
     )  # not `SAMPLED`: what is known of clocks may have changed
 
 
+def shorter(gap_s: int, samples: int) -> int:
+    """Return how long a gap between samples may be after so many more of them (`Session.gap_s`)."""
+    gap_s = max(0, gap_s)
+    while gap_s and samples:
+        gap_s, samples = gap_s * 7 // 8, samples - 1
+    return gap_s
+
+
 def _hear(session: Session, at: datetime, received_at: datetime, change: Change) -> Change:
     """Record when a sample of a session arrived; it is news after a silence, and where the first one comes late.
 
@@ -128,9 +136,9 @@ def _hear(session: Session, at: datetime, received_at: datetime, change: Change)
         session.gap_s, is_news = -1, received_at - session.first_at > GOES_ON
     elif (gap := received_at - heard) > HEARD_ANEW:
         is_news = gap >= 3 * timedelta(seconds=session.gap_s)
-        session.gap_s = max(int(gap.total_seconds()), session.gap_s * 7 // 8)
+        session.gap_s = max(int(gap.total_seconds()), shorter(session.gap_s, 1))
     elif session.gap_s and (not session.flows or at >= session.flows[-1].until):  # no repeat, and none that came late
-        session.gap_s = max(0, session.gap_s) * 7 // 8
+        session.gap_s = shorter(session.gap_s, 1)
     session.heard_at = received_at
     return structs.replace(change, facets=change.facets | HEARD.facets) if is_news else change
 

@@ -21,7 +21,7 @@ from models.state.machine_setting import peak_until
 from streams.engine.change import SAMPLED, SAMPLED_AGAIN, Change
 from streams.engine.sample_reader import EPOCH, reader
 from streams.engine.sender_clocks import BEHIND, BELIEVABLE
-from streams.engine.sessions import newer
+from streams.engine.sessions import newer, shorter
 from streams.engine.told_settings import Words, file_settings, repeat_settings, told_of, told_until
 from streams.engine.waits import Waits
 from streams.rules.facts.implausible import SAMPLES
@@ -70,6 +70,7 @@ class _Waiting:
 
     Attributes:
         arrived: the newest arrival.
+        later: how many samples that wait arrived later than the one before.
         numbers: the time of the newest sample, the time before which samples may wait, and the least and greatest
             value of each field with which they may; then of each sample its time and the fields that the session
             keeps, NaN where it has none. Times are Unix time in seconds. All lies in one array because most of the
@@ -80,6 +81,7 @@ class _Waiting:
 
     __slots__ = (
         "arrived",
+        "later",
         "machine_id",
         "numbers",
         "session",
@@ -94,7 +96,7 @@ class _Waiting:
     def __init__(self, state: PatientState, sample: Telemetry, shape: _Shape, arrived: float) -> None:
         self.state, self.session, self.shape = state, state.sessions[sample.session_id], shape
         self.session_id, self.machine_id, self.unit_id = sample.session_id, sample.machine_id, sample.unit_id
-        self.numbers, self.arrived = array("d"), arrived
+        self.numbers, self.arrived, self.later = array("d"), arrived, 0
         self.told = told_of(sample)
         self.told_before: list[tuple[Words, float]] = []
 
@@ -164,8 +166,9 @@ class WaitingSamples(Waits):
             self._settle(found)
         numbers.fromlist(sample)
         numbers[_AT] = sample[0]
-        if arrived > found.arrived:  # noqa: PLR1730 (of every sample; a call costs more)
+        if arrived > found.arrived:
             found.arrived = arrived
+            found.later += 1
         return change
 
     def begin(self, state: PatientState, event: Telemetry, received_at: datetime) -> None:
@@ -200,7 +203,7 @@ class WaitingSamples(Waits):
             or told_until(session) > (at := (moment - EPOCH).total_seconds())
             or not repeat_settings(session, made.told, int(at))
             or session.heard_at is None
-            or session.gap_s
+            or session.gap_s < 0
         ):
             return
         made.shape = shape = self._shape(session)
@@ -250,7 +253,8 @@ class WaitingSamples(Waits):
         arrived = _moment(found.arrived)
         state.heard_at = max(state.heard_at, arrived)
         state.heard[found.machine_id] = max(state.heard[found.machine_id], arrived)
-        session.heard_at = arrived
+        session.heard_at, session.gap_s = arrived, shorter(session.gap_s, found.later)
+        found.later = 0
         if found.unit_id is not None:
             state.unit_id_at = _moment(samples[-width])
         session.flows[-1].until = _moment(samples[-width])

@@ -93,7 +93,7 @@ async def test_aluminium_suspected_and_measured(unit: UnitUnderTest) -> None:
     await unit.publish([lab(patient, 450, ago(600), **fields)])
     (acute,) = await unit.until_told(patient_id=patient, rule="aluminum_level", transition="raised")
     assert acute["priority"] == "high"
-    await unit.until_told(patient_id=patient, rule="aluminum_suspicion", transition="updated")
+    await unit.until_told(patient_id=patient, rule="aluminum_suspicion", transition="deescalated")
     # Lower levels do not close it; a person does.
     await unit.publish([lab(patient, 5, ago(300), **fields), lab(patient, 5, ago(200), **fields)])
     await unit.until_told(patient_id=patient, rule="aluminum_suspicion", transition="resolved")
