@@ -36,7 +36,7 @@ class Limits(BaseModel):
     with such a threshold has a critical band, so turning the rule off silences it, too.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     #: Thresholds that must lie in this order, lowest first; each below the next in every unit.
     ascending: ClassVar[tuple[tuple[str, ...], ...]] = ()
