@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -36,7 +36,7 @@ class Checked(Generic[LimitsT]):
 
 def check(kind: type[LimitsT], name: str, table: Mapping[str, Any]) -> Checked[LimitsT]:
     """Check the thresholds of the table `name`: types and ranges, then units and order of the valid ones."""
-    checked: Checked[LimitsT] = Checked(kind.model_construct(), [], set())
+    checked = Checked(cast("LimitsT", kind.model_construct()), [], set())
     if not table:
         return checked  # as shipped: pydantic builds a model at its first use, which takes milliseconds
     try:
