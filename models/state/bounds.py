@@ -40,6 +40,8 @@ MAX_ALARMS: Final = 20
 MAX_OVER_ALERTS: Final = 100
 MAX_SIGNALS: Final = 500
 MAX_SOURCES: Final = 50
+#: Patients of one chair, and chairs of one patient: two are enough, the others came before or after.
+MAX_SEATS: Final = 8
 #: How many inputs an alert shows and rests on: the first, and the newest.
 MAX_EVIDENCE: Final = 20
 #: How much of a free text is kept, in characters; the whole is on the input topic.

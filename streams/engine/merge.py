@@ -22,6 +22,7 @@ from models.events import MAX_HOPS
 from models.identity import alarm_key, alarm_ref
 from models.records import (
     AlertResponse,
+    ChairConflict,
     LabResult,
     MachineAlarm,
     PatientMerged,
@@ -141,8 +142,8 @@ def send_on(state: PatientState, event: PatientRecord, received_at: datetime, wa
     """Send an event of a record given up to the one that stays; answers end with its alerts and do not move."""
     if isinstance(event, AlertResponse):
         return _UNMATCHED
-    if isinstance(event, PatientProfile) and event.status != "active":
-        return NOT_FILED
+    if isinstance(event, ChairConflict) or (isinstance(event, PatientProfile) and event.status != "active"):
+        return NOT_FILED  # the chair hears from the record that stays, and tells that one
     _send_on(state, event, received_at, way)
     return _SENT_ON
 
