@@ -19,7 +19,6 @@ from models.topics import CLINICAL_EVENTS
 from streams.engine.change import NOT_FILED, Change
 from streams.engine.sender_clocks import tamed
 from streams.engine.windows import AT, prune
-from streams.rules import identity_conflict
 from streams.rules.api import LoopView
 from streams.rules.facts.treatments import SKEW
 from streams.rules.inputs import CHAIR
@@ -43,7 +42,7 @@ def tell_patients(view: LoopView) -> None:
     state = view.read()
     if view.changed is not None and view.changed.isdisjoint(CHAIR.facets):
         return
-    found = _together(state) if view.settings.is_on(identity_conflict.RULE) else {}
+    found = _together(state)
     for patient in sorted({*state.chair_conflicts, *found}):
         known = state.chair_conflicts.get(patient)
         conflict = _conflict(*found[patient], view.now) if patient in found else _over(known, view.now)

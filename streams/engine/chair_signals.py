@@ -34,13 +34,12 @@ _encode: Final = msgspec.json.Encoder().encode
 def tell_chairs(view: PatientView) -> None:
     """Put into the outbox what is new for the chairs of the patient's treatments, and set the next look."""
     state = view.read()
-    if not state.seats and not any(_may_run(session, view.now) for session in state.sessions.values()):
-        state.looks.pop(LOOK, None)
-        return
-    changed = view.changed is None or not view.changed.isdisjoint(SESSION.facets)
-    if LOOK in state.looks and not changed and not state.closed:
+    if LOOK in state.looks and view.changed is not None and view.changed.isdisjoint(SESSION.facets):
         return  # something else was asked, and the look is still to come
     state.looks.pop(LOOK, None)
+    since = view.now - LONGEST_SESSION
+    if not state.seats and not any(_may_run(session, since) for session in state.sessions.values()):
+        return
     told: dict[str, ChairSignal] = {}
     for treatment in _running(view):
         moment = min(_next_look(treatment, view.now), treatment.over_at)
@@ -56,12 +55,11 @@ def tell_chairs(view: PatientView) -> None:
             state.seats[key] = _send(state, signal)
 
 
-def _may_run(session: Session, now: datetime) -> bool:
-    """Return whether a session that names a chair may be running: a cheap test, which spares most evaluations."""
+def _may_run(session: Session, since: datetime) -> bool:
+    """Return whether a session names a chair and was told of since a moment: a cheap test, true of few."""
     if not session.starts or not session.starts[-1].chair:
         return False
-    newest = session.flows[-1].until if session.flows else session.starts[-1].at
-    return newest + LONGEST_SESSION > now
+    return (session.flows[-1].until if session.flows else session.starts[-1].at) > since
 
 
 def _running(view: PatientView) -> Iterator[Treatment]:
