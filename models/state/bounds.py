@@ -26,6 +26,8 @@ MAX_VERSIONS_OF_RESULT: Final = 10
 #: Start and end messages of one session id, and its stretches of blood flow.
 MAX_SESSION_MESSAGES: Final = 20
 MAX_FLOWS: Final = 10
+#: Machines whose samples tell of one session id.
+MAX_MACHINES: Final = 4
 MAX_SYMPTOMS: Final = 200
 MAX_SESSIONS: Final = 40
 MAX_RESPONSES: Final = 100

@@ -216,6 +216,10 @@ def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, da
     names["machine_id"] = session.machine_id or "unknown"
     for at, values in _readings(session).items():
         yield Telemetry(at=at, **names, **values), at  # type: ignore[arg-type]
+    for machine, flows in (session.machine_flows or {session.flowed_by: session.flows}).items():
+        told = names | {"machine_id": machine or names["machine_id"]}
+        for at in (moment for flow in flows for moment in _moments(flow)):
+            yield Telemetry(at=at, blood_flow_ml_min=_FLOWED, **told), at  # type: ignore[arg-type]
     for second, origin, field, value in samples_of(session):
         at = max(second, session.first_at)  # of which the fraction of a second is known
         yield Telemetry(at=at, setting_origin=origin, **names, **{field: value}), at  # type: ignore[arg-type]
@@ -227,9 +231,6 @@ def _readings(session: Session) -> dict[datetime, dict[str, float]]:
     # No sample where a start or end message gives `first_at`: it could name a machine that no message named.
     if not any(event.at == session.first_at for event in (*session.starts, *session.ends)):
         readings[session.first_at] = {}
-    for flow in session.flows:
-        for at in _moments(flow):
-            readings[at] = {"blood_flow_ml_min": _FLOWED}
     for name, reading in (("systolic_mmhg", session.systolic), ("uf_rate_ml_h", session.uf_rate)):
         if reading is not None:
             readings.setdefault(reading.at, {})[name] = reading.value
