@@ -31,7 +31,7 @@ from streams.engine.sender_clocks import check_clock, is_in_time, tamed
 from streams.engine.told_settings import file_settings, told_of
 from streams.engine.windows import SESSIONS, prune
 from streams.rules.facts.implausible import MESSAGES, OF_SESSIONS, SAMPLES
-from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run, machines_together
+from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run, is_together
 from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, HEARD, HEARD_ANEW, PAUSE, SESSION, Facets, channel_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
@@ -283,12 +283,17 @@ def _flows_by(session: Session, machine_id: str, at: datetime, change: Change) -
     known = session.machine_flows.get(machine_id, [])
     if any(flow.since <= at <= flow.until for flow in known):
         return change
-    were_together = machines_together(session) is not None
-    session.machine_flows[machine_id] = merged([*known, Flow(at, at)], GOES_ON)[-MAX_FLOWS:]
+    others = [flow for name, flows in session.machine_flows.items() if name != machine_id for flow in flows]
+    joined = merged([*known, Flow(at, at)], GOES_ON)
+    is_news = any(
+        is_together(flow, others)
+        and not any(is_together(one, others) for one in known if flow.since <= one.since <= flow.until)
+        for flow in joined
+        if flow.since <= at <= flow.until
+    )
+    session.machine_flows[machine_id] = joined[-MAX_FLOWS:]
     prune(session.machine_flows, MAX_MACHINES, _EVER, lambda flows: flows[-1].until, lambda: {machine_id})
-    if were_together or machines_together(session) is None:
-        return change
-    return _wider(change, SESSION.facets)
+    return _wider(change, SESSION.facets) if is_news else change
 
 
 def merged(flows: list[Flow], apart: timedelta) -> list[Flow]:

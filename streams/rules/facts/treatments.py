@@ -136,6 +136,11 @@ class Together:
     until: datetime
 
 
+def is_together(flow: Flow, others: Iterable[Flow]) -> bool:
+    """Return whether a stretch of blood flow overlaps one of others for longer than clocks may differ."""
+    return any(min(flow.until, other.until) - max(flow.since, other.since) > SKEW for other in others)
+
+
 def machines_together(session: Session) -> Together | None:
     """Return the newest time at which samples of two machines showed blood flow for longer than clocks may differ."""
     held = sorted((session.machine_flows or {}).items())
@@ -144,7 +149,7 @@ def machines_together(session: Session) -> Together | None:
         for (one, flows), (other, others) in combinations(held, 2)
         for first in flows
         for second in others
-        if min(first.until, second.until) - max(first.since, second.since) > SKEW
+        if is_together(first, (second,))
     ]
     return max(found, key=lambda each: (each.until, each.since, each.machines), default=None)
 
