@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import combinations
+from itertools import islice
 from typing import Final
 
 from pydantic import Field
@@ -96,7 +96,7 @@ def _sessions(view: PatientView, limits: IdentityConflictLimits) -> Iterator[_Co
     # one after a gap that would begin a new stretch.
     view.look_at(newest.start + SKEW + READING_LASTS)
     view.look_at(newest.start + SKEW + GOES_ON)
-    for earlier, later in combinations(found, 2):
+    for earlier, later in _overlapping(found):
         until = _together_until(earlier, later)
         if until is not None and _is_shown(view, until):
             yield _Conflict(
@@ -108,6 +108,16 @@ def _sessions(view: PatientView, limits: IdentityConflictLimits) -> Iterator[_Co
     if _is_shown(view, newest.over_at):
         yield from _weights(view, newest, limits)
         yield from _targets(view, newest, limits)
+
+
+def _overlapping(found: list[Treatment]) -> Iterator[tuple[Treatment, Treatment]]:
+    """Yield the pairs of treatments, in the order of their start, of which one went on when the next one began."""
+    for number, earlier in enumerate(found):
+        until = earlier.flowed_until or earlier.ended_at
+        for later in islice(found, number + 1, None):
+            if until is None or later.start + SKEW >= until:
+                break
+            yield earlier, later
 
 
 def _is_shown(view: PatientView, until: datetime) -> bool:
