@@ -109,10 +109,10 @@ def find(view: PatientView) -> Iterator[Outcome]:
     forms = _forms(view, running, bounds, counting)
     held = {form.name for form in forms}
     keep_s = round(60 * view.limits(HypotensionLimits).keep_minutes)
-    is_low = _is_low(running, bounds)
+    is_low = bool(forms) or _is_low(running, bounds)
     for name, bound in bounds.items():
         if name == _UNREAL:
-            bound.waits = NEVER_S, 0 if is_low else NEVER_S  # a low reading that can be, after one that cannot
+            bound.waits = NEVER_S, 0 if is_low else NEVER_S  # a reading after a gap, or after one that cannot be
         else:
             bound.waits = 0, keep_s if name in held else NEVER_S
     view.watch(running.session_id, FIELD, bounds)
