@@ -173,7 +173,7 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
         turned: list[str] = []
         in_a_row = previous < at <= previous + LASTS_S
         for name, bound in self.bounds.items():
-            is_out = bound.is_beyond(value)
+            is_out = value > bound.value if bound.above else value < bound.value  # `is_beyond`; a call costs more
             if in_a_row and bound.since != NEVER_S:
                 if is_out is bound.is_out:
                     continue  # as nearly every sample
@@ -263,11 +263,12 @@ class Channel(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
             return known
         return self._judged(bound)
 
-    def watch(self, wanted: dict[str, Bound]) -> None:
-        """Watch these bounds and no others."""
+    def watch(self, wanted: dict[str, Bound], of: str = "") -> None:
+        """Watch these bounds, for which no look is set yet, and no others whose names begin with `of`."""
         for name, bound in wanted.items():
-            self.bounds[name] = self.at_bound(name, bound)
-        for name in self.bounds.keys() - wanted.keys():
+            known = self.bounds[name] = self.at_bound(name, bound)
+            known.due = NEVER_S
+        for name in [name for name in self.bounds if name not in wanted and name.startswith(of)]:
             del self.bounds[name]
 
     # -- the envelope

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
+from operator import eq
 from typing import Final, cast
 
 import msgspec
@@ -186,6 +187,8 @@ def _once(values: list[float], newest: float) -> list[float | None]:
     """Return values in few bytes: none where all are the newest, one for all, else repeats as a number."""
     if values.count(values[0]) == len(values):
         return [] if values[0] == newest else [values[0]]
+    if True not in map(eq, values, values[_WORTH_IT:]):
+        return [*values]  # nearly always no extreme comes so often in a row that a number is shorter
     found: list[float | None] = []
     for value, same in groupby(values):
         count = len(list(same))

@@ -56,7 +56,7 @@ def over_since(state: PatientState, now: datetime, horizon: timedelta) -> list[s
 
 def publish_session(state: PatientState, now: datetime) -> tuple[str, bytes] | None:
     """Return key and value for `sessions.active` if the running session is due, and record the time of publishing."""
-    if _was_published(state, now):
+    if published_until(state, now) is not None:
         return None
     running = _running(state, now)
     if running is None:
@@ -69,20 +69,20 @@ def publish_session(state: PatientState, now: datetime) -> tuple[str, bytes] | N
     return session.session_id, _encode(_shown(state, running, now))
 
 
-def _was_published(state: PatientState, now: datetime) -> bool:
-    """Return whether a session was published lately and every session without an end is published: a cheap test.
+def published_until(state: PatientState, now: datetime) -> datetime | None:
+    """Return until when no sample makes a message due; None if one may be due now.
 
-    It is true nearly always. A session whose id was used again after its end, while another runs, waits until that
-    one is due.
+    None is due while a session was published lately and every session without an end is published. A session whose id
+    was used again after its end, while another runs, waits until that one is due.
     """
-    lately = False
+    newest: datetime | None = None
     for session in state.sessions.values():
         if session.told_at is None:
             if not session.ends:
-                return False
-        elif now - session.told_at < PUBLISHED_EVERY:
-            lately = True
-    return lately
+                return None
+        elif newest is None or session.told_at > newest:
+            newest = session.told_at
+    return None if newest is None or now - newest >= PUBLISHED_EVERY else newest + PUBLISHED_EVERY
 
 
 def _shown(state: PatientState, running: Treatment, now: datetime) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import nan
 from typing import Any, Final
 
@@ -24,21 +25,23 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS: Final = frozenset(record_type(events.Telemetry).__struct_fields__)
 
 
-def reader(fields: tuple[str, ...], untold: tuple[str, ...], ranges: dict[str, int]) -> Reader:
+@lru_cache(256)
+def reader(fields: tuple[str, ...], untold: tuple[str, ...], ranges: tuple[tuple[str, int], ...]) -> Reader:
     """Write the reader of some fields.
 
     Args:
         fields: those that are kept.
         untold: those that no sample of the session has told.
-        ranges: of a kept field with a range, the place of its least value in the array; the greatest follows.
+        ranges: kept fields with a range, and the place of its least value in the array; the greatest follows.
     """
     assert _FIELDS.issuperset((*fields, *untold))  # noqa: S101 (they become code)
     silent = "".join(f" or event.{name} is not None" for name in untold)
     lines = ["def read(event, numbers):", f"    if not event.blood_flow_ml_min{silent}:", "        return None"]
+    places = dict(ranges)
     for place, name in enumerate(fields):
         lines += [f"    value_{place} = event.{name}", f"    if value_{place} is None:", f"        value_{place} = nan"]
-        if name in ranges:
-            low = ranges[name]
+        if name in places:
+            low = places[name]
             lines += [f"    elif not numbers[{low}] <= value_{place} <= numbers[{low + 1}]:", "        return None"]
     values = "".join(f", value_{place}" for place in range(len(fields)))
     lines.append(f"    return [(event.at - epoch).total_seconds(){values}]")

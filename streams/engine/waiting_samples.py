@@ -59,7 +59,7 @@ class _Shape:
         ranged = tuple(dict.fromkeys((*channels, *_READINGS)))
         self.channels, self.places = channels, tuple(1 + fields.index(name) for name in channels)
         self.edges = tuple(SAMPLES[name] for name in ranged)
-        self.read = reader(fields, untold, {name: _AT_RANGES + 2 * n for n, name in enumerate(ranged)})
+        self.read = reader(fields, untold, tuple((name, _AT_RANGES + 2 * n) for n, name in enumerate(ranged)))
         self.at_samples = _AT_RANGES + 2 * len(ranged)
         self.width = 1 + len(fields)
         self.full = self.at_samples + MOST_WAITING * self.width

@@ -6,7 +6,6 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from models.state import Bound, Channel, PatientState, Session, SubjectState
-from models.state.channel import NEVER_S
 from streams.rules.api import Rule
 from streams.rules.facts.treatments import SKEW
 
@@ -25,20 +24,20 @@ def keep_watches(
     """
     if not isinstance(state, PatientState):
         return
+    prefix, watched = f"{rule.name}:", {session_id for session_id, _ in watches}
     for session in state.sessions.values():
+        if not session.channels and session.session_id not in watched:
+            continue  # as nearly all, which have ended
         for field in rule.channels:
-            wanted = watches.get((session.session_id, field))
-            known = session.channels.get(field)
+            place = session.session_id, field
+            wanted, known = watches.get(place), session.channels.get(field)
             if wanted is None and known is None:
                 continue
             kept = known or Channel()
-            others = {name: bound for name, bound in kept.bounds.items() if not name.startswith(f"{rule.name}:")}
-            kept.watch(others | {f"{rule.name}:{name}": bound for name, bound in (wanted or {}).items()})
+            kept.watch({prefix + name: bound for name, bound in (wanted or {}).items()}, of=prefix)
             session.channels[field] = kept
-            if kept.older is None and (session.session_id, field) in older:
+            if kept.older is None and place in older:
                 kept.older = []
-            for name in wanted or ():
-                kept.bounds[f"{rule.name}:{name}"].due = NEVER_S  # the evaluation has set looks of its own
         if _is_over(session) and not any(channel.bounds for channel in session.channels.values()):
             session.channels = {}  # nobody looks at an ended session
 
@@ -59,4 +58,4 @@ def forget_watches(state: SubjectState, rules: Container[str]) -> None:
         return
     for session in state.sessions.values():
         for channel in session.channels.values():
-            channel.watch({name: one for name, one in channel.bounds.items() if name.partition(":")[0] in rules})
+            channel.bounds = {name: one for name, one in channel.bounds.items() if name.partition(":")[0] in rules}

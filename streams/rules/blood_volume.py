@@ -15,7 +15,7 @@ from models.state.session import Reading
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance
 from streams.rules.facts import bedside
 from streams.rules.facts.slopes import SETTLED_AFTER, Fall, calm_band, falls, minute_of, settled, start_of
-from streams.rules.facts.treatments import Treatment, is_still, treatment_at
+from streams.rules.facts.treatments import Treatment, is_still
 from streams.rules.inputs import PAUSE, SESSION, channel
 
 FIELD: Final = "relative_blood_volume_pct"
@@ -63,7 +63,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     are needed for a slope.
     """
     view.read(SESSION, PAUSE)
-    running = treatment_at(bedside.sessions(view), view.now, timedelta(0))
+    running = bedside.running(view)
     if running is None:
         return
     view.look_at(running.over_at + timedelta(microseconds=1))

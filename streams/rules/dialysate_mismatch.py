@@ -58,7 +58,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     if not labs.by_analyte(view).get(_POTASSIUM):
         return
     running = dialysed_now(view)
-    yield from endings(view, running)
+    yield from endings(view)
     found = set_now(view, running, _FIELD, MMOL_L) if running else None
     result = _before(view, running) if running and found else None
     if running is None or found is None or result is None:

@@ -63,7 +63,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     It is over 5 min after it was set below the lowest bound, or with the treatment. Isolated ultrafiltration has none.
     """
     running = dialysed_now(view)
-    yield from endings(view, running)
+    yield from endings(view)
     found = set_now(view, running, _FIELD, "mmol/L") if running else None
     if running is None or found is None:
         return

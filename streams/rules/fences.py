@@ -19,7 +19,7 @@ from models.state.machine_setting import SETTINGS
 from streams.rules.api import Finding, PatientView, guidance
 from streams.rules.facts import bedside
 from streams.rules.facts.implausible import SAMPLES, as_celsius
-from streams.rules.facts.treatments import Treatment, treatment_at
+from streams.rules.facts.treatments import Treatment
 from streams.rules.inputs import SESSION
 
 #: When it is looked at a treatment, in minutes after its start (ours): machines often run a while before they treat.
@@ -36,7 +36,7 @@ _TEMPERATURES: Final = frozenset({"dialysate_temp_c", "dialysate_temp_setting_c"
 def outside(view: PatientView) -> Iterator[Finding]:
     """Report the fields of the running treatment of which nothing but such numbers comes: one alert a treatment."""
     view.read(SESSION)
-    running = treatment_at(bedside.sessions(view), view.now, timedelta(0))
+    running = bedside.running(view)
     if running is None or (running.ended_at is not None and view.now >= running.ended_at):
         return
     session = running.session

@@ -18,7 +18,7 @@ from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView
 from streams.rules.facts import bedside
 from streams.rules.facts.late_clocks import LATE
 from streams.rules.facts.low_readings import Low, LowReadings
-from streams.rules.facts.treatments import SKEW, Treatment, treatment_at
+from streams.rules.facts.treatments import SKEW, Treatment
 from streams.rules.inputs import SESSION, channel, symptom
 from streams.rules.thresholds import Minutes, Silences
 
@@ -99,7 +99,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     one alert a treatment, whose next revision a later fall is.
     """
     view.read(SESSION)
-    running = treatment_at(bedside.sessions(view), view.now, timedelta(0))
+    running = bedside.running(view)
     if running is None:
         return
     view.look_at(running.over_at + timedelta(microseconds=1))
@@ -109,9 +109,10 @@ def find(view: PatientView) -> Iterator[Outcome]:
     forms = _forms(view, running, bounds, counting)
     held = {form.name for form in forms}
     keep_s = round(60 * view.limits(HypotensionLimits).keep_minutes)
+    is_low = bool(forms) or _is_low(running, bounds)
     for name, bound in bounds.items():
         if name == _UNREAL:
-            bound.waits = NEVER_S, 0
+            bound.waits = NEVER_S, 0 if is_low else NEVER_S  # a reading after a gap, or after one that cannot be
         else:
             bound.waits = 0, keep_s if name in held else NEVER_S
     view.watch(running.session_id, FIELD, bounds)
@@ -177,6 +178,14 @@ def _forms(view: PatientView, running: Treatment, bounds: dict[str, Bound], coun
             priority = Priority.HIGH if name == _VERY_LOW else Priority.MEDIUM
             found.append(_Form(name, round(bounds[name].value, 3), low, began, priority, signs))
     return found
+
+
+def _is_low(running: Treatment, bounds: dict[str, Bound]) -> bool:
+    """Return whether the newest reading lies below a bound, whether it can be or not."""
+    kept = running.session.channels.get(FIELD)
+    if kept is None or kept.at == NEVER_S:
+        return False
+    return any(bound.is_beyond(kept.value) for name, bound in bounds.items() if name != _UNREAL)
 
 
 def _together(view: PatientView, began: datetime | None, low: Low, counting: list[Symptom]) -> tuple[Symptom, ...]:

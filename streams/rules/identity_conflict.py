@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import combinations
+from itertools import islice
 from typing import Final
 
 from pydantic import Field
@@ -111,7 +111,7 @@ def _sessions(view: PatientView, limits: IdentityConflictLimits) -> Iterator[_Co
     # one after a gap that would begin a new stretch.
     view.look_at(newest.start + SKEW + READING_LASTS)
     view.look_at(newest.start + SKEW + GOES_ON)
-    for earlier, later in combinations(found, 2):
+    for earlier, later in _overlapping(found):
         until = _together_until(earlier, later)
         if until is not None and _is_shown(view, until):
             yield _Conflict(
@@ -139,6 +139,16 @@ def _machines(view: PatientView, found: list[Treatment]) -> Iterator[_Conflict]:
             f"samples of {one} and {other} in one session at the same time",
             tuple(_machine(treatment, machine, together.since) for machine in together.machines),
         )
+
+
+def _overlapping(found: list[Treatment]) -> Iterator[tuple[Treatment, Treatment]]:
+    """Yield the pairs of treatments, in the order of their start, of which one went on when the next one began."""
+    for number, earlier in enumerate(found):
+        until = earlier.flowed_until or earlier.ended_at
+        for later in islice(found, number + 1, None):
+            if until is None or later.start + SKEW >= until:
+                break
+            yield earlier, later
 
 
 def _is_shown(view: PatientView, until: datetime) -> bool:

@@ -13,12 +13,13 @@ from models.alerts import EvidenceRecord, Priority, Reason
 from models.drugs import Drug
 from models.state import PatientState, Reading
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance
+from streams.rules.facts.bedside import running as running_now
 from streams.rules.facts.bedside import sessions
 from streams.rules.facts.doses import DAY, EARLY, Course, Dose, a_day_before, course, in_iu, total
 from streams.rules.facts.labs import as_compared
 from streams.rules.facts.orders import refs_of_drugs, step_evidence, step_known_at, step_ref
 from streams.rules.facts.plans import ANOTHER, Plan, plans
-from streams.rules.facts.treatments import Treatment, treatment_at
+from streams.rules.facts.treatments import Treatment
 from streams.rules.inputs import SCHEDULE, SESSION, drug
 from streams.rules.thresholds import Hours, Minutes
 
@@ -211,7 +212,7 @@ def _pressure(view: PatientView, taken: Course, limits: MidodrineLimits) -> Iter
     """
     acts = timedelta(hours=limits.acts_hours)
     doses = taken.given_in(view.now - acts, view.now)
-    running = treatment_at(sessions(view), view.now, timedelta(0))
+    running = running_now(view)
     if not doses or running is None:
         return
     every = _LOOKS_EVERY.total_seconds()

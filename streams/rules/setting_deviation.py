@@ -54,7 +54,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     ends it only where it is the ordered one.
     """
     running = dialysed_now(view)
-    yield from endings(view, running, *(_key(kind) for kind in _KINDS))
+    yield from endings(view, *(_key(kind) for kind in _KINDS))
     if running is None or not running.session.settings:
         return
     limits = view.limits(SettingDeviationLimits)

@@ -12,7 +12,6 @@ from models.analytes import MMOL_L
 from models.events import Modality
 from streams.rules.api import Finding, Limits, Outcome, PatientRule, PatientView, guidance
 from streams.rules.facts import bedside
-from streams.rules.facts.treatments import treatment_at
 from streams.rules.inputs import SESSION
 
 _REVIEW: Final = guidance(
@@ -38,7 +37,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     Its steps are sorted by minute. One value throughout is no profile. Isolated ultrafiltration has no dialysate. The
     newest start message of the treatment counts; over when that changes the profile, or with the treatment.
     """
-    running = treatment_at(bedside.sessions(view), view.now, timedelta(0))
+    running = bedside.running(view)
     if running is None:
         return
     started = running.started

@@ -16,7 +16,7 @@ from models.state.channel import KEPT_MINUTES, NEVER_S
 from streams.rules.api import Finding, PatientView, guidance
 from streams.rules.facts import bedside
 from streams.rules.facts.implausible import SAMPLES
-from streams.rules.facts.treatments import Treatment, treatment_at
+from streams.rules.facts.treatments import Treatment
 from streams.rules.inputs import SESSION
 
 #: How long it must stand while blood flows, and how often it is looked at (ours).
@@ -32,7 +32,7 @@ _DECIMALS: Final = 3
 def standing(view: PatientView) -> Iterator[Finding]:
     """Report the measured fields of the running treatment that stand: one alert a treatment."""
     view.read(SESSION)
-    running = treatment_at(bedside.sessions(view), view.now, timedelta(0))
+    running = bedside.running(view)
     if running is None or (running.ended_at is not None and view.now >= running.ended_at):
         return
     kept = {field: channel for field in MEASURED if (channel := running.session.channels.get(field)) is not None}

@@ -119,7 +119,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
     A dialysate that is measured below 36 °C for 3 min is cool, too, whatever its setting, but says nothing alone. One
     alert a treatment, over with it, or when the dialysate is no longer cool. Readings hold until the next one.
     """
-    running = treatment_at(bedside.sessions(view), view.now, timedelta(0))
+    running = bedside.running(view)
     if running is None or not _has_dialysate(running):
         return
     view.look_at(running.over_at + timedelta(microseconds=1))

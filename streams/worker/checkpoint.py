@@ -120,7 +120,8 @@ class Checkpoint(Generic[StateT]):
         changed, self.changed = self.changed, {}
         sampled, self.sampled = self.sampled, {}
         self._since = None
-        shown = owned.output.running_sessions((sampled | changed).values(), owned.subjects)
+        only_sampled = (state for key, state in sampled.items() if key not in changed)
+        shown = owned.output.running_sessions(changed.values(), only_sampled, owned.subjects)
         entries = self._encode(changed, sampled)
         if (clock := owned.clock.store(always=bool(handled) and self._is_blank)) is not None:
             # Also without subjects: an empty changelog of inputs that were read would count as lost.

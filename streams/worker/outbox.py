@@ -21,7 +21,7 @@ from models.repair import LeftOut
 from models.settings import Settings
 from models.state import NO_VALUE, Entry, LoopState, PatientState, SubjectState
 from models.topics import ALERTS_ACTIVE, DEAD_LETTERS, PATIENT_TOPICS, SESSIONS_ACTIVE
-from streams.engine.active_sessions import over_since, publish_session
+from streams.engine.active_sessions import over_since, publish_session, published_until
 from streams.engine.change import Change
 from streams.engine.partition import Partition
 from streams.kafka.dead_letter import as_read, dead_letter
@@ -149,6 +149,8 @@ class TaskOutput:
         self._noted: list[Noted] = []
         #: Open alerts: id to rule, priority and newest bytes.
         self._open: dict[str, tuple[str, Priority, bytes]] = {}
+        #: Until when no sample of a subject makes a message about its session due.
+        self._published_until: dict[str, datetime] = {}
         #: Adopted alerts that are over: id to newest bytes, empty once the tombstone was sent; and adopted sessions.
         self._over: dict[str, bytes] = {}
         self._over_sessions: list[str] = []
@@ -319,12 +321,26 @@ class TaskOutput:
         value = next(bytes(state.alerts[alert_id].value) for state in states if alert_id in state.alerts)
         return self.shown_again(alert_id, value)
 
-    def running_sessions(self, states: Iterable[SubjectState | None], subjects: Partition[Any]) -> list[Outgoing]:
-        """Build the `sessions.active` messages of changed subjects, on the patient's partition number."""
-        topic = self._settings.topic(SESSIONS_ACTIVE)
+    def running_sessions(
+        self, changed: Iterable[SubjectState | None], sampled: Iterable[SubjectState], subjects: Partition[Any]
+    ) -> list[Outgoing]:
+        """Build the `sessions.active` messages of subjects, on the patient's partition number.
+
+        Args:
+            changed: subjects of whom anything may have changed.
+            sampled: those of whom samples alone changed, which make a message due no sooner than it was.
+            subjects: all of the task.
+        """
+        topic, now = self._settings.topic(SESSIONS_ACTIVE), subjects.now
         messages = []
-        for state in states:
-            if isinstance(state, PatientState) and state.sessions and (shown := publish_session(state, subjects.now)):
+        for state in (*changed, *(one for one in sampled if self._published_until.get(one.id, now) <= now)):
+            if not isinstance(state, PatientState) or not state.sessions:
+                continue
+            if (until := published_until(state, now)) is not None:
+                self._published_until[state.id] = until
+                continue
+            self._published_until.pop(state.id, None)
+            if (shown := publish_session(state, now)) is not None:
                 session_id, value = shown
                 messages.append(Outgoing(topic, session_id.encode(), value, (), self._partition))
                 subjects.rearm(state)

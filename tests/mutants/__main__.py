@@ -42,6 +42,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--sample", type=int, default=SAMPLE, help="how many mutants")
     options.add_argument("--seed", type=int, default=1, help="the same seed takes the same mutants")
+    options.add_argument("--only", nargs="*", default=(), help="modules, such as streams.rules.hypotension")
     options.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="dialysis-mutants-") as made:
@@ -52,7 +53,7 @@ def main() -> int:
         tree = folder / "mutants"
         if _alone(tree, ""):
             raise SystemExit("the tests fail without a mutant")
-        names = sorted(_names(tree))
+        names = sorted(name for name in _names(tree) if not asked.only or name.rpartition(".")[0] in asked.only)
         chosen = random.Random(asked.seed).sample(names, min(asked.sample, len(names)))
         alive = _in_forks(tree, chosen, asked.processes)
         print(f"first round: {len(alive)} of {len(chosen)} alive", flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -23,6 +23,7 @@ K = SymptomKind
 #: Signs of nerve and muscle irritability that make a low magnesium urgent (contract, ruling on R01).
 IRRITABILITY: Final = frozenset({K.JERK, K.SPASM, K.CRAMP, K.TWITCH, K.MYOCLONUS, K.SEIZURE})
 
+_DAY: Final = timedelta(days=1)
 _SAID: Final = sorted(
     set(SymptomModel.model_fields) - {"type", "received_at", "merged_from", "patient_id", "symptom_id", "status"}
 )
@@ -38,6 +39,20 @@ def treated(view: PatientView) -> list[Treatment]:
     """Return the treatments without those that were opened by mistake, likewise in order and shared."""
     found = sessions(view)
     return view.fact(treated, lambda: [one for one in found if not one.is_mistake])
+
+
+def running(view: PatientView) -> Treatment | None:
+    """Return the treatment that runs now."""
+    found = sessions(view)
+    return view.fact(running, lambda: treatment_at(found, view.now, timedelta(0)))
+
+
+def just_ended(view: PatientView) -> list[Treatment]:
+    """Return the treatments that ended within a day, but for one that runs; conditions of them may have to end."""
+    found, still = sessions(view), running(view)
+    return view.fact(
+        just_ended, lambda: [one for one in found if one is not still and view.now - _DAY <= one.over_at <= view.now]
+    )
 
 
 def present(view: PatientView, kinds: Iterable[SymptomKind]) -> list[Symptom]:

@@ -6,7 +6,7 @@ are set while they are prepared, and some tell a setting only when it changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,13 +15,11 @@ from models.alerts import EvidenceRecord, Reason, Status
 from models.state import Setting
 from models.state.machine_setting import Origin, Run, Told
 from streams.rules.api import Ending, PatientView
-from streams.rules.facts.bedside import sessions
+from streams.rules.facts import bedside
 from streams.rules.facts.labs import as_compared
-from streams.rules.facts.treatments import GOES_ON, SKEW, Treatment, treatment_at
+from streams.rules.facts.treatments import GOES_ON, SKEW, Treatment
 from streams.rules.inputs import SESSION, setting
 
-#: An ended treatment ends its alerts for so long after.
-_ENDED_FOR: Final = timedelta(days=1)
 #: Isolated ultrafiltration has no dialysate (clinical.md R38).
 _ISOLATED: Final = "IUF"
 
@@ -80,7 +78,7 @@ class Set:
 
 def dialysed_now(view: PatientView) -> Treatment | None:
     """Return the treatment that runs now, if it has dialysate."""
-    running = treatment_at(sessions(view), view.now, timedelta(0))
+    running = bedside.running(view)
     return None if running is None or (running.started and running.started.modality == _ISOLATED) else running
 
 
@@ -105,21 +103,16 @@ def highest(view: PatientView, treatment: Treatment, field: str) -> float | None
     return as_compared(max(found)) if found else None
 
 
-def endings(view: PatientView, running: Treatment | None, *keys: str) -> Iterator[Ending]:
+def endings(view: PatientView, *keys: str) -> Iterator[Ending]:
     """Yield the endings of conditions that end with their treatment; `keys` are appended to that of the treatment."""
-    for ended in _ended(view, sessions(view)):
-        if ended is not running:
-            for key in keys or ("",):
-                yield Ending(ended.key + key, Status.RESOLVED, Reason.CONDITION_CLEARED)
+    for ended in bedside.just_ended(view):
+        for key in keys or ("",):
+            yield Ending(ended.key + key, Status.RESOLVED, Reason.CONDITION_CLEARED)
 
 
 def look_at_end(view: PatientView, treatment: Treatment) -> None:
     """Ask for a look once a treatment is over."""
     view.look_at(treatment.over_at + timedelta(microseconds=1))
-
-
-def _ended(view: PatientView, found: Iterable[Treatment]) -> Iterator[Treatment]:
-    return (one for one in found if view.now - _ENDED_FOR <= one.over_at <= view.now)
 
 
 def _moment(second: int) -> datetime:

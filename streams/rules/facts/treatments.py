@@ -272,7 +272,8 @@ def treatment_at(found: Iterable[Treatment], moment: datetime, skew: timedelta =
 
     Of several it is one that contains the moment without `skew`, then one whose blood flowed, then the latest start.
     """
-    near = [piece for piece in found if piece.contains(moment, skew)]
+    earliest, latest = moment - skew, moment + skew
+    near = [piece for piece in found if piece.start <= latest and earliest <= piece.over_at]
     if len(near) < 2:  # nearly always
         return near[0] if near else None
     return max(near, key=lambda piece: (piece.contains(moment), piece.flows_at(moment), piece.start, piece.session_id))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
@@ -15,13 +15,12 @@ from models.state import Bound, Channel, PatientState
 from models.state.channel import LASTS_S, NEVER_S
 from streams.rules.api import Ending, Finding, Limits, Lingering, Outcome, PatientRule, PatientView, Rule, Unchanged
 from streams.rules.facts import bedside
-from streams.rules.facts.treatments import Treatment, is_still, treatment_at
+from streams.rules.facts.treatments import Treatment, is_still
 from streams.rules.inputs import PAUSE, SESSION, Input, channel
 from streams.rules.shapes.sides import Setting, SustainedBand, setting_of
 from streams.rules.thresholds import Minutes, Silences
 
 #: An ended treatment ends its alert for so long after.
-_ENDED_FOR: Final = timedelta(days=1)
 
 
 class SustainedLimits(Limits):
@@ -118,11 +117,9 @@ class SustainedShape:
         """The channel of the running treatment, watched at the bounds in force."""
         state = view.read(SESSION, PAUSE)
         assert isinstance(state, PatientState)  # noqa: S101 (for the type checker)
-        found = bedside.sessions(view)
-        running = treatment_at(found, view.now, timedelta(0))
-        for ended in found:
-            if ended is not running and view.now - _ENDED_FOR <= ended.over_at <= view.now:
-                yield Ending(ended.key, Status.RESOLVED, Reason.CONDITION_CLEARED)
+        running = bedside.running(view)
+        for ended in bedside.just_ended(view):
+            yield Ending(ended.key, Status.RESOLVED, Reason.CONDITION_CLEARED)
         if running is None or (self.applies is not None and not self.applies(running)):
             return
         view.look_at(running.over_at + timedelta(microseconds=1))
