@@ -112,8 +112,7 @@ class Event(Message):
     """An event about one patient."""
 
     patient_id: PatientId
-    #: Internal: the records from which the event was moved here, in order (`patient_merged`). Only with it does
-    #: `received_at` count in a worker.
+    #: Internal: the records that sent the event on (`patient_merged`), in order. With it, `received_at` counts.
     merged_from: Annotated[list[PatientId], Field(max_length=MAX_HOPS)] | None = None
 
 
@@ -254,6 +253,18 @@ class RecordMoved(Event):
     type: Literal["record_moved"] = "record_moved"
 
 
+class ChairConflict(Event):
+    """Tells a patient that another one, `other_id`, is dialysed on the same chair; without it, no more; internal."""
+
+    type: Literal["chair_conflict"] = "chair_conflict"
+    chair: Word
+    session_id: Identifier
+    sequence: Annotated[int, Field(ge=1)]
+    other_id: PatientId | None = None
+    other_session_id: Identifier | None = None
+    since: Instant | None = None
+
+
 class Symptom(Event):
     """A symptom from its onset (`at`) to `ended_at`, open while that is unknown; `score` is 1 to 10."""
 
@@ -351,6 +362,20 @@ class UnitSignal(Message):
     known_at: Instant | None = None
 
 
+class ChairSignal(Message):
+    """Who is dialysed on the chair whose key is `water_loop_id`, with flow from `since` to `until`; internal."""
+
+    type: Literal["chair_signal"] = "chair_signal"
+    water_loop_id: Identifier
+    patient_id: PatientId
+    chair: Word
+    session_id: Identifier
+    since: Instant
+    until: Instant
+    sequence: Annotated[int, Field(ge=1)]
+    retracted: bool
+
+
 PatientEvent = Annotated[
     LabResult
     | SessionStarted
@@ -361,6 +386,7 @@ PatientEvent = Annotated[
     | PatientMerged
     | RecordGivenUp
     | RecordMoved
+    | ChairConflict
     | Symptom
     | Weight
     | Medication
@@ -369,4 +395,4 @@ PatientEvent = Annotated[
     | AlertResponse,
     Field(discriminator="type"),
 ]
-LoopEvent = Annotated[UnitSignal | UnitAlertResponse, Field(discriminator="type")]
+LoopEvent = Annotated[UnitSignal | ChairSignal | UnitAlertResponse, Field(discriminator="type")]

@@ -11,6 +11,8 @@ from models.analytes import LOINC, Analyte
 from models.records import LabResult, MachineAlarm, Medication, PatientRecord, Symptom, UnitAlertResponse
 
 _encode = msgspec.json.Encoder().encode
+#: The most characters of an identifier.
+_LONGEST_KEY: Final = 200
 
 
 _by_loinc: Final = {code: known.analyte for code, known in LOINC.items()}.get
@@ -83,3 +85,16 @@ def alarm_key(alarm: MachineAlarm) -> str:
 def alarm_ref(key: str) -> str:
     """Return the name of such a message as an anchor and among the arrivals, from its window key."""
     return f"machine_alarm:{key}"
+
+
+def chair_key(unit_id: str | None, chair: str) -> str:
+    """Return the key of a chair among the water loops; two chairs never share one.
+
+    A water loop may have the same name all the same: what is kept of both lies side by side.
+    """
+    unit, name = ((text or "").replace("%", "%25").replace("/", "%2F") for text in (unit_id, chair))
+    key = f"chair:{unit}/{name}"
+    if len(key) <= _LONGEST_KEY:
+        return key
+    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return f"{key[: _LONGEST_KEY - len(digest) - 1]}~{digest}"

@@ -127,6 +127,8 @@ def _bound(item: Any) -> dict[str, Any]:
 if TYPE_CHECKING:
     from models.events import (
         AlertResponse,
+        ChairConflict,
+        ChairSignal,
         LabResult,
         MachineAlarm,
         Medication,
@@ -162,6 +164,8 @@ else:
     AlertResponse = record_type(events.AlertResponse)
     UnitAlertResponse = record_type(events.UnitAlertResponse)
     UnitSignal = record_type(events.UnitSignal)
+    ChairConflict = record_type(events.ChairConflict)
+    ChairSignal = record_type(events.ChairSignal)
 
 PatientRecord = (
     LabResult
@@ -173,6 +177,7 @@ PatientRecord = (
     | PatientMerged
     | RecordGivenUp
     | RecordMoved
+    | ChairConflict
     | Symptom
     | Weight
     | Medication
@@ -180,10 +185,12 @@ PatientRecord = (
     | Schedule
     | AlertResponse
 )
-LoopRecord = UnitSignal | UnitAlertResponse
+LoopRecord = UnitSignal | ChairSignal | UnitAlertResponse
 
 __all__ = [
     "AlertResponse",
+    "ChairConflict",
+    "ChairSignal",
     "LabResult",
     "LoopRecord",
     "MachineAlarm",

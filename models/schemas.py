@@ -20,7 +20,8 @@ def event_models() -> dict[str, type[BaseModel]]:
     """Return every model that an input topic carries, by the name of its schema."""
     unions = (*get_args(get_args(events.PatientEvent)[0]), *get_args(get_args(events.LoopEvent)[0]))
     named = {str(model.model_fields["type"].default): model for model in unions if issubclass(model, events.Event)}
-    named |= {"unit_signal": events.UnitSignal, "unit_alert_response": events.UnitAlertResponse}
+    named |= {"unit_signal": events.UnitSignal, "chair_signal": events.ChairSignal}
+    named["unit_alert_response"] = events.UnitAlertResponse
     return dict(sorted(named.items()))
 
 

@@ -126,7 +126,7 @@ def all_topics(group: str, max_message_bytes: int) -> list[TopicSpec]:
         TopicSpec(
             UNIT_SIGNALS,
             "water_loop_id",
-            "what a patient's alerts mean for a loop; alert_response to unit alerts",
+            "what a patient's alerts mean for a loop; who is dialysed on a chair; alert_response to unit alerts",
             _deleted(35, **append_time),
             needs=ALERT_BYTES,
         ),

@@ -26,6 +26,8 @@ MAX_VERSIONS_OF_RESULT: Final = 10
 #: Start and end messages of one session id, and its stretches of blood flow.
 MAX_SESSION_MESSAGES: Final = 20
 MAX_FLOWS: Final = 10
+#: Machines whose samples tell of one session id.
+MAX_MACHINES: Final = 4
 MAX_SYMPTOMS: Final = 200
 MAX_SESSIONS: Final = 40
 MAX_RESPONSES: Final = 100
@@ -40,6 +42,8 @@ MAX_ALARMS: Final = 20
 MAX_OVER_ALERTS: Final = 100
 MAX_SIGNALS: Final = 500
 MAX_SOURCES: Final = 50
+#: Patients of one chair, and chairs of one patient: two are enough, the others came before or after.
+MAX_SEATS: Final = 8
 #: How many inputs an alert shows and rests on: the first, and the newest.
 MAX_EVIDENCE: Final = 20
 #: How much of a free text is kept, in characters; the whole is on the input topic.

@@ -12,6 +12,8 @@ import msgspec
 
 from models.records import (
     AlertResponse,
+    ChairConflict,
+    ChairSignal,
     LabResult,
     MachineAlarm,
     Medication,
@@ -57,6 +59,10 @@ class PatientState(SubjectState, omit_defaults=True, kw_only=True, gc=False):
     #: The signal last sent to a water loop about each alert.
     signals: dict[str, UnitSignal] = {}
     signal_sequence: int = 0
+    #: The signal last sent to each chair on which the patient is dialysed.
+    seats: dict[str, ChairSignal] = {}
+    #: What each chair told last of another patient on it, by the chair's key.
+    chair_conflicts: dict[str, ChairConflict] = {}
     #: Records that were merged into this one, by their id.
     merges: dict[str, PatientMerged] = {}
     #: The record into which this one was merged, and when: all of this one's events move there.

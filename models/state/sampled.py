@@ -34,6 +34,9 @@ class SampledSession(msgspec.Struct, omit_defaults=True, gc=False):
     """The fields of a session that samples change (`Session`); its start and end messages are in the whole record."""
 
     flows: list[Flow] = []
+    #: Where it is not the machine of the session, as it nearly always is.
+    flowed_by: str = ""
+    machine_flows: dict[str, list[Flow]] | None = None
     systolic: Reading | None = None
     uf_rate: Reading | None = None
     still_at: datetime | None = None
@@ -96,6 +99,8 @@ def sampled_of(state: PatientState, sources: Iterable[Source]) -> Sampled:
             times, fields = pack((name, one) for name, one in session.channels.items() if one.minutes)
             found.sessions[session_id] = SampledSession(
                 flows=session.flows,
+                flowed_by="" if session.flowed_by == session.machine_id else session.flowed_by,
+                machine_flows=session.machine_flows,
                 systolic=session.systolic,
                 uf_rate=session.uf_rate,
                 still_at=session.still_at,
@@ -125,6 +130,8 @@ def complete(state: PatientState, sampled: Sampled) -> bool:
     for name, part in sampled.sessions.items():
         session = state.sessions[name]
         session.flows, session.systolic, session.uf_rate = part.flows, part.systolic, part.uf_rate
+        session.flowed_by = part.flowed_by or (session.machine_id if part.flows else "")
+        session.machine_flows = part.machine_flows
         session.still_at, session.told_at = part.still_at, part.told_at
         session.strange = part.strange
         session.channels = session.channels | part.channels | unpack_former(part.times, part.packed)

@@ -54,6 +54,9 @@ class Session(msgspec.Struct, omit_defaults=True, gc=False):
     flows: list[Flow] = []
     systolic: Reading | None = None
     uf_rate: Reading | None = None
+    #: The machine whose samples showed it, and the stretches of each machine once there are several.
+    flowed_by: str = ""
+    machine_flows: dict[str, list[Flow]] | None = None
     #: The newest sample whose blood flow is 0.
     still_at: datetime | None = None
     #: The channels that rules watch, by the field of a sample.

@@ -11,7 +11,7 @@ from typing import Final, Generic
 from models.alerts import AlertRecord, Reason, Status
 from models.state import LoopState, PatientState, SubjectState
 from models.state.sampled import SESSIONS_LOOK
-from streams.engine import lifecycle
+from streams.engine import chair_signals, lifecycle
 from streams.engine.find import Finder, Found
 from streams.engine.inhibit import inhibit, lesser_of, open_alerts
 from streams.engine.lifecycle import ORDINARY, Cause, Step
@@ -27,6 +27,8 @@ _LATER: Final = datetime.max.replace(tzinfo=UTC)
 
 #: The life cycle's own place among the moments to look again.
 LIFECYCLE: Final = "lifecycle"
+#: The looks of no rule: with one of them there is something to do beside what rules find.
+_BESIDE_RULES: Final = (LIFECYCLE, SESSIONS_LOOK, chair_signals.LOOK)
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Evaluator(Generic[StateT]):
         state.now = now
         if self.closed is not None and (reason := self.closed(state)) is not None:
             return self._close(state, reason, now)
-        is_quiet = not facets and all(state.looks.get(name, _LATER) > now for name in (LIFECYCLE, SESSIONS_LOOK))
+        is_quiet = not facets and all(state.looks.get(name, _LATER) > now for name in _BESIDE_RULES)
         view = self._view(state, now, None if state.closed else facets)
         before = self._greater(_known(state)) if state.alerts else _NONE
         steps = self._steps(self._finder.find(view, facets), view, cause)

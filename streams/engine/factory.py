@@ -9,6 +9,8 @@ from functools import partial
 from models.state import LoopState, PatientState, StateCodec
 from streams.engine import merge
 from streams.engine.active_sessions import end_sessions
+from streams.engine.chair_conflicts import tell_patients
+from streams.engine.chair_signals import tell_chairs
 from streams.engine.evaluate import Evaluator
 from streams.engine.filing import apply
 from streams.engine.loop_filing import apply_loop
@@ -26,6 +28,7 @@ def _ignore(_rule: str) -> None:
 def _after_patient(view: PatientView) -> None:
     state = view.read()
     send_signals(view)
+    tell_chairs(view)
     # After the retractions, so that a loop does not count one patient twice.
     if state.merged_into is not None:
         merge.move_out(state)
@@ -49,5 +52,6 @@ def patient_partition(
 def loop_partition(
     settings: RuleSettings, retention: timedelta, on_rule_error: Callable[[str], None] = _ignore
 ) -> Partition[LoopState]:
-    """Build an empty partition of water loops."""
-    return Partition(StateCodec(LoopState), apply_loop, Evaluator(LOOP_RULES, settings, retention, None, on_rule_error))
+    """Build an empty partition of water loops and chairs."""
+    evaluator = Evaluator(LOOP_RULES, settings, retention, tell_patients, on_rule_error)
+    return Partition(StateCodec(LoopState), apply_loop, evaluator)

@@ -18,6 +18,7 @@ from models.events import SymptomKind
 from models.identity import analyte_of, identity, medication_key, symptom_key
 from models.records import (
     AlertResponse,
+    ChairConflict,
     LabResult,
     MachineAlarm,
     Medication,
@@ -38,6 +39,7 @@ from models.state import LONGEST_WINDOW, PatientState
 from streams.engine import merge
 from streams.engine.alarm_filing import file_alarm
 from streams.engine.answers import file_response
+from streams.engine.chair_conflicts import file_conflict
 from streams.engine.change import NOT_FILED, TOO_OLD, Change, canonical, standing
 from streams.engine.results import file_result, forget_arrivals
 from streams.engine.sender_clocks import arrived, check_clock, source_of, tamed
@@ -76,6 +78,8 @@ def apply(
     if isinstance(event, Telemetry):
         return file_sample(state, event, received_at, now, channels)
     horizon = now - LONGEST_WINDOW
+    if isinstance(event, ChairConflict):  # our own word: it says nothing of a sender's clock
+        return file_conflict(state, event, received_at, horizon)
     if event.at < horizon and _latest(event) < horizon and not _counts_at_any_age(state, event):
         return TOO_OLD
     if isinstance(event, SessionStarted):

@@ -1,4 +1,4 @@
-"""Filing for water loops: signals of patients' alerts, and people's answers to the loop's own alerts."""
+"""Filing for water loops and chairs: signals of patients, and people's answers to the loop's own alerts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Final
 
 from models.alerts import Reason
-from models.records import LoopRecord, UnitSignal
+from models.records import ChairSignal, LoopRecord, UnitSignal
 from models.state import LONGEST_WINDOW, LoopState
 from streams.engine.answers import file_response
+from streams.engine.chair_conflicts import file_seat
 from streams.engine.change import NOT_FILED, Change
 from streams.engine.loop_signals import is_newer, last_at
 from streams.engine.windows import SIGNALS
@@ -21,6 +22,8 @@ def apply_loop(state: LoopState, event: LoopRecord, received_at: datetime, now: 
     horizon = now - LONGEST_WINDOW
     if isinstance(event, UnitSignal):
         return NOT_FILED if last_at(event) < horizon else _signal(state, event, horizon)
+    if isinstance(event, ChairSignal):
+        return NOT_FILED if event.at < horizon else file_seat(state, event, horizon)
     return NOT_FILED if event.at < horizon else file_response(state, event, received_at, horizon)
 
 

@@ -22,6 +22,7 @@ from models.events import MAX_HOPS
 from models.identity import alarm_key, alarm_ref
 from models.records import (
     AlertResponse,
+    ChairConflict,
     LabResult,
     MachineAlarm,
     PatientMerged,
@@ -141,8 +142,8 @@ def send_on(state: PatientState, event: PatientRecord, received_at: datetime, wa
     """Send an event of a record given up to the one that stays; answers end with its alerts and do not move."""
     if isinstance(event, AlertResponse):
         return _UNMATCHED
-    if isinstance(event, PatientProfile) and event.status != "active":
-        return NOT_FILED
+    if isinstance(event, ChairConflict) or (isinstance(event, PatientProfile) and event.status != "active"):
+        return NOT_FILED  # the chair hears from the record that stays, and tells that one
     _send_on(state, event, received_at, way)
     return _SENT_ON
 
@@ -215,6 +216,10 @@ def _of_session(state: PatientState, session: Session) -> Iterator[tuple[Any, da
     names["machine_id"] = session.machine_id or "unknown"
     for at, values in _readings(session).items():
         yield Telemetry(at=at, **names, **values), at  # type: ignore[arg-type]
+    for machine, flows in (session.machine_flows or {session.flowed_by: session.flows}).items():
+        told = names | {"machine_id": machine or names["machine_id"]}
+        for at in (moment for flow in flows for moment in _moments(flow)):
+            yield Telemetry(at=at, blood_flow_ml_min=_FLOWED, **told), at  # type: ignore[arg-type]
     for second, origin, field, value in samples_of(session):
         at = max(second, session.first_at)  # of which the fraction of a second is known
         yield Telemetry(at=at, setting_origin=origin, **names, **{field: value}), at  # type: ignore[arg-type]
@@ -226,9 +231,6 @@ def _readings(session: Session) -> dict[datetime, dict[str, float]]:
     # No sample where a start or end message gives `first_at`: it could name a machine that no message named.
     if not any(event.at == session.first_at for event in (*session.starts, *session.ends)):
         readings[session.first_at] = {}
-    for flow in session.flows:
-        for at in _moments(flow):
-            readings[at] = {"blood_flow_ml_min": _FLOWED}
     for name, reading in (("systolic_mmhg", session.systolic), ("uf_rate_ml_h", session.uf_rate)):
         if reading is not None:
             readings.setdefault(reading.at, {})[name] = reading.value

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from models.alerts import AlertRecord
 from models.parsing import Parsed, Rejected, parse_loop_event, parse_patient_event
-from models.records import LoopRecord, PatientRecord, UnitAlertResponse, UnitSignal
+from models.records import ChairSignal, LoopRecord, PatientRecord, UnitAlertResponse, UnitSignal
 from models.state import Entry
 from models.topics import PATIENT_TOPICS, UNIT_SIGNALS
 from streams.engine.factory import loop_partition, patient_partition
@@ -39,7 +39,7 @@ class Replay:
         now = line.received_at or latest_time(event)
         yield from self.advance(now)
         received_at = line.received_at or latest_time(event)
-        if isinstance(event, UnitSignal | UnitAlertResponse):
+        if isinstance(event, UnitSignal | ChairSignal | UnitAlertResponse):
             yield from self._file(self._loops, event.water_loop_id, event, received_at)
         else:
             yield from self._file(self._patients, event.patient_id, event, received_at)
@@ -68,7 +68,7 @@ class Replay:
         yield from self._sent(partition, state)
 
     def _sent(self, partition: Partition[StateT], state: StateT) -> Iterator[AlertRecord]:
-        """Treat the outbox as sent, and file what it holds for water loops and for other patients."""
+        """Treat the outbox as sent, and file what it holds for water loops, chairs and other patients."""
         entries = [entry for entry in state.outbox if entry.topic in (UNIT_SIGNALS, *PATIENT_TOPICS)]
         state.outbox.clear()
         while partition.go_on(state):
@@ -85,7 +85,7 @@ class Replay:
                 yield from self._file(self._loops, entry.key, parsed.record, partition.now)
 
     def _moved(self, entry: Entry, now: datetime) -> Iterator[AlertRecord]:
-        """File what a merge sends to another patient."""
+        """File what a merge, or a chair, sends to a patient."""
         parsed = parse_patient_event(bytes(entry.value))
         if isinstance(parsed, Parsed):
             at = min(parsed.received_at or now, now)

@@ -16,6 +16,7 @@ from models.state import (
     LONGEST_SESSION,
     LONGEST_WINDOW,
     MAX_FLOWS,
+    MAX_MACHINES,
     MAX_SESSION_MESSAGES,
     Bound,
     Channel,
@@ -28,9 +29,9 @@ from models.state.channel import NEVER_S
 from streams.engine.change import NOT_FILED, SAMPLED, TOO_OLD, Change, wins
 from streams.engine.sender_clocks import check_clock, is_in_time, tamed
 from streams.engine.told_settings import file_settings, told_of
-from streams.engine.windows import SESSIONS
+from streams.engine.windows import SESSIONS, prune
 from streams.rules.facts.implausible import MESSAGES, OF_SESSIONS, SAMPLES
-from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run
+from streams.rules.facts.treatments import GOES_ON, is_still, is_sure_to_run, is_together
 from streams.rules.inputs import AHEAD, ALL_SYMPTOMS, HEARD, HEARD_ANEW, PAUSE, SESSION, Facets, channel_facets
 
 MessageT = TypeVar("MessageT", SessionStarted, SessionEnded)
@@ -63,6 +64,7 @@ def keep_unit(state: PatientState, event: PatientRecord) -> None:
 # -- samples: this path stays short --------------------------------------------------
 
 _MINUTE: Final = timedelta(minutes=1)
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
 SESSION_CHANGED: Final = Change(SESSION.facets)
 _SYMPTOMS_REGROUPED: Final = Change(SESSION.facets | ALL_SYMPTOMS)
 
@@ -92,8 +94,8 @@ def file_sample(
             return TOO_OLD  # or a clock that went back: starts no session, moves no start
         session = _session(state, sample.session_id, sample.machine_id, at, horizon, channels)
         change = SESSION_CHANGED
-    if (flow := sample.blood_flow_ml_min) is not None and not (flow > 0 and _flows_on(session, at)):
-        change = _blood_flow(state, session, at, flow, change)
+    if (flow := sample.blood_flow_ml_min) is not None and not (flow > 0 and _flows_on(session, sample.machine_id, at)):
+        change = _blood_flow(state, session, sample.machine_id, at, flow, change)
     if sample.systolic_mmhg is not None:
         change = _systolic(session, at, sample.systolic_mmhg, change)
     if (uf_rate := sample.uf_rate_ml_h) is not None and _UF_RATE.low <= uf_rate <= _UF_RATE.high:
@@ -221,10 +223,12 @@ def _never_counted(state: PatientState, rule: str, bound: Bound) -> bool:
     return unmet != NEVER_S and datetime.fromtimestamp(unmet, UTC) <= max(since.values())
 
 
-def _flows_on(session: Session, at: datetime) -> bool:
+def _flows_on(session: Session, machine_id: str, at: datetime) -> bool:
     """Extend the newest stretch of blood flow: the same as `_flows`, for nearly every sample. False if that decides."""
     flows = session.flows
     if not flows or session.ends or session.still_at is not None:
+        return False
+    if machine_id != session.flowed_by or session.machine_flows:
         return False
     newest = flows[-1]
     if not newest.until <= at <= newest.until + GOES_ON:
@@ -233,10 +237,13 @@ def _flows_on(session: Session, at: datetime) -> bool:
     return True
 
 
-def _blood_flow(state: PatientState, session: Session, at: datetime, flow: float, change: Change) -> Change:
+def _blood_flow(
+    state: PatientState, session: Session, machine_id: str, at: datetime, flow: float, change: Change
+) -> Change:
     """Record that blood flowed, or stood still; return what that changes beside `change`."""
     was_still = is_still(session)
     if flow > 0:
+        change = _flows_by(session, machine_id, at, change)
         change = _flows(state, session, at) or change
     elif flow == 0 and (session.still_at is None or at > session.still_at):
         session.still_at = at
@@ -260,6 +267,33 @@ def _flows(state: PatientState, session: Session, at: datetime) -> Change | None
     known = is_sure_to_run(state, session, at)
     session.flows = merged([*flows, Flow(at, at)], GOES_ON)[-MAX_FLOWS:]
     return None if known else SESSION_CHANGED
+
+
+def _flows_by(session: Session, machine_id: str, at: datetime, change: Change) -> Change:
+    """Record whose samples show the blood flow; it is news once two machines show it at the same time.
+
+    Nearly always all of it is one machine's; once another one tells of it, the stretches of each are kept.
+    """
+    if not session.flowed_by:
+        session.flowed_by = session.machine_id if session.flows and session.machine_id else machine_id
+    if not session.machine_flows:
+        if machine_id == session.flowed_by:
+            return change
+        session.machine_flows = {session.flowed_by: [Flow(flow.since, flow.until) for flow in session.flows]}
+    known = session.machine_flows.get(machine_id, [])
+    if any(flow.since <= at <= flow.until for flow in known):
+        return change
+    others = [flow for name, flows in session.machine_flows.items() if name != machine_id for flow in flows]
+    joined = merged([*known, Flow(at, at)], GOES_ON)
+    is_news = any(
+        is_together(flow, others)
+        and not any(is_together(one, others) for one in known if flow.since <= one.since <= flow.until)
+        for flow in joined
+        if flow.since <= at <= flow.until
+    )
+    session.machine_flows[machine_id] = joined[-MAX_FLOWS:]
+    prune(session.machine_flows, MAX_MACHINES, _EVER, lambda flows: flows[-1].until, lambda: {machine_id})
+    return _wider(change, SESSION.facets) if is_news else change
 
 
 def merged(flows: list[Flow], apart: timedelta) -> list[Flow]:

@@ -47,7 +47,18 @@ _AROUND: Final = 512
 _WATCHED: Final = 2048
 
 #: Kept with the windows, and bounded in number; not dropped here.
-_BESIDE: Final = ("arrivals", "alarm_runs", "heard", "behind", "problems", "profile", "merges", "contradictions")
+_BESIDE: Final = (
+    "arrivals",
+    "alarm_runs",
+    "heard",
+    "behind",
+    "problems",
+    "profile",
+    "merges",
+    "contradictions",
+    "seats",
+    "chair_conflicts",
+)
 #: What is kept of alerts and conditions.
 _OF_ALERTS: Final = ("alerts", "buried", "looks", "failing", "conditions", "held")
 #: Fields by which an alert may name an input as its ground.

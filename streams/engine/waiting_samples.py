@@ -195,6 +195,7 @@ class WaitingSamples(Waits):
             or not session.flows
             or session.flows[-1].until != moment
             or is_still(session)
+            or source not in (session.machine_flows or (session.flowed_by,))
             or source not in state.heard
             or source in state.behind
             or source in state.problems
@@ -258,6 +259,8 @@ class WaitingSamples(Waits):
         if found.unit_id is not None:
             state.unit_id_at = _moment(samples[-width])
         session.flows[-1].until = _moment(samples[-width])
+        if session.machine_flows:  # all others' samples are older, so this shows no two machines at the same time
+            session.machine_flows[found.machine_id][-1].until = session.flows[-1].until
         for told, at in (*found.told_before, (found.told, found.numbers[_AT])):
             file_settings(session, told, _moment(at))
         found.told_before.clear()

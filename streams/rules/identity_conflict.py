@@ -1,4 +1,4 @@
-"""`identity_conflict` (E08): data under one patient's id that cannot all be of one person.
+"""`identity_conflict` (E08): data under one patient's id that cannot all be of one person, or two ids on one chair.
 
 What a processor of one patient's events can see of a mix-up, and no more: see `without` of the rule.
 """
@@ -22,8 +22,8 @@ from streams.rules.facts.dry_weight import LEAST_KG, MOST_KG
 from streams.rules.facts.labs import as_compared
 from streams.rules.facts.places import BEFORE
 from streams.rules.facts.told_weights import is_pounds
-from streams.rules.facts.treatments import GOES_ON, READING_LASTS, SKEW, Treatment, treatments
-from streams.rules.inputs import PROFILE, SESSION, WEIGHT
+from streams.rules.facts.treatments import GOES_ON, READING_LASTS, SKEW, Treatment, machines_together, treatments
+from streams.rules.inputs import CHAIR, PROFILE, SESSION, WEIGHT
 
 #: How long a contradiction of treatments is shown after them: messages about them can no longer be put right.
 _SAID_FOR: Final = timedelta(hours=24)
@@ -43,27 +43,36 @@ class IdentityConflictLimits(Limits):
 
 @dataclass(frozen=True, slots=True)
 class _Conflict:
-    """Data that contradict each other: what names an alert, since when, in words, and the data."""
+    """Data that contradict each other: what names an alert, since when, in words, and the data.
+
+    `of_two_ids`: they are of two patients, not of one id.
+    """
 
     anchor: str
     at: datetime
     words: str
     evidence: tuple[EvidenceRecord, ...]
+    of_two_ids: bool = False
 
 
 def find(view: PatientView) -> Iterator[Outcome]:
     """Data under one id that cannot be of one person, in one alert of priority medium that lists them.
 
-    Two sessions at the same time on two machines; two weights before one session, or the targets of the machine and
-    the profile, more than 10 kg apart; a session before the first dialysis; a height that the weight does not fit. It
-    ends when they agree again; what sessions contradict is shown for a day after them.
+    Two sessions at the same time on two machines, or samples of two machines under one session id, with blood flow in
+    both for more than 5 min; two weights before one session, or the targets of the machine and the profile, more than
+    10 kg apart; a session before the first dialysis; a height that the weight does not fit. It ends when they agree
+    again; what sessions contradict is shown for a day after them. And two patients on one chair, whose blood flows at
+    the same time for more than 5 min: at the one of them whose blood began to flow there last, until one of both ends,
+    moves, or has stood for 30 min.
     """
     limits = view.limits(IdentityConflictLimits)
-    found = [*_sessions(view, limits), *_profile(view, limits)]
+    found = [*_sessions(view, limits), *_chairs(view), *_profile(view, limits)]
     if not found:
         return
     found.sort(key=lambda conflict: (conflict.at, conflict.anchor, conflict.words))
-    evidence = {(item.kind, item.id, item.name, item.at): item for conflict in found for item in conflict.evidence}
+    evidence = {
+        (item.kind, item.id, item.name, item.at, item.value): item for conflict in found for item in conflict.evidence
+    }
     yield Finding(
         key="identity",
         anchors=tuple(dict.fromkeys(conflict.anchor for conflict in found)),
@@ -71,10 +80,16 @@ def find(view: PatientView) -> Iterator[Outcome]:
         onset_at=found[0].at,
         known_at=found[-1].at,
         level_known_at=found[0].at,
-        summary=f"Data of two patients under one id? {'; '.join(conflict.words for conflict in found)}",
+        summary=_summary(found),
         guidance=(_CHECK,),
         evidence=tuple(evidence.values()),
     )
+
+
+def _summary(found: list[_Conflict]) -> str:
+    of_one = "; ".join(conflict.words for conflict in found if not conflict.of_two_ids)
+    of_two = "; ".join(conflict.words for conflict in found if conflict.of_two_ids)
+    return "; ".join(filter(None, (of_one and f"Data of two patients under one id? {of_one}", of_two)))
 
 
 _CHECK: Final = guidance(
@@ -105,9 +120,25 @@ def _sessions(view: PatientView, limits: IdentityConflictLimits) -> Iterator[_Co
                 f"sessions on {earlier.machine_id} and {later.machine_id} at the same time",
                 (_session(earlier, "machine_id", earlier.machine_id), _session(later, "machine_id", later.machine_id)),
             )
+    yield from _machines(view, found)
     if _is_shown(view, newest.over_at):
         yield from _weights(view, newest, limits)
         yield from _targets(view, newest, limits)
+
+
+def _machines(view: PatientView, found: list[Treatment]) -> Iterator[_Conflict]:
+    """Compare the samples under one session id: two machines told of blood flow at the same time."""
+    for treatment in found:
+        together = machines_together(treatment.session) if treatment.session.machine_flows else None
+        if together is None or not treatment.contains(together.since, SKEW) or not _is_shown(view, together.until):
+            continue
+        one, other = together.machines
+        yield _Conflict(
+            f"session:{treatment.key}",
+            together.since,
+            f"samples of {one} and {other} in one session at the same time",
+            tuple(_machine(treatment, machine, together.since) for machine in together.machines),
+        )
 
 
 def _overlapping(found: list[Treatment]) -> Iterator[tuple[Treatment, Treatment]]:
@@ -191,6 +222,31 @@ def _targets(view: PatientView, newest: Treatment, limits: IdentityConflictLimit
         )
 
 
+# -- the chair --------------------------------------------------------------------------------------------------------
+
+
+def _chairs(view: PatientView) -> Iterator[_Conflict]:
+    """Tell of other patients on the chair of a running session, as the chair tells it."""
+    for told in view.read(CHAIR).chair_conflicts.values():
+        if told.other_id is None or told.other_session_id is None or told.since is None:
+            continue
+        here = next((one for one in reversed(bedside.sessions(view)) if one.session_id == told.session_id), None)
+        if here is None or here.over_at <= view.now:
+            continue
+        view.look_at(here.over_at)
+        where = f"chair {told.chair}" + (f" of {told.unit_id}" if told.unit_id else "")
+        yield _Conflict(
+            f"session:{here.key}",
+            told.since,
+            f"Two patients on {where} at the same time: {told.other_id} and {view.subject}",
+            (
+                _patient(told.other_session_id, told.other_id, told.since),
+                _patient(told.session_id, view.subject, told.since),
+            ),
+            of_two_ids=True,
+        )
+
+
 # -- the profile ------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +306,17 @@ def _session(treatment: Treatment, name: str, value: str | None) -> EvidenceReco
     return EvidenceRecord(kind="session", id=treatment.session_id, name=name, value=value, unit=None, at=at)
 
 
+def _machine(treatment: Treatment, machine_id: str, since: datetime) -> EvidenceRecord:
+    return EvidenceRecord(
+        kind="session", id=treatment.session_id, name="machine_id", value=machine_id, unit=None, at=since
+    )
+
+
+def _patient(session_id: str, patient_id: str, since: datetime) -> EvidenceRecord:
+    """Return a session with its patient as evidence; `since` is when blood began to flow in both."""
+    return EvidenceRecord(kind="session", id=session_id, name="patient_id", value=patient_id, unit=None, at=since)
+
+
 def _weight(source: str, name: str, kg: float, at: datetime) -> EvidenceRecord:
     return EvidenceRecord(kind="weight", id=source, name=name, value=float(kg), unit="kg", at=at)
 
@@ -276,15 +343,15 @@ RULE: Final = PatientRule(
     family="data-quality",
     ids="E08",
     title="Data under one patient's id that cannot be of one person",
-    inputs=(SESSION, PROFILE, WEIGHT),
+    inputs=(SESSION, PROFILE, WEIGHT, CHAIR),
     limits=IdentityConflictLimits,
     find=find,
     named_by=_named_by,
     sources=("clinical.md E08", "bounds are ours"),
     without=(
-        "two patients on one machine: their events are in other records, and no rule sees both",
+        "two patients on one machine whose chair nobody tells: only the chair sees the events of both",
         "a result that moves to another patient: its sender withdraws it here, and that is no conflict",
         "a change of sex or height: the newest profile replaces the one before it, which may have been wrong",
-        "samples of another machine in a running session: only starts and ends of sessions are compared",
+        "a sample or two of another machine in a session: two machines must show blood flow for more than 5 min",
     ),
 )

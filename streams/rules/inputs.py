@@ -132,6 +132,8 @@ RHYTHM: Final = Input(frozenset({"rhythm"}))
 MACHINE_ALARM: Final = Input(frozenset({"machine_alarm"}))
 RESPONSE: Final = Input(frozenset({"alert_response"}))
 UNIT_SIGNAL: Final = Input(frozenset({"unit_signal"}))
+#: Who is dialysed on a chair; of a patient, that another one is on the same.
+CHAIR: Final = Input(frozenset({"chair"}))
 #: Senders whose clock is wrong; rules that fail; inputs that were dropped; merges that contradict each other.
 CLOCK: Final = Input(frozenset({"clock"}))
 FAILING: Final = Input(frozenset({"failing"}))

@@ -107,6 +107,8 @@ def test_there_is_one_for_every_event_of_the_contract_and_for_alerts() -> None:
         "alert",
         *EVENTS,
         UnitSignal.model_fields["type"].default,
+        "chair_conflict",
+        "chair_signal",
         "record_given_up",
         "record_moved",
         "unit_alert_response",

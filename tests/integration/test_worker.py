@@ -132,6 +132,24 @@ async def test_a_cramp_during_treatment_and_what_screens_see_of_the_chair(unit: 
     await until(gone, 10, "the tombstone of the session")
 
 
+async def test_two_patients_on_one_chair_are_one_alert_that_names_both(unit: UnitUnderTest) -> None:
+    """Of patients of two partitions, by way of the chair, which lies on one of them."""
+    first, second = unit.subjects(2, "chair-p")
+    place = {"chair": "2-chair", "unit_id": "u2"}
+    for patient, since in ((first, 3600), (second, 1800)):
+        samples = [
+            telemetry(patient, f"{patient}-s", ago(age), blood_flow_ml_min=300.0) for age in range(since, 0, -60)
+        ]
+        await unit.publish([*samples, session_started(patient, f"{patient}-s", ago(since), **place)])
+    (raised,) = await unit.until_told(rule="identity_conflict", patient_id=second, transition="raised")
+    assert {item["value"] for item in raised["evidence"]} == {first, second}
+    assert (raised["chair"], raised["unit_id"], raised["session_id"]) == ("2-chair", "u2", f"{second}-s")
+    await unit.publish([event("machine-events", "session_ended", first, session_id=f"{first}-s")])
+    await unit.until_told(rule="identity_conflict", patient_id=second, transition="resolved")
+    told = matching((await unit.tail()).records, rule="identity_conflict")
+    assert [(alert["patient_id"], alert["revision"]) for alert in told] == [(second, 1), (second, 2)]
+
+
 async def test_two_patients_on_one_water_loop_are_an_alert_of_the_unit(unit: UnitUnderTest) -> None:
     loop = "loop-A"
     for number in range(2):

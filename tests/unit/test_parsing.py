@@ -37,6 +37,7 @@ COMPLETE: dict[str, dict[str, Any]] = {
     "patient_merged": {"merged_id": "p2"},
     "record_given_up": {"into": "p2"},
     "record_moved": {},
+    "chair_conflict": {"chair": "12", "session_id": "s1", "sequence": 1, "other_id": "p2"},
     "symptom": {"symptom_id": "x1", "kind": "cramp", "score": 7},
     "weight": {"kg": 71.5, "moment": "pre"},
     "medication": {"order_id": "o1", "drug": "baclofen", "action": "ordered", "dose_mg": 5},

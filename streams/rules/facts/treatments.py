@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from typing import Final
 
 from models.records import SessionStarted
@@ -124,6 +125,33 @@ def is_still(session: Session) -> bool:
     if session.still_at is None:
         return False
     return not session.flows or session.still_at > session.flows[-1].until
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Two machines whose samples showed blood flow at the same time under one session id, and when."""
+
+    machines: tuple[str, str]
+    since: datetime
+    until: datetime
+
+
+def is_together(flow: Flow, others: Iterable[Flow]) -> bool:
+    """Return whether a stretch of blood flow overlaps one of others for longer than clocks may differ."""
+    return any(min(flow.until, other.until) - max(flow.since, other.since) > SKEW for other in others)
+
+
+def machines_together(session: Session) -> Together | None:
+    """Return the newest time at which samples of two machines showed blood flow for longer than clocks may differ."""
+    held = sorted((session.machine_flows or {}).items())
+    found = [
+        Together((one, other), max(first.since, second.since), min(first.until, second.until))
+        for (one, flows), (other, others) in combinations(held, 2)
+        for first in flows
+        for second in others
+        if is_together(first, (second,))
+    ]
+    return max(found, key=lambda each: (each.until, each.since, each.machines), default=None)
 
 
 def is_sure_to_run(state: PatientState, session: Session, moment: datetime) -> bool:
