@@ -24,7 +24,7 @@ demo: $(STAMP) ## Run the whole thing on this machine: make demo ARGS="--seconds
 	$(BIN)/dialysis-alerts demo $(ARGS)
 
 test: $(STAMP) ## Run all tests (they start their own Kafka): make test ARGS="-k magnesium", one by one with ARGS="-n0"
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(STAMP) ## Kill workers and brokers for about 20 minutes: make soak ARGS="--fault kill-late --seed 7"
 	$(BIN)/python -m tests.chaos $(ARGS)

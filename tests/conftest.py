@@ -1,10 +1,41 @@
 """One real Kafka for all tests that need one; each test uses topics of its own."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from streams.broker.kafka import EmbeddedKafka
+
+#: Folders whose tests mostly wait for brokers and workers; all others compute.
+_WAITING: Final = frozenset({"chaos", "hostile", "integration"})
+#: The files that take longest. They go first: a long one that begins last is waited for alone.
+_LONGEST: Final = (
+    "test_worker_crash.py",
+    "test_faults.py",
+    "test_simulated_alerts.py",
+    "test_sabotage.py",
+    "test_demo.py",
+    "test_tables.py",
+    "test_properties.py",
+    "test_broker.py",
+    "test_bounds.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mix the files whose tests wait with those whose tests compute: together they fill the processors."""
+    files = list(dict.fromkeys(item.path for item in items))
+    places: dict[Path, float] = {}
+    for waits in (True, False):
+        group = [path for path in files if (path.parent.name in _WAITING) is waits]
+        places |= {path: number / len(group) for number, path in enumerate(group)}
+    for number, name in enumerate(reversed(_LONGEST), start=1):
+        places |= {path: -float(number) for path in files if path.name == name}
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.fixture(scope="session")
