@@ -5,6 +5,7 @@ Pure: the same seed and start give the same bytes.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Final
 
 from streams.simulator.unit import Planted, Scenario, TimedMessage, unit_events
 from tests.chaos.logs import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, Plant, Sent
+from tests.chaos.machines_said import alarm_id
 from tests.chaos.treatments_played import doses, missing_panels, orders, sent
 
 _MINUTE: Final = timedelta(minutes=1)
@@ -104,12 +106,14 @@ def _until(end: datetime, messages: Iterable[TimedMessage]) -> Iterator[TimedMes
 
 def _of_unit(message: TimedMessage) -> Sent:
     stamp = round(message.received_at.timestamp() * 1000)
-    plants = (_plant(message.planted),) if message.planted else ()
+    plants = (_plant(message.planted, message.value),) if message.planted else ()
     return Sent(message.topic, message.key.encode(), message.value, stamp, plants)
 
 
-def _plant(planted: Planted) -> Plant:
-    return Plant(planted.rule, planted.patient_id, frozenset(planted.ids), planted.reason)
+def _plant(planted: Planted, value: bytes | None) -> Plant:
+    """An alarm of a machine shows the message that began it, not the session and the code."""
+    ids = {alarm_id(json.loads(value or b""))} if planted.rule == "machine_alarm" else planted.ids
+    return Plant(planted.rule, planted.patient_id, frozenset(ids), planted.reason)
 
 
 def _forgotten_cramps(rng: random.Random, unit: list[TimedMessage], start: datetime, end: datetime) -> Iterator[Sent]:
