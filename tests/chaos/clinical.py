@@ -234,7 +234,7 @@ _RULES: Final[dict[str, _Rule]] = {
     QTC: qtc_prolonged,
 }
 #: Of which a sample of a machine may decide.
-_OF_SAMPLES: Final = frozenset({SILENT, TEMPERATURE, HYPOTENSION, DATA_QUALITY})
+_OF_SAMPLES: Final = frozenset({SILENT, TEMPERATURE, HYPOTENSION})
 #: Whose end is said by how it came about, not by whether its ground was taken back.
 _OF_MACHINES: Final = frozenset({ALARM, SILENT, TEMPERATURE, HYPOTENSION, QTC})
 #: Beside results and symptoms, what may change a condition.
@@ -262,7 +262,9 @@ class _Course:
         if about is not None or body["type"] in _DECIDES:
             self._compare(record, record.moment, about)
         elif body["type"] == "telemetry":
-            self._compare(record, record.moment, None, _OF_SAMPLES)
+            # A sample contradicts an end, if anything.
+            ended = any(treatment.ends for treatment in self.patient.treatments.values())
+            self._compare(record, record.moment, None, _OF_SAMPLES | {DATA_QUALITY} if ended else _OF_SAMPLES)
 
     def wait_until(self, now: datetime, record: Record) -> None:
         """The clock goes on: cramps without word expire, specimens are overdue."""

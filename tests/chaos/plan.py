@@ -14,6 +14,14 @@ from typing import Final
 
 from streams.simulator.unit import Planted, Scenario, TimedMessage, unit_events
 from tests.chaos.logs import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, Plant, Sent
+from tests.chaos.machines_played import (
+    contradicted,
+    machine_alarms,
+    pressures,
+    qtcs,
+    silences,
+    temperatures,
+)
 from tests.chaos.machines_said import alarm_id
 from tests.chaos.treatments_played import doses, missing_panels, orders, sent
 
@@ -86,6 +94,12 @@ def plan(seed: int, start: datetime, shape: Shape, subjects: Callable[[int, str]
     messages += missing_panels(rng, subjects(2 * partitions, "panel-"), start, end)
     messages += orders(rng, subjects(partitions, "order-"), start, end)
     messages += doses(rng, subjects(partitions, "dose-"), start, end)
+    messages += temperatures(rng, subjects(partitions, "warm-"), start, end)
+    messages += pressures(rng, subjects(partitions, "pressure-"), start, end)
+    messages += silences(rng, subjects(partitions, "silent-"), start, end)
+    messages += machine_alarms(rng, subjects(2 * partitions, "alarm-"), start, end)
+    messages += qtcs(rng, subjects(partitions, "qtc-"), start, end)
+    messages += contradicted(rng, subjects(partitions, "twice-"), start, end)
     messages += _probes(rng, subjects(shape.probes * partitions, "probe-"), start, end, shape.probe_every)
     messages += _storm(rng, subjects(1, "storm-")[0], start + (end - start) / 3, shape.storm)
     messages.sort(key=lambda sent: sent.stamp)
