@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from models.state import LONGEST_WINDOW, MAX_OVER_ALERTS, NO_VALUE, AlertState, LoopState, PatientState
 from streams.engine.messages import tombstone
 from streams.engine.size_bounds import anchors_of, remains, surplus_over
 from streams.engine.windows import prune
+
+#: Kinds of anchors that name a session.
+_OF_SESSIONS: Final = frozenset({"session", "setting"})
 
 
 def bury(state: PatientState | LoopState, now: datetime, retention: timedelta) -> int:
@@ -52,5 +56,14 @@ def _is_anchored(state: PatientState | LoopState, alert: AlertState) -> bool:
     """Whether an input that may open the alert again is still held."""
     if isinstance(state, LoopState):
         return any(anchor.removeprefix("alert:") in state.signals for anchor in alert.anchors)
-    # `arrivals` holds the ids of the inputs that are held, among others.
-    return any(anchor in state.arrivals for anchor in anchors_of(alert))
+    # `arrivals` holds the ids of the inputs that are held, among others; sessions are held under their own.
+    anchors = anchors_of(alert)
+    return any(anchor in state.arrivals for anchor in anchors) or any(_names_session(state, one) for one in anchors)
+
+
+def _names_session(state: PatientState, anchor: str) -> bool:
+    """Whether an anchor is about a session that is held, one of its treatments, or a setting of its machine."""
+    kind, _, name = anchor.partition(":")
+    if kind not in _OF_SESSIONS:
+        return False
+    return any(name == each or name.startswith((f"{each}@", f"{each}:")) for each in state.sessions)

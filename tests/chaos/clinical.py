@@ -9,15 +9,26 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tests.chaos.held import Held
 from tests.chaos.logs import LAB_RESULTS, MACHINE_EVENTS, Record
+from tests.chaos.machines_judged import (
+    ALARM,
+    SILENT,
+    TEMPERATURE,
+    alarms,
+    contradictions,
+    machine_deadlines,
+    silent,
+    temperature,
+)
+from tests.chaos.magnesium_judged import LOW_MAGNESIUM, QTC, low_magnesium, qtc_deadlines, qtc_prolonged
+from tests.chaos.pressure_judged import HYPOTENSION, LOOKED_AT_EVERY, hypotension, pressure_deadlines
 from tests.chaos.said import ALUMINUM, Lab, Patient, Symptom
 from tests.chaos.treated import BACLOFEN, IV_MAGNESIUM, PANEL, baclofen, iv_magnesium, panel_deadline, panel_missing
 
-LOW_MAGNESIUM: Final = "low_magnesium"
 SUSPICION: Final = "aluminum_suspicion"
 LEVEL: Final = "aluminum_level"
 OVERDUE: Final = "aluminum_result_overdue"
@@ -27,6 +38,7 @@ CLUSTER: Final = "aluminum_cluster"
 #: What this oracle can judge.
 RULES: Final = frozenset(
     {LOW_MAGNESIUM, SUSPICION, LEVEL, OVERDUE, CRAMP, DATA_QUALITY, CLUSTER, PANEL, BACLOFEN, IV_MAGNESIUM}
+    | {ALARM, SILENT, TEMPERATURE, HYPOTENSION, QTC}
 )
 #: What may be told besides, and is held to its form alone: the unit brings these about by chance, and to say when they
 #: must come would be to write the catalogue once more. An alert of any other rule is made up.
@@ -36,10 +48,10 @@ FORM_ALONE: Final = frozenset(
     recurrent_cramps symptom_workup_incomplete high_potassium low_potassium low_ionized_calcium high_ionized_calcium
     low_total_calcium low_phosphate high_phosphate electrolyte_swing sodium_rise uf_rate_high first_month_labs_overdue
     nutrition_review baclofen_before_electrolytes baclofen_dose baclofen_adverse_effect baclofen_abrupt_stop
-    midodrine_timing vitamin_e_dose identity_conflict qtc_prolonged arrhythmia_event arrhythmia_risk
-    interdialytic_weight_gain sodium_profile dialysate_temperature hypothermia_watch high_sodium_follow_up
-    intradialytic_hypotension machine_alarm dialysate_sodium_high setting_deviation dialysate_mismatch
-    blood_volume_falling machine_silent
+    midodrine_timing vitamin_e_dose identity_conflict arrhythmia_event arrhythmia_risk
+    interdialytic_weight_gain sodium_profile hypothermia_watch high_sodium_follow_up
+    dialysate_sodium_high setting_deviation dialysate_mismatch
+    blood_volume_falling
     """.split()  # noqa: SIM905 (a list of words reads better as words)
 )
 
@@ -54,20 +66,16 @@ def is_held_to_form(alert: Mapping[str, Any]) -> bool:
     return routine or alert["rule"] in FORM_ALONE
 
 
-#: clinical.md R01 and the ruling on severe: each unit has its own bound, strictly below.
-_MAGNESIUM: Final = {"mg/dl": (1.7, 1.0), "mmol/l": (0.70, 0.41), "meq/l": (1.4, 0.82)}
 _JERKS: Final = frozenset({"jerk", "myoclonus", "twitch"})
 _COMPANIONS: Final = frozenset(
     {"speech_disturbance", "personality_change", "hallucination", "disorientation", "motor_apraxia"}
 )
 _CRAMPS: Final = frozenset({"cramp", "spasm"})
-_IRRITABLE: Final = frozenset({"jerk", "spasm", "cramp", "twitch", "myoclonus", "seizure"})
 _TOGETHER: Final = timedelta(days=7)
 _AFTER_SESSION: Final = timedelta(hours=5)
 _SILENCE: Final = timedelta(minutes=30)
 _LATE: Final = timedelta(minutes=5)
 _NO_SPECIMEN: Final = timedelta(hours=24)
-_CONTEXT: Final = timedelta(hours=24)
 
 
 @dataclass
@@ -82,6 +90,7 @@ class Condition:
         ended: the record that ended it; None while it holds, or where a deadline did.
         ended_at: when it ended.
         ends: the transitions that may say so.
+        expires: where nobody says that it is over, it expires.
     """
 
     rule: str
@@ -94,6 +103,16 @@ class Condition:
     ended: Record | None = None
     ended_at: datetime | None = None
     ends: frozenset[str] = frozenset()
+    expires: bool = False
+
+    @property
+    def leeway(self) -> timedelta:
+        """How much later than the moment its end may be told: what nobody waits for is looked at now and then."""
+        return LOOKED_AT_EVERY if self.rule == HYPOTENSION else timedelta(0)
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether it may be raised at a moment: several times that it held may show the same session."""
+        return self.at <= moment and (self.ended_at is None or moment <= self.ended_at)
 
     @property
     def at(self) -> datetime:
@@ -104,20 +123,6 @@ class Condition:
 # -- the rules ---------------------------------------------------------------------------------------------------------
 
 _Rule = Callable[[Patient, datetime], Iterator[tuple[str, Held]]]
-
-
-def _low_magnesium(patient: Patient, now: datetime) -> Iterator[tuple[str, Held]]:
-    """R01. A preliminary result counts in the critical band only."""
-
-    def bound(lab: Lab, which: int) -> bool:
-        return lab.value is not None and lab.value < _MAGNESIUM[lab.unit][which]
-
-    results = [lab for lab in patient.usable("magnesium") if lab.status != "preliminary" or bound(lab, 1)]
-    if results and bound(results[-1], 0):
-        since = now - _CONTEXT
-        signs = any(s.at > since for s in patient.present(_IRRITABLE))
-        signs = signs or any(at > since and qtc > 480 for at, qtc in patient.qtc)
-        yield "", Held({results[-1].name}, severe=bound(results[-1], 1), may_be_severe=signs)
 
 
 def _bands(lab: Lab) -> int:
@@ -198,8 +203,8 @@ def _cramp(patient: Patient, now: datetime) -> Iterator[tuple[str, Held]]:
             yield session, Held({cramp.name for cramp in group})
 
 
-def _data_quality(patient: Patient, _now: datetime) -> Iterator[tuple[str, Held]]:
-    """E07: the newest result of an analyte cannot be evaluated."""
+def _data_quality(patient: Patient, now: datetime) -> Iterator[tuple[str, Held]]:
+    """E07: the newest result of an analyte cannot be evaluated, or messages contradict each other."""
     newest: dict[str, Lab] = {}
     for lab in patient.labs.values():
         if lab.live and lab.analyte:
@@ -209,10 +214,11 @@ def _data_quality(patient: Patient, _now: datetime) -> Iterator[tuple[str, Held]
     for analyte, lab in newest.items():
         if lab.trouble():
             yield analyte, Held({lab.name})
+    yield from contradictions(patient, now)
 
 
 _RULES: Final[dict[str, _Rule]] = {
-    LOW_MAGNESIUM: _low_magnesium,
+    LOW_MAGNESIUM: low_magnesium,
     LEVEL: _aluminum_level,
     SUSPICION: _suspicion,
     OVERDUE: _overdue,
@@ -221,7 +227,16 @@ _RULES: Final[dict[str, _Rule]] = {
     PANEL: panel_missing,
     BACLOFEN: baclofen,
     IV_MAGNESIUM: iv_magnesium,
+    ALARM: alarms,
+    SILENT: silent,
+    TEMPERATURE: temperature,
+    HYPOTENSION: hypotension,
+    QTC: qtc_prolonged,
 }
+#: Of which a sample of a machine may decide.
+_OF_SAMPLES: Final = frozenset({SILENT, TEMPERATURE, HYPOTENSION})
+#: Whose end is said by how it came about, not by whether its ground was taken back.
+_OF_MACHINES: Final = frozenset({ALARM, SILENT, TEMPERATURE, HYPOTENSION, QTC})
 #: Beside results and symptoms, what may change a condition.
 _DECIDES: Final = frozenset({"rhythm", "session_started", "session_ended", "patient_profile"})
 
@@ -237,6 +252,8 @@ class _Course:
         self.conditions: list[Condition] = []
         self._subject = subject
         self._open: dict[tuple[str, str], Condition] = {}
+        #: Until when the clock has brought about what it does.
+        self._looked_at = datetime.min.replace(tzinfo=UTC)
 
     def hear(self, record: Record, body: dict[str, Any], order: int) -> None:
         """A message: first what fell due before it, then what it changes."""
@@ -244,6 +261,10 @@ class _Course:
         about = self.patient.hear(record, body, order)
         if about is not None or body["type"] in _DECIDES:
             self._compare(record, record.moment, about)
+        elif body["type"] == "telemetry":
+            # A sample contradicts an end, if anything.
+            ended = any(treatment.ends for treatment in self.patient.treatments.values())
+            self._compare(record, record.moment, None, _OF_SAMPLES | {DATA_QUALITY} if ended else _OF_SAMPLES)
 
     def wait_until(self, now: datetime, record: Record) -> None:
         """The clock goes on: cramps without word expire, specimens are overdue."""
@@ -260,10 +281,21 @@ class _Course:
             if not any(lab.analyte == "aluminum" and lab.live and lab.at >= onset for lab in labs):
                 yield picture[1] + _NO_SPECIMEN
         yield from panel_deadline(self.patient, is_told=(PANEL, "") in self._open)
+        for deadlines in (machine_deadlines, pressure_deadlines, qtc_deadlines):
+            yield from (moment for moment in deadlines(self.patient) if moment > self._looked_at)
 
-    def _compare(self, record: Record, now: datetime, about: str | None, *, by_clock: bool = False) -> None:
-        held = {(rule, key): found for rule, find in _RULES.items() for key, found in find(self.patient, now)}
-        for name in [name for name in self._open if name not in held]:
+    def _compare(
+        self,
+        record: Record,
+        now: datetime,
+        about: str | None,
+        rules: Iterable[str] = _RULES,
+        *,
+        by_clock: bool = False,
+    ) -> None:
+        self._looked_at = now
+        held = {(rule, key): found for rule in rules for key, found in _RULES[rule](self.patient, now)}
+        for name in [name for name in self._open if name[0] in rules and name not in held]:
             self._over(name, record, now, about, by_clock=by_clock)
         for name, found in held.items():
             condition = self._open.get(name)
@@ -274,6 +306,7 @@ class _Course:
             condition.ids |= found.ids
             condition.severe |= found.severe
             condition.may_be_severe |= found.may_be_severe
+            condition.expires = found.expires
 
     def _over(self, name: tuple[str, str], record: Record, now: datetime, about: str | None, *, by_clock: bool) -> None:
         condition = self._open.pop(name)
@@ -283,6 +316,9 @@ class _Course:
     def _endings(self, condition: Condition, about: str | None, *, by_clock: bool) -> frozenset[str]:
         """What may be said of its end: what a person or the clock ends is over, what a result takes back never was."""
         rule, mine = condition.rule, about in condition.ids
+        if rule in _OF_MACHINES:
+            over = condition.expires and (by_clock if rule != ALARM else about is None)
+            return frozenset({"expired" if over else "resolved"})
         if (rule == CRAMP and by_clock) or (rule == PANEL and about not in self.patient.labs):
             return frozenset({"expired"})
         if rule in (PANEL, BACLOFEN, IV_MAGNESIUM) or not mine:

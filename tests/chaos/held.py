@@ -15,9 +15,11 @@ class Held:
         severe: it must have the highest priority.
         may_be_severe: it may have it.
         due: since when it holds, where the clock made it so.
+        expires: where the clock ends it, nobody knows that it is over.
     """
 
     ids: set[str]
     severe: bool = False
     may_be_severe: bool = False
     due: datetime | None = None
+    expires: bool = False

@@ -17,7 +17,6 @@ from typing import Final
 from tests.chaos.clinical import (
     CLUSTER,
     LEVEL,
-    LOW_MAGNESIUM,
     RULES,
     SUSPICION,
     Condition,
@@ -26,10 +25,17 @@ from tests.chaos.clinical import (
     is_held_to_form,
 )
 from tests.chaos.logs import Logs, Record, Sent
+from tests.chaos.machines_judged import ALARM, SILENT, TEMPERATURE
+from tests.chaos.magnesium_judged import LOW_MAGNESIUM, QTC
 from tests.chaos.places import Lost, where_lost
+from tests.chaos.pressure_judged import HYPOTENSION
 from tests.chaos.told import OPEN, Episode, Told, Transition
 from tests.chaos.treated import IV_MAGNESIUM
 
+#: Of which it is judged whether they are of the highest priority.
+_PRIORITISED: Final = frozenset(
+    {LOW_MAGNESIUM, LEVEL, SUSPICION, IV_MAGNESIUM, ALARM, SILENT, TEMPERATURE, HYPOTENSION, QTC}
+)
 #: A moment that a deadline gives is exact but for the rounding of timestamps.
 _EXACT: Final = timedelta(milliseconds=2)
 
@@ -174,7 +180,7 @@ class _Judge:
             must = any((one.rule, one.subject, name) in planted for name in one.ids)
             self._said.must += must
             self._said.may += not must
-            found_for = next((e for e in mine if e.ids & one.ids), None)
+            found_for = self._found_for(one, mine)
             if found_for is not None:
                 mine.remove(found_for)
                 self._told_of(one, found_for, must=must)
@@ -184,12 +190,23 @@ class _Judge:
             self._say(Kind.EXTRA, f"{extra.raised}: nothing in the input makes it so")
         self._clusters(found)
 
+    def _found_for(self, one: Condition, episodes: list[Episode]) -> Episode | None:
+        """What was told of a condition: of several that show its evidence the one of its time."""
+        shown = [episode for episode in episodes if episode.ids & one.ids]
+        in_time = [episode for episode in shown if one.covers(episode.raised.at)]
+        # A clock that stood is no silence: then the alert that follows is of another one.
+        return next(iter(in_time or ([] if one.rule == SILENT else shown)), None)
+
     def _told_of(self, one: Condition, episode: Episode, *, must: bool) -> None:
         """A condition that was told: at its time, with its evidence, in its priority, and to its end."""
         raised, end = episode.raised, episode.end
         if raised.alert["transition"] != "raised":
             self._say(Kind.LOST, f"the raise before {raised}", Lost.NOT_SENT)
-        self._timed(raised, one.at, exact=one.due is not None)
+        if one.rule == SILENT and self._slack:
+            # Silence counts from when the clock ran again, if the broker was away meanwhile.
+            self._timed(raised, max(one.at, raised.at) if one.covers(raised.at) else one.at, exact=True)
+        else:
+            self._timed(raised, one.at, exact=one.due is not None)
         if one.due is None:
             self._measured(one.known, raised)
         if missing := one.ids - episode.ids:
@@ -198,7 +215,7 @@ class _Judge:
         self._ended(one, end, must=must)
 
     def _prioritised(self, one: Condition, episode: Episode) -> None:
-        if one.rule in (LOW_MAGNESIUM, LEVEL, SUSPICION, IV_MAGNESIUM):
+        if one.rule in _PRIORITISED:
             if one.severe and not episode.highest:
                 self._say(Kind.LOST, f"the highest priority of {episode.raised}", Lost.NO_EFFECT)
             elif episode.highest and not one.severe and not one.may_be_severe:
@@ -213,7 +230,7 @@ class _Judge:
         elif end is not None and one.ended_at is not None:
             if end.alert["transition"] not in one.ends:
                 self._say(Kind.EXTRA, f"{end}: should be {' or '.join(sorted(one.ends))}")
-            self._timed(end, one.ended_at, exact=one.ended is None)
+            self._timed(end, one.ended_at, exact=one.ended is None, leeway=one.leeway)
             if one.ended is not None:
                 self._measured(one.ended, end)
 
@@ -223,8 +240,10 @@ class _Judge:
         text = f"{one.rule} of {one.subject} {sorted(one.ids)} {what}, by {_where(record)}{due}"
         self._say(Kind.LOST, text, place)
 
-    def _timed(self, transition: Transition, moment: datetime, *, exact: bool) -> None:
-        latest = moment + (_EXACT if exact else self._slack)
+    def _timed(
+        self, transition: Transition, moment: datetime, *, exact: bool, leeway: timedelta = timedelta(0)
+    ) -> None:
+        latest = moment + (_EXACT if exact else self._slack) + leeway
         if not exact:
             self._said.furthest = max(self._said.furthest, (transition.at - moment).total_seconds())
         if not moment - _EXACT <= transition.at <= latest:

@@ -5,6 +5,7 @@ Pure: the same seed and start give the same bytes.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,15 @@ from typing import Final
 
 from streams.simulator.unit import Planted, Scenario, TimedMessage, unit_events
 from tests.chaos.logs import CLINICAL_EVENTS, LAB_RESULTS, MACHINE_EVENTS, Plant, Sent
+from tests.chaos.machines_played import (
+    contradicted,
+    machine_alarms,
+    pressures,
+    qtcs,
+    silences,
+    temperatures,
+)
+from tests.chaos.machines_said import alarm_id
 from tests.chaos.treatments_played import doses, missing_panels, orders, sent
 
 _MINUTE: Final = timedelta(minutes=1)
@@ -84,6 +94,12 @@ def plan(seed: int, start: datetime, shape: Shape, subjects: Callable[[int, str]
     messages += missing_panels(rng, subjects(2 * partitions, "panel-"), start, end)
     messages += orders(rng, subjects(partitions, "order-"), start, end)
     messages += doses(rng, subjects(partitions, "dose-"), start, end)
+    messages += temperatures(rng, subjects(partitions, "warm-"), start, end)
+    messages += pressures(rng, subjects(partitions, "pressure-"), start, end)
+    messages += silences(rng, subjects(partitions, "silent-"), start, end)
+    messages += machine_alarms(rng, subjects(2 * partitions, "alarm-"), start, end)
+    messages += qtcs(rng, subjects(partitions, "qtc-"), start, end)
+    messages += contradicted(rng, subjects(partitions, "twice-"), start, end)
     messages += _probes(rng, subjects(shape.probes * partitions, "probe-"), start, end, shape.probe_every)
     messages += _storm(rng, subjects(1, "storm-")[0], start + (end - start) / 3, shape.storm)
     messages.sort(key=lambda sent: sent.stamp)
@@ -104,12 +120,14 @@ def _until(end: datetime, messages: Iterable[TimedMessage]) -> Iterator[TimedMes
 
 def _of_unit(message: TimedMessage) -> Sent:
     stamp = round(message.received_at.timestamp() * 1000)
-    plants = (_plant(message.planted),) if message.planted else ()
+    plants = (_plant(message.planted, message.value),) if message.planted else ()
     return Sent(message.topic, message.key.encode(), message.value, stamp, plants)
 
 
-def _plant(planted: Planted) -> Plant:
-    return Plant(planted.rule, planted.patient_id, frozenset(planted.ids), planted.reason)
+def _plant(planted: Planted, value: bytes | None) -> Plant:
+    """An alarm of a machine shows the message that began it, not the session and the code."""
+    ids = {alarm_id(json.loads(value or b""))} if planted.rule == "machine_alarm" else planted.ids
+    return Plant(planted.rule, planted.patient_id, frozenset(ids), planted.reason)
 
 
 def _forgotten_cramps(rng: random.Random, unit: list[TimedMessage], start: datetime, end: datetime) -> Iterator[Sent]:

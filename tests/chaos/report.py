@@ -27,15 +27,19 @@ repeat has the same bytes. Here that is held against faults.
 
 Real workers (`dialysis-alerts worker`) on a real Kafka, 4 partitions. A seeded virtual unit is played at 60 times real
 time, so that deadlines of half an hour and of a day fall due in the middle of a fault: low magnesium, cramps with and
-without word of their end, suspicions of aluminium with and without a specimen, levels, unknown units, and on every
-partition a patient whose magnesium falls or recovers every half second. A supervisor starts at once what has ended.
+without word of their end, suspicions of aluminium with and without a specimen, levels, unknown units, panels and doses,
+and of machines a temperature that stays wrong, a pressure that falls, silence, alarms, a long QTc, and messages that
+contradict each other; on every partition a patient's magnesium falls or recovers every half second. A supervisor starts
+at once what has ended.
 
-An oracle of its own, written from the clinical base and not from the engine (`tests/chaos/clinical.py`), says what
-must be told of what was planted: *must* <= *observed* <= *must* or *may*. It reads every topic by offsets to the log's
-end and holds alerts to their evidence, priority and time, deadlines to their exact moment, garbage to its dead letter,
-revisions to having no gap, repeats to their bytes, `alerts.active` to the alerts that are open, and the committed
-offsets to the end of every input partition. What is missing it finds on its way: not accepted, not consumed, no effect,
-effect not sent, sent not read. `tests/chaos/test_sabotage.py` plants bugs in a worker and proves that it finds them.
+An oracle of its own, written from the clinical base and not from the engine (`tests/chaos/clinical.py`, of machines
+`tests/chaos/machines_judged.py`), says what must be told of what was planted: *must* <= *observed* <= *must* or *may*.
+It judges at least one rule of each shape; alerts of the others are held to their form. It reads every topic by offsets
+to the log's end and holds alerts to their evidence, priority and time, deadlines to their exact moment, garbage to its
+dead letter, revisions to having no gap, repeats to their bytes, `alerts.active` to the alerts that are open, and the
+committed offsets to the end of every input partition. What is missing it finds on its way: not accepted, not consumed,
+no effect, effect not sent, sent not read. `tests/chaos/test_sabotage.py` plants bugs in a worker and proves that it
+finds them.
 
 Event to alert counts from when the broker acknowledged the message that made it so to when a reader had the alert in
 its hands. Recovered: from a kill, a SIGTERM or the return of the broker to the first alert of a message that came

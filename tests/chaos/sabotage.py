@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from models.state import Channel
 from streams.cli import main
 from streams.engine.partition import Partition
 from streams.worker.assignment import KafkaPort
@@ -35,6 +36,7 @@ _TaskOutput: Any = TaskOutput
 _Port: Any = KafkaPort
 _Partition: Any = Partition
 _Clock: Any = TaskClock
+_Channel: Any = Channel
 
 
 def _after(seconds: float, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -155,6 +157,17 @@ def dead_letter_forgotten() -> None:
     _TaskOutput.dead_letter = sometimes
 
 
+def samples_unasked() -> None:
+    """Samples of machines are kept, but no rule is asked when one crosses a bound that it watches."""
+    turn = _Channel._turn
+
+    def turn_and_keep_still(self: Any, at: int, value: float, previous: int) -> list[str]:
+        turn(self, at, value, previous)
+        return []
+
+    _Channel._turn = turn_and_keep_still
+
+
 def repeat_differs() -> None:
     """What is sent again after a crash says more than it did the first time."""
     adopt = _TaskOutput.adopt
@@ -183,6 +196,7 @@ BUGS: Final[dict[str, Callable[[], None]]] = {
     "revision-reused": revision_reused,
     "picture-forgotten": picture_forgotten,
     "dead-letter-forgotten": dead_letter_forgotten,
+    "samples-unasked": samples_unasked,
     "repeat-differs": repeat_differs,
 }
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from tests.chaos.logs import Record
+from tests.chaos.machines_said import Treatment
 
 #: clinical.md R21 and 2.5: ug/L = ng/mL; lower bounds of the bands; the bound belongs to the band it opens.
 ALUMINUM: Final = {
@@ -94,6 +95,8 @@ class Patient:
     symptoms: dict[str, Symptom] = field(default_factory=dict)
     #: First word and end of each session.
     sessions: dict[str, tuple[datetime, datetime | None]] = field(default_factory=dict)
+    #: What machines told of each session.
+    treatments: dict[str, Treatment] = field(default_factory=dict)
     qtc: list[tuple[datetime, float]] = field(default_factory=list)
     loop: str | None = None
     #: Steps of each order, in the order in which they were told.
@@ -133,6 +136,7 @@ class Patient:
                 ends = at if body["type"] == "session_ended" else end
                 self.sessions[name] = (min(first, at), ends)
                 self.loop = body.get("water_loop_id") or self.loop
+                return self.treatments.setdefault(name, Treatment(name, at)).hear(body, at, record.moment)
             case "medication":
                 step = Step(at, body["action"], body["drug"], body.get("route"))
                 self.orders.setdefault(body["order_id"], []).append(step)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -273,3 +273,108 @@ def test_what_is_wrong_is_found(logs: Logs, tamper: Callable[[Logs], None], kind
     verdict = judged(logs)
     assert kind in {finding.kind for finding in verdict.findings}, verdict.explained()
     assert str(kind) in verdict.explained(1)
+
+
+# -- the rules of machines, each in the same three ways ----------------------------------------------------------------
+
+#: With how many subjects at least it is told of in a run of 25 min.
+OF_MACHINES = {
+    "machine_alarm": 8,
+    "machine_silent": 4,
+    "dialysate_temperature": 4,
+    "intradialytic_hypotension": 3,
+    "qtc_prolonged": 4,
+    "data_quality": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def long_run() -> Logs:
+    return replayed(2, Shape(minutes=25))
+
+
+@pytest.fixture
+def at_chairs(long_run: Logs) -> Logs:
+    return copy.deepcopy(long_run)
+
+
+def of_rule(logs: Logs, rule: str, transition: str) -> list[Record]:
+    """What was told by a rule of those who are played for it, not of the unit."""
+    told = [record for record in logs.alerts if (record.body or {})["rule"] == rule and b"-" in (record.key or b"")]
+    return [record for record in told if (record.body or {})["transition"] == transition]
+
+
+@pytest.mark.parametrize("rule", OF_MACHINES)
+def test_what_a_machine_rule_does_not_tell_is_lost(at_chairs: Logs, rule: str) -> None:
+    told = [record for record in at_chairs.alerts if (record.body or {})["rule"] == rule]
+    assert len({record.key for record in told}) >= OF_MACHINES[rule]
+    at_chairs.alerts = [record for record in at_chairs.alerts if record not in told]
+    at_chairs.active = [record for record in at_chairs.active if (record.body or {})["rule"] != rule]
+    verdict = judged(at_chairs)
+    assert found(verdict) == {(Kind.LOST, Lost.NO_EFFECT)}
+    assert verdict.lost >= OF_MACHINES[rule]
+    assert {finding.text.split()[0] for finding in verdict.findings} == {rule}
+
+
+@pytest.mark.parametrize("rule", OF_MACHINES)
+def test_what_a_machine_rule_makes_up_is_found(at_chairs: Logs, rule: str) -> None:
+    """The same alert of another patient, who was only played to carry the clock on."""
+    told = of_rule(at_chairs, rule, "raised")[0]
+    headers = (("ce_id", b"made-up:1"), *told.headers[1:])
+    extra = changed(told, alert_id="made-up", patient_id="closing-0", status="resolved", revision=1)
+    extra = replace(extra, offset=10_000, headers=headers)
+    at_chairs.alerts.append(extra)
+    at_chairs.seen[extra.place] = 0.0
+    assert {finding.kind for finding in judged(at_chairs).findings} == {Kind.EXTRA}
+
+
+@pytest.mark.parametrize("rule", OF_MACHINES)
+def test_what_a_machine_rule_does_not_end_is_lost(at_chairs: Logs, rule: str) -> None:
+    over = [*of_rule(at_chairs, rule, "resolved"), *of_rule(at_chairs, rule, "expired")]
+    end = max(over, key=lambda record: ((record.body or {})["revision"], record.stamp))
+    name, revision = ((end.body or {})[field] for field in ("alert_id", "revision"))
+
+    def is_end(record: Record) -> bool:
+        body = record.body or {}
+        return bool(body["alert_id"] == name and body["revision"] >= revision)
+
+    at_chairs.alerts = [record for record in at_chairs.alerts if not is_end(record)]
+    at_chairs.active = [record for record in at_chairs.active if not is_end(record)]
+    verdict = judged(at_chairs)
+    assert {finding.kind for finding in verdict.findings} == {Kind.LOST}, verdict.explained()
+    assert verdict.findings[0].text.startswith(rule)
+
+
+@pytest.mark.parametrize("rule", OF_MACHINES)
+def test_a_machine_rule_that_tells_late_is_found(at_chairs: Logs, rule: str) -> None:
+    told = of_rule(at_chairs, rule, "raised")[0]
+    late = changed(told, at=(told_at(told) + timedelta(seconds=5)).isoformat())
+    at_chairs.alerts[at_chairs.alerts.index(told)] = late
+    assert {finding.kind for finding in judged(at_chairs).findings} == {Kind.TIME}
+
+
+def told_at(record: Record) -> datetime:
+    return datetime.fromisoformat((record.body or {})["at"])
+
+
+@pytest.mark.parametrize(("rule", "subject"), [("machine_alarm", "198244"), ("intradialytic_hypotension", "below 80")])
+def test_a_lower_priority_than_the_highest_is_found(at_chairs: Logs, rule: str, subject: str) -> None:
+    """A blood leak is high whatever its machine sends, and so is a pressure below 80."""
+    for number, record in enumerate(at_chairs.alerts):
+        if (record.body or {})["rule"] == rule and subject in json.dumps(record.body):
+            at_chairs.alerts[number] = changed(record, priority="medium")
+    verdict = judged(at_chairs)
+    assert verdict.findings
+    assert all("highest priority" in finding.text for finding in verdict.findings)
+
+
+@pytest.mark.parametrize(("minutes", "is_wrong"), [(2, False), (-1, True)])
+def test_silence_may_count_from_when_the_clock_ran_again_but_not_before(
+    at_chairs: Logs, minutes: int, *, is_wrong: bool
+) -> None:
+    """The broker may have been away: nobody could hear the machine meanwhile."""
+    told = of_rule(at_chairs, "machine_silent", "raised")[0]
+    moved = changed(told, at=(told_at(told) + timedelta(minutes=minutes)).isoformat())
+    at_chairs.alerts[at_chairs.alerts.index(told)] = moved
+    verdict = judge(at_chairs, timedelta(seconds=60))
+    assert {finding.kind for finding in verdict.findings} == ({Kind.LOST, Kind.EXTRA} if is_wrong else set())

@@ -20,6 +20,7 @@ SHOWN_BY = {
     "revision-reused": ("kill-twice", 16, "differing repeat"),
     "repeat-differs": ("kill-twice", 16, "differing repeat"),
     "drop-on-revoke": ("join-and-leave", 11, "[no effect]"),
+    "samples-unasked": ("none", 6, "dialysate_temperature"),
     "wall-clock": ("none", 6, "wrong time"),
     "picture-forgotten": ("none", 6, "wrong picture"),
     "dead-letter-forgotten": ("garbage-storm", 6, "dead letter"),

@@ -39,7 +39,8 @@ def missing_panels(rng: random.Random, names: list[str], start: datetime, end: d
     for number, name in enumerate(names):
         due = start + (end - start) * rng.uniform(0.1, 0.8)
         over = due - 4 * _HOUR
-        stamp = start + timedelta(seconds=rng.uniform(5, 30))
+        # Nobody tells an end that has not come: in a long run it comes in the course of it.
+        stamp = max(start, over) + timedelta(seconds=rng.uniform(5, 30))
         plant = Plant("post_dialysis_labs_missing", name, frozenset({f"{name}-s0"}))
         yield sent(CLINICAL_EVENTS, "patient_profile", name, stamp, None, inpatient=True)
         yield _session("session_started", name, f"{name}-s0", stamp + _SECOND, over - 4 * _HOUR)

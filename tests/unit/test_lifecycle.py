@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from models.state import MAX_RESPONSES, NO_VALUE
+from models.state import MAX_OVER_ALERTS, MAX_RESPONSES, NO_VALUE
 from models.topics import ALERTS_ACTIVE
 from streams.engine.factory import patient_partition
 from streams.rules.catalogue import default_settings
@@ -295,6 +295,24 @@ def test_revisions_go_on_however_long_it_was_over(over_since: str) -> None:
     ward.expect_nothing_more()  # the person's word still stands
     ward.qtc(500, at=over_since, event_id="long")
     ward.expect(over_since, "raised", revision=3, priority="high")
+
+
+def test_revisions_go_on_while_the_session_runs_however_many_alerts_are_over() -> None:
+    """More alerts are over than are kept: those of a session that is held can still open again."""
+    ward = Unit(watch="intradialytic_hypotension")
+    ward.session(at="08:00", pre_systolic_mmhg=130)
+    ward.telemetry(at="08:10", systolic_mmhg=85)
+    ward.expect("08:10", "raised", revision=1)
+    ward.telemetry(at="08:12", systolic_mmhg=120)
+    ward.telemetry(at="08:14", systolic_mmhg=120)
+    ward.clock("08:22")
+    ward.expect("08:22", "resolved", revision=2)
+    for minute in range(MAX_OVER_ALERTS + 1):
+        at = f"{9 + minute // 60:02}:{minute % 60:02}"
+        ward.lab("magnesium", 1.5, at=f"{at}:00")
+        ward.lab("magnesium", 2.0, at=f"{at}:30")
+    ward.telemetry(at="12:00", systolic_mmhg=85)
+    ward.expect("12:00", "raised", revision=3)
 
 
 def test_old_symptoms_leave_with_the_window_whatever_else_happens() -> None:
