@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.chaos.held import Held
 from tests.chaos.machines_said import SAMPLE_LASTS, STANDS, Treatment, Word
-from tests.chaos.said import Patient
+from tests.chaos.said import Patient, Symptom
 
 ALARM: Final = "machine_alarm"
 SILENT: Final = "machine_silent"
@@ -31,6 +31,8 @@ _FLOOD_WITHIN: Final = 5 * _MINUTE
 #: After so long without word an alarm that was never repeated is unknown, one that was after three of its intervals.
 _UNKNOWN: Final = 10 * _MINUTE
 _KEEP_ALIVE: Final = timedelta(seconds=30)
+#: Of a symptom that ended before it began it is said for so long.
+_SAID_FOR: Final = timedelta(hours=24)
 
 
 # -- machine_silent ----------------------------------------------------------------------------------------------------
@@ -160,16 +162,23 @@ def contradictions(patient: Patient, now: datetime) -> Iterator[tuple[str, Held]
     for treatment in patient.treatments.values():
         if treatment.contradicted and now < treatment.over + STANDS:
             yield f"session:{treatment.name}", Held({treatment.name})
-    for symptom in patient.symptoms.values():
-        if symptom.ended_at is not None and symptom.ended_at < symptom.at and not symptom.erroneous:
+    for symptom in _backwards(patient):
+        if now < symptom.heard + _SAID_FOR:
             yield f"symptom:{symptom.name}", Held({symptom.name})
+
+
+def _backwards(patient: Patient) -> list[Symptom]:
+    """Return the symptoms that are said to have ended before they began."""
+    symptoms = patient.symptoms.values()
+    return [one for one in symptoms if one.ended_at is not None and one.ended_at < one.at and not one.erroneous]
 
 
 # -- when to look again ------------------------------------------------------------------------------------------------
 
 
 def machine_deadlines(patient: Patient) -> Iterator[datetime]:
-    """When the clock alone may change what holds of a patient's machines."""
+    """When the clock alone may change what holds of a patient's machines, and of what contradicts itself."""
+    yield from (symptom.heard + _SAID_FOR for symptom in _backwards(patient))
     for treatment in patient.treatments.values():
         yield treatment.over
         if (due := _silent_at(treatment)) is not None:

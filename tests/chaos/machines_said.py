@@ -184,8 +184,7 @@ class Treatment:
         if (value := body.get("dialysate_temp_c")) is not None:
             self.temperature.add(at, value, body.get("dialysate_temp_setting_c"))
         if (systolic := body.get("systolic_mmhg")) is not None and 30 <= systolic <= 300:
-            self.pressures.append((second(at), systolic))
-            self.pressures.sort()
+            self.pressures = sorted({*self.pressures, (second(at), systolic)})  # one that comes twice is one
 
     @property
     def ended(self) -> datetime | None:
