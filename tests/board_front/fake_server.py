@@ -63,8 +63,7 @@ class FakeBoard:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for queue in self._queues:
-            queue.put_nowait(None)
+        self.hang_up()
         for task in self._tasks:
             task.cancel()
         if self._runner is not None:
@@ -76,6 +75,11 @@ class FakeBoard:
         """Send an event to every page."""
         for queue in self._queues:
             queue.put_nowait((event, data))
+
+    def hang_up(self) -> None:
+        """Close the connection of every page."""
+        for queue in self._queues:
+            queue.put_nowait(None)
 
     def tile(self, chair: str) -> Json:
         """A chair's tile, to be changed in place and told with `tell_tile`."""
@@ -157,12 +161,12 @@ class FakeBoard:
             return web.json_response({"error": self.refusal[1]}, status=self.refusal[0])
         answer = {"action": body["action"], "state": "sent", "by": self.user["name"], "at": made_up.ago(0)}
         if self.answers_back:
-            task = asyncio.create_task(self._come_back(request.match_info["id"], body["action"]))
+            task = asyncio.create_task(self.come_back(request.match_info["id"], body["action"]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return web.json_response({"answer": answer}, status=202)
 
-    async def _come_back(self, alert_id: str, action: str) -> None:
+    async def come_back(self, alert_id: str, action: str) -> None:
         """The transition that the worker makes of an answer."""
         await asyncio.sleep(0.3)
         known = self.find(alert_id)

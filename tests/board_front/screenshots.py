@@ -38,7 +38,7 @@ async def shoot(browser: Browser, folder: Path, name: str, path: str, size: tupl
             board.room["blind"] = BLIND
         await page.goto(board.url + path)
         await page.wait_for_timeout(1600)
-        await page.evaluate("document.getAnimations().forEach(a => { a.pause(); a.currentTime = 0; })")
+        await page.evaluate("document.getAnimations().forEach(a => a.cancel())")
         await page.screenshot(path=folder / f"board-{name}.png")
 
 

@@ -36,16 +36,20 @@ export function answerText(answer) {
   return t(`answer_${answer.state}`, { action: t(`did_${answer.action}`), by: answer.by ?? "" });
 }
 
-/** The worst open priority of alerts, and the worst that nobody has answered: colour and flash of a lamp. */
+/** The worst open priority, the worst that nobody has answered (colour and flash of a lamp), the worst that ended so. */
 export function lampOf(alerts) {
   let open = null;
   let flash = null;
+  let ended = null;
   for (const alert of alerts) {
-    if (isOver(alert) && !alert.ended_unacknowledged) continue;
+    if (isOver(alert)) {
+      if (alert.ended_unacknowledged && rank(alert.priority) > rank(ended)) ended = alert.priority;
+      continue;
+    }
     if (rank(alert.priority) > rank(open)) open = alert.priority;
     if (alert.status === "active" && rank(alert.priority) > rank(flash)) flash = alert.priority;
   }
-  return { open, flash };
+  return { open, flash, ended };
 }
 
 export function byUrgency(a, b) {

@@ -2,10 +2,11 @@
 
 import { byId, el, setData, setText } from "./dom.js";
 import { isOver, MARKS } from "./alert_words.js";
+import { pathWith } from "./filters.js";
 import { t } from "./words.js";
 
 const PRIORITIES = ["high", "medium", "low"];
-const NAMED = 4;
+const NAMED = 3;
 const views = new Map();
 
 function viewOf(priority) {
@@ -14,11 +15,11 @@ function viewOf(priority) {
     count: el("span", { class: "count-number" }),
     places: el("span", { class: "count-places" }),
   };
-  view.node = el("li", { class: "count", "data-priority": priority },
+  view.node = el("a", { class: "count", "data-priority": priority, href: pathWith("priority", priority) },
     el("span", { class: "mark", "aria-hidden": "true" }, MARKS[priority]), " ",
     el("span", { class: "count-word" }, t(`priority_${priority}`)), " ", view.count, " ", view.places);
   views.set(priority, view);
-  byId("counts").append(view.node);
+  byId("counts").append(el("li", {}, view.node));
   return view;
 }
 
@@ -31,7 +32,7 @@ export function drawCounts(shown) {
     const named = places.slice(0, NAMED).join(", ") + (places.length > NAMED ? ` +${places.length - NAMED}` : "");
     const view = viewOf(priority);
     setText(view.count, String(open.length));
-    setText(view.places, priority === "low" || !named ? "" : named);
+    setText(view.places, priority === "low" || !named ? "" : t("count_waiting", { places: named }));
     setData(view.node, "waiting", waiting.length ? "yes" : "no");
     setData(view.node, "none", open.length ? "" : "none");
   }

@@ -7,6 +7,9 @@ const NAMES = ["unit", "room", "priority", "family"];
 const data = byId("filters").dataset;
 export const filters = Object.fromEntries(NAMES.map((name) => [name, data[name] || null]));
 
+/** The address of the room with one filter changed. */
+export const pathWith = (name, value) => `/${queryWith(name, value)}`;
+
 /** The query of the page with one filter changed. */
 function queryWith(name, value) {
   const query = new URLSearchParams();
@@ -42,7 +45,7 @@ export function drawFilters(state) {
     el("strong", {}, `${t("filter_now")} ${active.map((name) => `${t(name)}: ${label(name, filters[name])}`).join(" · ")}`),
     " ", el("a", { href: "/" }, t("filter_none")),
   );
-  byId("filter-links").replaceChildren(...NAMES.map((name) => group(name, options(name, state))).filter(Boolean));
+  byId("filters").replaceChildren(...NAMES.map((name) => group(name, options(name, state))).filter(Boolean));
 }
 
 function options(name, state) {
@@ -59,7 +62,7 @@ function options(name, state) {
 function group(name, values) {
   if (!values.length) return null;
   const links = [null, ...values].map((value) => el("li", {}, el("a", {
-    href: `/${queryWith(name, value)}`, "aria-current": (filters[name] ?? null) === value ? "true" : null,
+    href: pathWith(name, value), "aria-current": (filters[name] ?? null) === value ? "true" : null,
   }, value === null ? t("filter_all") : label(name, value))));
   const id = `filter-${name}`;
   return el("div", {}, el("p", { id }, t(name)), el("ul", { "aria-labelledby": id }, ...links));

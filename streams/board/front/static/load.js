@@ -23,7 +23,7 @@ function draw(load) {
   setText(byId("load-pages"), load.pages_per_session === null ? "–" : number(load.pages_per_session));
   setText(byId("load-unanswered"), number(load.unanswered));
   const median = load.median_seconds_to_acknowledge;
-  setText(byId("load-median"), typeof median === "number" ? span(median * 1000) : "–");
+  setText(byId("load-median"), typeof median === "number" ? median < 600 ? `${number(Math.round(median))} s` : span(median * 1000) : "–");
   const rules = [...(load.alerts_by_rule || [])].sort((a, b) => b.count - a.count || rank(b.priority) - rank(a.priority));
   const most = Math.max(0, ...rules.map((item) => item.count));
   byId("load-rules").replaceChildren(...rules.map((item) => row([

@@ -34,7 +34,7 @@ export function plot(context, bound) {
   if (limit !== null) drawing.append(...boundOf(y(limit), limit, unit));
   drawing.append(svg("polyline", { class: "plot-line", points: points.map(([at, value]) => `${x(at)},${y(value)}`).join(" ") }));
   for (const [at, value] of points) drawing.append(svg("circle", { class: "plot-point", cx: x(at), cy: y(value), r: 5 }));
-  drawing.append(...ends(points, x, y));
+  drawing.append(...ends(points, x, y, (value) => limit !== null && value < limit));
   return drawing;
 }
 
@@ -48,12 +48,12 @@ function boundOf(at, limit, unit) {
 }
 
 /** Value and time of the first and of the last point. */
-function ends(points, x, y) {
+function ends(points, x, y, isUnder) {
   const chosen = points.length > 1 ? [points[0], points.at(-1)] : [points[0]];
   return chosen.flatMap(([at, value], index) => {
     const anchor = index === 0 && points.length > 1 ? "start" : "end";
     return [
-      svg("text", { class: "plot-value", x: x(at), y: y(value) - 12, "text-anchor": anchor }, number(value)),
+      svg("text", { class: "plot-value", x: x(at), y: y(value) + (isUnder(value) ? 24 : -12), "text-anchor": anchor }, number(value)),
       svg("text", { class: "plot-text", x: x(at), y: HEIGHT - 8, "text-anchor": anchor }, clock(at)),
     ];
   });

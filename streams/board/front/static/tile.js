@@ -2,7 +2,7 @@
 
 import { el, setData, setHidden, setText } from "./dom.js";
 import { AlertLines } from "./alert_line.js";
-import { byUrgency, lampOf, priorityText } from "./alert_words.js";
+import { byUrgency, lampOf, MARKS, priorityText, rank } from "./alert_words.js";
 import { age, clock, hours, moment, number, t } from "./words.js";
 
 const SHOWN_ALERTS = 2;
@@ -11,7 +11,8 @@ class Reading {
   constructor(label, unit) {
     this.value = el("b");
     this.age = el("small");
-    this.node = el("span", { class: "reading" }, el("span", { class: "reading-label" }, label), " ", this.value, " ",
+    this.node = el("span", { class: "reading" }, 
+      el("span", { class: "reading-value" }, el("span", { class: "reading-label" }, label), " ", this.value), " ",
       el("span", { class: "reading-unit" }, unit), " ", this.age);
   }
 
@@ -30,7 +31,7 @@ export class TileView {
     this.chair = el("h3", { class: "chair" });
     this.priority = el("span", { class: "prio" });
     this.patient = el("span", { class: "patient" });
-    this.time = el("span", { class: "time" });
+    this.time = el("p", { class: "time" });
     this.bar = el("progress", { class: "bar", "aria-hidden": "true", max: "1" });
     this.list = el("ul", { class: "lines" });
     this.lines = new AlertLines(this.list);
@@ -40,8 +41,8 @@ export class TileView {
     this.rate = new Reading(t("uf_rate"), t("unit_uf"));
     this.vitals = el("p", { class: "vitals" }, this.pressure.node, " ", this.rate.node);
     this.node = el("li", { class: "tile" },
-      el("div", { class: "tile-head" }, this.lamp, this.chair, this.priority),
-      el("p", { class: "who-line" }, this.patient, " ", this.time), this.bar, this.list, this.more, this.vitals);
+      el("div", { class: "tile-head" }, this.lamp, this.chair, this.patient, this.priority),
+      this.time, this.bar, this.list, this.more, this.vitals);
     this.isOpen = false;
   }
 
@@ -56,7 +57,7 @@ export class TileView {
     this.tile = tile;
     this.alerts = [...alerts].sort(byUrgency);
     this.takenAt = now;
-    const { open, flash } = lampOf(alerts);
+    const { open, flash, ended } = lampOf(alerts);
     setData(this.node, "priority", open);
     if (this.node.dataset.flash !== (flash ?? "")) {
       setData(this.node, "flash", flash);
@@ -64,7 +65,11 @@ export class TileView {
     }
     setData(this.node, "free", tile.patient_id || tile.session_id ? "" : "free");
     setText(this.chair, tile.chair);
-    setText(this.priority, open ? priorityText(open) : "");
+    setData(this.node, "ended", open ? "" : ended);
+    const endedText = ended ? `${MARKS[ended]} ${t("priority_ended")}` : "";
+    const isAnswered = open !== null && rank(flash) < rank(open);
+    setData(this.node, "answered", isAnswered ? "yes" : "");
+    setText(this.priority, open ? (isAnswered ? "✓ " : "") + priorityText(open) : endedText);
     setText(this.patient, tile.patient_id || (tile.session_id ? t("patient_unknown") : t("chair_free")));
     setHidden(this.vitals, !tile.session_id && !tile.patient_id);
     this.#drawAlerts(now);
