@@ -49,9 +49,10 @@ class FakeBoard:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.add_routes([
-            web.get("/", self._room_page), web.get("/alerts/{id}", self._alert_page), web.get("/load", self._load_page),
-            web.get("/sign-in", self._sign_in_page), web.get("/static/{file}", self._static),
-            web.get("/api/room", self._room), web.get("/api/alerts/{id}", self._alert), web.get("/api/load", self._load),
+            web.get("/", self._room_page), web.get("/alerts/{id}", self._alert_page),
+            web.get("/load", self._load_page), web.get("/sign-in", self._sign_in_page),
+            web.get("/static/{file}", self._static), web.get("/api/room", self._room),
+            web.get("/api/alerts/{id}", self._alert), web.get("/api/load", self._load),
             web.post("/api/alerts/{id}/answer", self._answer), web.get("/api/events", self._events),
         ])  # fmt: skip
         app.on_response_prepare.append(_secure)
@@ -195,9 +196,7 @@ class FakeBoard:
             self._queues.discard(queue)
         return response
 
-    async def _send_all(
-        self, response: web.StreamResponse, queue: asyncio.Queue[tuple[str, Json] | None]
-    ) -> None:
+    async def _send_all(self, response: web.StreamResponse, queue: asyncio.Queue[tuple[str, Json] | None]) -> None:
         number = 0
         while True:
             try:

@@ -73,9 +73,9 @@ def tile(room: str, chair: str, number: int, alerts: list[Json] | None = None) -
 
 def _told() -> dict[str, list[Json]]:
     """The alerts of the unit, by chair."""
-    seen = {"status": "acknowledged", "acknowledged_by": "N. Meyer", "acknowledged_at": ago(2), "revision": 2}
-    later = {"status": "snoozed", "snoozed_until": iso(now() + timedelta(minutes=11)), "revision": 2}
-    over = {"status": "resolved", "ended_unacknowledged": True, "revision": 2}
+    seen: Json = {"status": "acknowledged", "acknowledged_by": "N. Meyer", "acknowledged_at": ago(2), "revision": 2}
+    later: Json = {"status": "snoozed", "snoozed_until": iso(now() + timedelta(minutes=11)), "revision": 2}
+    over: Json = {"status": "resolved", "ended_unacknowledged": True, "revision": 2}
     return {
         "A3": [alert("a-high", "low_ionized_calcium", "high", minutes=2), alert("a-mag", "low_magnesium", "medium")],
         "A7": [alert("a-bp", "intradialytic_hypotension", "medium", minutes=6)],
@@ -134,7 +134,8 @@ def details(found: Json, chair: str | None, patient: str | None) -> Json:
     start = now() - timedelta(minutes=50)
     values = [121, 118, 119, 112, 108, 101, 97, 92, 86, 84]
     history = [{
-        "at": found["raised_at"], "status": "active", "revision": 1, "by": None, "reason": "condition_met", "note": None,
+        "at": found["raised_at"], "status": "active", "revision": 1,
+        "by": None, "reason": "condition_met", "note": None,
     }]  # fmt: skip
     if found["revision"] > 1:
         history.append({

@@ -43,7 +43,6 @@ async def shoot(browser: Browser, folder: Path, name: str, path: str, size: tupl
 
 
 async def main(folder: Path, only: list[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     async with chromium() as browser:
         for name, path, size, wish in SHOTS:
             if not only or name in only:
@@ -51,4 +50,5 @@ async def main(folder: Path, only: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))
