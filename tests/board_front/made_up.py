@@ -50,9 +50,9 @@ def alert(alert_id: str, rule: str, priority: str, *, minutes: float = 4, **chan
 def free(room: str, chair: str) -> Json:
     """A chair on which nobody is."""
     return dict.fromkeys(
-        ("unit_id", "patient_id", "session_id", "since", "planned_minutes", "planned_end", "elapsed_minutes",
+        ("patient_id", "session_id", "since", "planned_minutes", "planned_end", "elapsed_minutes",
          "systolic_mmhg", "systolic_at", "uf_rate_ml_h", "uf_rate_at", "machine_id", "priority")
-    ) | {"chair": chair, "room": room, "unacknowledged": 0, "alerts": []}  # fmt: skip
+    ) | {"chair": chair, "room": room, "unit_id": "unit-1", "unacknowledged": 0, "alerts": []}  # fmt: skip
 
 
 def tile(room: str, chair: str, number: int, alerts: list[Json] | None = None) -> Json:

@@ -2,7 +2,7 @@
 
 import "./frame.js";
 import { showAnswers, tickAnswers } from "./answers.js";
-import { priorityText, stateText } from "./alert_words.js";
+import { placeOf, priorityText, stateText } from "./alert_words.js";
 import { startChime } from "./chime.js";
 import { byId, el, readJson, setData, setHidden, setText } from "./dom.js";
 import { plot } from "./plot.js";
@@ -43,7 +43,7 @@ function drawHead() {
   setText(byId("ended"), alert.ended_unacknowledged ? t("ended_long") : "");
 }
 
-const placeText = () => [alert.chair ? t("chair_name", { chair: alert.chair }) : t("chair_none"), alert.patient_id ?? alert.water_loop_id ?? alert.unit_id]
+const placeText = () => [alert.chair ? t("chair_name", { chair: alert.chair }) : t("chair_none"), placeOf({ ...alert, chair: null })]
   .filter(Boolean).join(" · ");
 
 function drawBody() {
@@ -53,7 +53,7 @@ function drawBody() {
     el("th", { scope: "row" }, item.name || code("kind", item.kind), " ", el("small", {}, item.id)),
     el("td", {}, [number(item.value), item.unit].filter(Boolean).join(" ")),
     el("td", {}, when(moment(item.at), now(), true)))));
-  const drawing = plot(alert.context, alert.bound);
+  const drawing = plot(alert.context, alert.bound, alert.context_unit);
   byId("plot").replaceChildren(...(drawing ? [drawing] : []));
   setHidden(byId("plot-section"), !drawing);
   drawLinks();
@@ -78,7 +78,7 @@ function drawLinks() {
     const name = typeof other === "string" ? t("alert_other", { id: id.slice(0, 8) }) : ruleTitle(other);
     return el("li", {}, `${t(key)} `, el("a", { href: `/alerts/${encodeURIComponent(id)}` }, name));
   };
-  const items = [...idsOf(alert.inhibited_by).map(link("inhibited_by")), ...idsOf(alert.inhibits).map(link("inhibits"))];
+  const items = [...idsOf(alert.inhibited_by_all ?? alert.inhibited_by).map(link("inhibited_by")), ...idsOf(alert.inhibits).map(link("inhibits"))];
   byId("links").replaceChildren(...items);
   setHidden(byId("links-section"), items.length === 0);
 }

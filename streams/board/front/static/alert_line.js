@@ -1,7 +1,7 @@
 // One alert as a line of a list: mark, word, title, what was done. A link to its page.
 
 import { el, setData, setText } from "./dom.js";
-import { MARKS, stateText } from "./alert_words.js";
+import { MARKS, placeOf, stateText } from "./alert_words.js";
 import { ruleTitle, t } from "./words.js";
 
 export class AlertLine {
@@ -36,8 +36,6 @@ export class AlertLine {
     setText(this.state, stateText(this.alert, now));
   }
 }
-
-const placeOf = (alert) => alert.chair || alert.patient_id || alert.water_loop_id || alert.unit_id || "";
 
 /** Lines kept by alert id in a list, in order: only what differs is touched. */
 export class AlertLines {

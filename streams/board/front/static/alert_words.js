@@ -10,6 +10,9 @@ export const rank = (priority) => RANKS[priority] ?? -1;
 export const isOver = (alert) => ["resolved", "withdrawn", "expired"].includes(alert.status);
 export const isUnanswered = (alert) => alert.status === "active" || alert.ended_unacknowledged === true;
 
+/** Where to go: whom or what it is about, when no tile says it. A chair named here is where the patient was. */
+export const placeOf = (alert) => alert.patient_id || alert.water_loop || alert.water_loop_id || alert.unit_id || alert.chair || "";
+
 /** "!!! HIGH" */
 export const priorityText = (priority) => `${MARKS[priority] ?? "?"} ${t(`priority_${priority}`)}`;
 

@@ -65,7 +65,7 @@ function drawForms() {
     button.setAttribute("aria-disabled", String(Boolean(pending) || over || isWrong));
   }
   const session = forms.querySelector("[data-session]");
-  if (session) session.hidden = !alert.session_id && alert.session_id !== undefined;
+  if (session) session.hidden = alert.session_end === null;
   const most = alert.snooze_most_minutes;
   for (const button of forms.querySelectorAll("[data-minutes]")) {
     if (typeof most === "number") button.hidden = Number(button.dataset.minutes) > most;

@@ -23,19 +23,23 @@ function queryWith(name, value) {
 
 export const roomPath = () => `/api/room${queryWith("", null)}`;
 
-export const wantsTile = (tile) => (!filters.room || tile.room === filters.room)
-  && (!filters.unit || !tile.unit_id || tile.unit_id === filters.unit);
+/** A filter may name several values, with commas between them. */
+const allows = (name, value) => !filters[name] || filters[name].split(",").includes(value);
 
-export const wantsAlert = (alert) => (!filters.priority || alert.priority === filters.priority)
-  && (!filters.family || alert.family === filters.family);
+export const wantsTile = (tile) => allows("room", tile.room) && allows("unit", tile.unit_id);
+
+export const wantsAlert = (alert) => allows("priority", alert.priority) && allows("family", alert.family);
+
+/** An alert that has no tile has no room either. */
+export const wantsLoose = (alert) => wantsAlert(alert) && (alert.unit_id === undefined || allows("unit", alert.unit_id));
 
 /** With a filter of alerts only those chairs are shown that have one; otherwise every chair. */
 export const asksForAlerts = () => Boolean(filters.priority || filters.family);
 
-const label = (name, value) => {
-  if (name === "priority") return t(`priority_${value}`);
+const label = (name, values) => values.split(",").map((value) => {
+  if (name === "priority") return code("priority", value);
   return name === "family" ? code("family", value) : value;
-};
+}).join(", ");
 
 export function drawFilters(state) {
   const active = NAMES.filter((name) => filters[name]);
@@ -45,17 +49,18 @@ export function drawFilters(state) {
     el("strong", {}, `${t("filter_now")} ${active.map((name) => `${t(name)}: ${label(name, filters[name])}`).join(" · ")}`),
     " ", el("a", { href: "/" }, t("filter_none")),
   );
-  byId("filters").replaceChildren(...NAMES.map((name) => group(name, options(name, state))).filter(Boolean));
+  const tiles = [...(state.rooms || []).flatMap((room) => room.chairs), ...(state.elsewhere || [])];
+  byId("filters").replaceChildren(...NAMES.map((name) => group(name, options(name, tiles))).filter(Boolean));
 }
 
-function options(name, state) {
-  const told = state.options?.[`${name === "family" ? "familie" : name === "priority" ? "prioritie" : name}s`];
-  if (told) return told;
+/** What can be chosen: the values that are on the screen, and the one that is chosen. */
+function options(name, tiles) {
   if (name === "priority") return ["high", "medium", "low"];
   const found = new Set(filters[name] ? [filters[name]] : []);
-  const tiles = [...(state.rooms || []).flatMap((room) => room.chairs.map((tile) => ({ room: room.name, ...tile }))), ...(state.elsewhere || [])];
-  if (name === "family") for (const tile of tiles) for (const alert of tile.alerts || []) found.add(alert.family);
-  else for (const tile of tiles) if (tile[name === "unit" ? "unit_id" : "room"]) found.add(tile[name === "unit" ? "unit_id" : "room"]);
+  for (const tile of tiles) {
+    const values = name === "family" ? (tile.alerts || []).map((alert) => alert.family) : [name === "unit" ? tile.unit_id : tile.room];
+    for (const value of values) if (value) found.add(value);
+  }
   return [...found].sort(collator.compare);
 }
 

@@ -20,8 +20,9 @@ function row(cells, count, most) {
 
 function draw(load) {
   setText(byId("load-since"), t("load_since", { time: when(moment(load.since), now()) }));
-  setText(byId("load-pages"), load.pages_per_session === null ? "–" : number(load.pages_per_session));
+  setText(byId("load-pages"), number(load.pages_per_session));
   setText(byId("load-unanswered"), number(load.unanswered));
+  setText(byId("load-waiting"), number(load.waiting));
   const median = load.median_seconds_to_acknowledge;
   setText(byId("load-median"), typeof median === "number" ? median < 600 ? `${number(Math.round(median))} s` : span(median * 1000) : "–");
   const rules = [...(load.alerts_by_rule || [])].sort((a, b) => b.count - a.count || rank(b.priority) - rank(a.priority));
@@ -39,13 +40,15 @@ function draw(load) {
 async function read() {
   const { body } = await getJson("/api/load");
   if (body) draw(body);
+  else setTimeout(read, 5000);
 }
 
 const first = readJson("state");
 let seconds = 0;
 whenBlind((is) => sayState(t(is ? "say_blind" : "say_sees")));
-startWatch(first, read);
-draw(first);
+startWatch(first ?? {}, read);
+if (first) draw(first);
+else read();
 startStream({ reload: read });
 startChime();
 everySecond(() => {

@@ -21,7 +21,7 @@ function pointsOf(context) {
 }
 
 /** Return the drawing, or null where there is nothing to draw. */
-export function plot(context, bound) {
+export function plot(context, bound, contextUnit) {
   const points = pointsOf(context);
   if (!points.length) return null;
   const limit = Number.isFinite(bound?.value) ? bound.value : null;
@@ -29,7 +29,7 @@ export function plot(context, bound) {
   const spread = Math.max(...values) - Math.min(...values) || Math.abs(values[0]) || 1;
   const x = scale(points[0][0], points.at(-1)[0], LEFT, WIDTH - RIGHT);
   const y = scale(Math.min(...values) - spread * 0.1, Math.max(...values) + spread * 0.1, HEIGHT - BOTTOM, TOP);
-  const unit = bound?.unit ?? "";
+  const unit = bound?.unit ?? contextUnit ?? "";
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "plot", role: "img", "aria-label": words(points, limit, unit) });
   if (limit !== null) drawing.append(...boundOf(y(limit), limit, unit));
   drawing.append(svg("polyline", { class: "plot-line", points: points.map(([at, value]) => `${x(at)},${y(value)}`).join(" ") }));

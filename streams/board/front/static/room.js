@@ -2,13 +2,12 @@
 
 import "./frame.js";
 import { AlertLines } from "./alert_line.js";
-import { byUrgency } from "./alert_words.js";
+import { byUrgency, placeOf } from "./alert_words.js";
 import { chime, startChime } from "./chime.js";
 import { drawCounts } from "./counts.js";
 import { byId, el, readJson, setHidden } from "./dom.js";
-import { asksForAlerts, drawFilters, filters, roomPath, wantsAlert, wantsTile } from "./filters.js";
+import { asksForAlerts, drawFilters, filters, roomPath, wantsAlert, wantsLoose, wantsTile } from "./filters.js";
 import { fit, fitAnew } from "./fit.js";
-import { showHint } from "./frame.js";
 import { RoomState } from "./room_state.js";
 import { everySecond, now } from "./server_clock.js";
 import { sayAlert, sayEnded, sayState } from "./speak.js";
@@ -28,21 +27,25 @@ let isReading = false;
 let readAgain = false;
 
 function onNew(alert, tile) {
-  if (!wantsAlert(alert) || (tile && !wantsTile(tile))) return;
+  if (tile ? !wantsAlert(alert) || !wantsTile(tile) : !wantsLoose(alert)) return;
   sayAlert(alert.priority, `${tile?.chair ?? placeOf(alert)}: ${ruleTitle(alert)}`);
   chime(alert.priority);
 }
 
-const placeOf = (alert) => alert.chair || alert.patient_id || alert.water_loop_id || alert.unit_id || "";
+/** A room's name, with its unit where another room has the same. */
+function titleOf(room) {
+  const isShared = state.rooms.filter((other) => other.name === room.name).length > 1;
+  return isShared && room.unit_id ? `${room.name} · ${room.unit_id}` : room.name;
+}
 
 /** The list of a room, made where it is not there yet; chairs that the site does not know come last. */
 function sectionOf(room) {
-  const name = room ?? "";
+  const name = room?.key ?? "";
   if (sections.has(name)) return sections.get(name);
   const id = `room-${sections.size}`;
   const list = el("ul", { class: "tiles" });
   const node = el("section", { class: "room", "aria-labelledby": id },
-    el("h2", { id }, room ?? t("elsewhere")), list);
+    el("h2", { id }, room ? titleOf(room) : t("elsewhere")), list);
   const last = sections.get("");
   byId("rooms").insertBefore(node, last ? last.node : null);
   sections.set(name, { node, list });
@@ -68,8 +71,9 @@ function drawTile(key) {
 
 /** Put a tile at its place: the site's order where it is known, the order of names otherwise. */
 function place(view, tile) {
-  const { list } = sectionOf(tile.room);
-  const order = state.rooms.find((room) => room.name === tile.room)?.keys ?? [];
+  const room = state.roomOf(tile);
+  const { list } = sectionOf(room);
+  const order = room?.keys ?? [];
   const own = order.indexOf(view.key);
   const isAfter = (node) => {
     const other = order.indexOf(node.dataset.key);
@@ -82,10 +86,12 @@ function place(view, tile) {
   list.insertBefore(view.node, next ?? null);
 }
 
+const isOfUnit = (alert) => (alert.place ? alert.place === "unit" : alert.family === "unit");
+
 function drawLoose() {
   const groups = { unit_alerts: [], without_chair: [] };
   for (const alert of state.looseAlerts) {
-    if (wantsAlert(alert)) groups[alert.family === "unit" ? "unit_alerts" : "without_chair"].push(alert);
+    if (wantsLoose(alert)) groups[isOfUnit(alert) ? "unit_alerts" : "without_chair"].push(alert);
   }
   for (const [name, alerts] of Object.entries(groups)) {
     if (!looseLines.has(name)) looseLines.set(name, looseSection(name));
@@ -105,7 +111,7 @@ function looseSection(name) {
 function drawSummary() {
   const shown = [];
   for (const view of views.values()) for (const alert of view.alerts) shown.push([alert, view.tile.chair]);
-  for (const alert of state.looseAlerts) if (wantsAlert(alert)) shown.push([alert, placeOf(alert)]);
+  for (const alert of state.looseAlerts) if (wantsLoose(alert)) shown.push([alert, placeOf(alert)]);
   drawCounts(shown);
   setHidden(byId("nothing"), views.size > 0);
   for (const { node, list } of sections.values()) setHidden(node, list.children.length === 0);
@@ -115,11 +121,10 @@ function drawSummary() {
 function drawAll(room) {
   state.takeAll(room);
   for (const key of [...views.keys()]) if (!state.tiles.has(key)) drawTile(key);
-  for (const { name } of state.rooms) sectionOf(name);
+  for (const room of state.rooms) sectionOf(room);
   for (const key of state.tiles.keys()) drawTile(key);
   drawLoose();
   drawFilters(room);
-  showHint(room.hint);
   drawSummary();
 }
 

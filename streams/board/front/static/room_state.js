@@ -2,7 +2,13 @@
 
 import { isOver, rank } from "./alert_words.js";
 
-export const tileKey = (tile) => `${tile.room ?? ""}\u0000${tile.chair}`;
+const SEPARATOR = "\u0000";
+
+/** A room by name, and by unit where the site says it: two units may each have a "Room 1". */
+export const roomKey = (room) => [room.name ?? "", room.unit_id ?? ""].join(SEPARATOR);
+
+/** Nobody is on it and the site does not know it: then it is no chair. */
+const isNoChair = (tile) => (tile.room ?? null) === null && !tile.session_id && !tile.patient_id && !tile.alerts?.length;
 
 export class RoomState {
   /** `onNew(alert, tile)` is called for an alert that was not there or has become worse, `onEnded` for one that left. */
@@ -24,9 +30,11 @@ export class RoomState {
     this.tiles = new Map();
     this.loose = new Map();
     this.owner = new Map();
-    this.rooms = (state.rooms || []).map((room) => ({ name: room.name, keys: (room.chairs || []).map(tileKey) }));
     this.before = before;
-    for (const room of state.rooms || []) for (const tile of room.chairs || []) this.#takeTile({ room: room.name, ...tile });
+    this.rooms = (state.rooms || []).map((room) => ({ name: room.name, unit_id: room.unit_id ?? null, key: roomKey(room), keys: [] }));
+    (state.rooms || []).forEach((room, index) => {
+      this.rooms[index].keys = (room.chairs || []).map((tile) => this.#takeTile({ ...tile, room: room.name }));
+    });
     for (const tile of state.elsewhere || []) this.#takeTile({ ...tile, room: null });
     for (const alert of [...(state.without_chair || []), ...(state.unit_alerts || [])]) this.#takeLoose(alert);
     for (const id of before.keys()) if (!this.newest.has(id)) this.onEnded(id);
@@ -41,7 +49,7 @@ export class RoomState {
     for (const alert of change.alerts || []) {
       const key = this.#tileOf(alert.alert_id);
       if (key) this.#replaceIn(key, alert, touched);
-      else this.#takeLoose(alert);
+      else if (alert.place !== "chair") this.#takeLoose(alert);
     }
     for (const id of change.gone || []) this.#forget(id, touched);
     return touched;
@@ -51,9 +59,24 @@ export class RoomState {
     return [...this.loose.values()];
   }
 
-  #takeTile(told) {
-    const tile = this.tiles.has(tileKey({ ...told, room: null })) ? { ...told, room: null } : told;
-    const key = tileKey(tile);
+  /** The room of a tile as the whole state named it; a tile's unit may be that of the session on it. */
+  roomOf(tile) {
+    if ((tile.room ?? null) === null) return null;
+    return this.rooms.find((room) => room.name === tile.room && (room.unit_id ?? tile.unit_id) === tile.unit_id)
+      ?? this.rooms.find((room) => room.name === tile.room) ?? { name: tile.room, key: roomKey({ name: tile.room }), keys: [] };
+  }
+
+  #keyOf(tile) {
+    const room = this.roomOf(tile);
+    return [room ? room.key : `${SEPARATOR}${tile.unit_id ?? ""}`, tile.chair].join(SEPARATOR);
+  }
+
+  #takeTile(tile) {
+    const key = this.#keyOf(tile);
+    if (isNoChair(tile)) {
+      this.tiles.delete(key);
+      return key;
+    }
     const alerts = (tile.alerts || []).map((alert) => this.#newer(alert, tile));
     for (const alert of alerts) {
       this.loose.delete(alert.alert_id);

@@ -1,6 +1,7 @@
-// Whether what is shown can be relied on. Blind is the resting state: it ends only when a fresh status says so.
+// Whether what is shown can be relied on. It never turns calm by itself: only a fresh status of the server ends it.
 
 import { byId, el, setHidden, setText } from "./dom.js";
+import { showHint } from "./frame.js";
 import { clockSeconds, moment, span, t, when } from "./words.js";
 import { everySecond, hear, now, silence, startTicking, whenWoken } from "./server_clock.js";
 
@@ -22,6 +23,7 @@ export function takeStatus(status, isFresh) {
   if (status.now) hear(status.now);
   if (status.blind) blind = status.blind;
   if (status.shown_at !== undefined) shownAt = moment(status.shown_at);
+  if (status.hint) showHint(status.hint);
   if (isFresh) isWaking = false;
   draw();
 }
