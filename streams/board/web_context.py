@@ -1,0 +1,46 @@
+"""What all handlers share, and the keys under which a request carries who asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import web
+
+from streams.board.answer_desk import Limits
+from streams.board.answer_sender import AnswerSender
+from streams.board.front_end import FrontEnd
+from streams.board.unit_board import UnitBoard
+from streams.board.visitors import SignInLimit, Visitor, Visitors
+
+
+@dataclass(slots=True)
+class Context:
+    """The parts of the running screen."""
+
+    board: UnitBoard
+    visitors: Visitors
+    sender: AnswerSender
+    front: FrontEnd
+    limits: Limits = field(default_factory=Limits)
+    attempts: SignInLimit = field(default_factory=SignInLimit)
+    #: Connections that carry an event stream: they may stay open.
+    streams: set[Any] = field(default_factory=set)
+
+
+CONTEXT: Final = web.AppKey("context", Context)
+#: In a request: who asks (absent where nobody has signed in), and a cookie that goes back with the answer.
+VISITOR: Final = "visitor"
+NEW_COOKIE: Final = "new_cookie"
+
+
+def context(request: web.Request) -> Context:
+    """Return what all handlers share."""
+    return request.app[CONTEXT]
+
+
+def visitor_of(request: web.Request) -> Visitor:
+    """Return who asks; the guard lets nobody else through."""
+    visitor = request[VISITOR]
+    assert isinstance(visitor, Visitor)  # noqa: S101
+    return visitor
