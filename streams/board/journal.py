@@ -156,22 +156,23 @@ class Journal:
         if moment.transition == Transition.RAISED:
             chair = (alert.unit_id or "", alert.chair) if alert.chair else None
             self.load.raised(at, now, alert.rule, alert.priority, chair)
-            if moment.revision == max(story.moments):
-                story.is_seen, story.counted_wait = False, False
+            if moment.revision == max(story.moments):  # a new episode: what was counted of the last one stays
+                story.is_seen, story.counted_wait, story.counted_unanswered = False, False, None
         if moment.transition in _PAGING:
             self.load.paged(at, now, alert.priority)
         if alert.session_id is not None:
             self.load.session(alert.session_id, at)
-        answered = story.is_answered()
-        if story.counted_unanswered is not None and (answered or moment.status.is_open):
-            if answered:
-                self.load.unanswered(story.counted_unanswered, now, -1)
+        self._count_unanswered(story, now)
+        self._count_wait(story, now)
+
+    def _count_unanswered(self, story: Story, now: datetime) -> None:
+        newest, answered = story.moments[max(story.moments)], story.is_answered()
+        if story.counted_unanswered is not None and answered:
+            self.load.unanswered(story.counted_unanswered, now, -1)
             story.counted_unanswered = None
-        newest = story.moments[max(story.moments)]
-        if not newest.status.is_open and not answered and story.counted_unanswered is None:
+        elif story.counted_unanswered is None and not newest.status.is_open and not answered:
             story.counted_unanswered = newest.at
             self.load.unanswered(newest.at, now)
-        self._count_wait(story, now)
 
     def _count_wait(self, story: Story, now: datetime) -> None:
         episode = story.episode()

@@ -12,8 +12,7 @@ from prometheus_client.exposition import choose_encoder
 
 from streams.board.answer_desk import AnswerRefusedError, checked
 from streams.board.answer_sender import AnswerNotSentError
-from streams.board.pages import filters_of
-from streams.board.web_context import context, visitor_of
+from streams.board.web_context import context, filters_of, visitor_of
 from streams.board.web_guard import problem
 
 log = logging.getLogger(__name__)

@@ -10,24 +10,16 @@ from aiohttp import hdrs, web
 
 from streams.board import languages
 from streams.board.board_metrics import product_version
-from streams.board.tiles import FILTERS, Filters
 from streams.board.user_file import NAME
 from streams.board.visitors import COOKIE, TOKEN_S
-from streams.board.web_context import NEW_COOKIE, VISITOR, context, visitor_of
+from streams.board.web_context import NEW_COOKIE, VISITOR, context, filters_of, visitor_of
 from streams.board.web_guard import client_address, problem
 
 log = logging.getLogger(__name__)
 
-_LONGEST_FILTER: Final = 200
 _LONGEST_PATH: Final = 2000
 #: A password is checked on at most so many threads: each takes 64 MiB for a moment.
 _checks: Final = asyncio.Semaphore(2)
-
-
-def filters_of(request: web.Request) -> Filters:
-    """Return the filters of an address; what is too long to be a name is no filter."""
-    found = {name: request.query[name] for name in FILTERS if request.query.get(name)}
-    return Filters({name: value for name, value in found.items() if len(value) <= _LONGEST_FILTER})
 
 
 def language_of(request: web.Request) -> str:

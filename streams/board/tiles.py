@@ -201,14 +201,15 @@ class Tiles:
         }
 
 
-def _urgency(alert: ShownAlert) -> tuple[bool, int, bool, int, float]:
-    """Sort open ones first, then by priority, the unanswered, the most escalated, the newest."""
+def _urgency(alert: ShownAlert) -> tuple[bool, int, bool, int, float, str]:
+    """Sort open ones first, then by priority, the unanswered, the most escalated, the newest; by id where all agree."""
     return (
         not alert.status.is_open,
         -alert.priority.rank,
         alert.status is not Status.ACTIVE,
         -alert.escalation,
         -alert.at.timestamp(),
+        alert.alert_id,
     )
 
 

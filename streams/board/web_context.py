@@ -10,6 +10,7 @@ from aiohttp import web
 from streams.board.answer_desk import Limits
 from streams.board.answer_sender import AnswerSender
 from streams.board.front_end import FrontEnd
+from streams.board.tiles import FILTERS, Filters
 from streams.board.unit_board import UnitBoard
 from streams.board.visitors import SignInLimit, Visitor, Visitors
 
@@ -32,6 +33,7 @@ CONTEXT: Final = web.AppKey("context", Context)
 #: In a request: who asks (absent where nobody has signed in), and a cookie that goes back with the answer.
 VISITOR: Final = "visitor"
 NEW_COOKIE: Final = "new_cookie"
+_LONGEST_FILTER: Final = 200
 
 
 def context(request: web.Request) -> Context:
@@ -44,3 +46,9 @@ def visitor_of(request: web.Request) -> Visitor:
     visitor = request[VISITOR]
     assert isinstance(visitor, Visitor)  # noqa: S101
     return visitor
+
+
+def filters_of(request: web.Request) -> Filters:
+    """Return the filters of an address; what is too long to be a name is no filter."""
+    found = {name: request.query[name] for name in FILTERS if request.query.get(name)}
+    return Filters({name: value for name, value in found.items() if len(value) <= _LONGEST_FILTER})

@@ -115,10 +115,7 @@ def _footer(scene: Scene, width: int, *, tall: bool) -> list[Text]:
     lines = (*screen, *shown(scene.settings, scene.folder))
     return [
         _title(width, "Next, in another terminal (Ctrl-C here stops everything)"),
-        *(
-            Text(f" {hint.purpose}: ").append(hint.command, "bold")
-            for hint in (*screen, *shown(scene.settings, scene.folder))
-        ),
+        *(Text(f" {hint.purpose}: ").append(hint.command, "bold") for hint in lines),
     ]
 
 
