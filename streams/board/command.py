@@ -56,7 +56,8 @@ def run(settings: Settings, user: str | None = None) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[handler]
     )
-    for chatty in ("aiokafka", "aiohttp.access"):
+    # aiohttp logs each request that is none, with its bytes: whoever sends garbage must not fill the log.
+    for chatty in ("aiokafka", "aiohttp.access", "aiohttp.server"):
         logging.getLogger(chatty).setLevel("DEBUG" if settings.log_level == "debug" else "CRITICAL")
     try:
         site, visitors = _site(settings), _visitors(settings, user)

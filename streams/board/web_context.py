@@ -31,8 +31,8 @@ class Context:
 
 CONTEXT: Final = web.AppKey("context", Context)
 #: In a request: who asks (absent where nobody has signed in), and a cookie that goes back with the answer.
-VISITOR: Final = "visitor"
-NEW_COOKIE: Final = "new_cookie"
+VISITOR: Final = web.RequestKey("visitor", Visitor)
+NEW_COOKIE: Final = web.RequestKey("new_cookie", tuple[str, float])
 _LONGEST_FILTER: Final = 200
 
 
@@ -43,9 +43,7 @@ def context(request: web.Request) -> Context:
 
 def visitor_of(request: web.Request) -> Visitor:
     """Return who asks; the guard lets nobody else through."""
-    visitor = request[VISITOR]
-    assert isinstance(visitor, Visitor)  # noqa: S101
-    return visitor
+    return request[VISITOR]
 
 
 def filters_of(request: web.Request) -> Filters:

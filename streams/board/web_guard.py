@@ -42,7 +42,14 @@ def problem(status: int, sentence: str, field: str | None = None) -> web.Respons
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let through who may see the screen; send others to sign in."""
+    """Let through who may see the screen; send others to sign in. Cookies go out with what is not a stream."""
+    response = await _let_through(request, handler)
+    if not response.prepared:
+        _add_cookies(request, response)
+    return response
+
+
+async def _let_through(request: web.Request, handler: Handler) -> web.StreamResponse:
     shared = context(request)
     if not shared.visitors.is_expected_host(request.headers.get(hdrs.HOST)):
         return problem(421, "This screen is not asked under this name: use the address that the command printed.")
@@ -111,11 +118,7 @@ def _is_https(request: web.Request) -> bool:
     return request.secure or (told == "https" and context(request).visitors.is_proxy(request.remote))
 
 
-async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the security headers and cookies to an answer, also to a stream."""
-    response.headers.update(HEADERS)
-    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
-    response.headers.popall(hdrs.SERVER, None)
+def _add_cookies(request: web.Request, response: web.StreamResponse) -> None:
     if NEW_COOKIE in request:
         cookie, seconds = request[NEW_COOKIE]
         response.set_cookie(
@@ -124,3 +127,10 @@ async def on_prepare(request: web.Request, response: web.StreamResponse) -> None
     language = request.query.get("lang")
     if language in languages.LANGUAGES:
         response.set_cookie(languages.COOKIE, language, max_age=TOKEN_S, httponly=True, samesite="Lax", path="/")
+
+
+async def on_prepare(_request: web.Request, response: web.StreamResponse) -> None:
+    """Add the security headers to an answer, also to a stream."""
+    response.headers.update(HEADERS)
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    response.headers.popall(hdrs.SERVER, None)
