@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -30,7 +30,7 @@ from models.topics import (
 )
 from streams.board.alarm_load import SPAN
 from streams.board.unit_board import UnitBoard
-from streams.kafka.clients import consumer_client
+from streams.kafka.clients import admin_client, consumer_client, partition_counts
 
 _Read = Callable[[AIOKafkaConsumer], Awaitable[None]]
 log = logging.getLogger(__name__)
@@ -85,22 +85,18 @@ async def _for_ever(settings: Settings, board: UnitBoard, read: _Read, what: str
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topics: dict[str, str]) -> list[TopicPartition]:
+async def _partitions(settings: Settings, topics: Iterable[str]) -> list[TopicPartition]:
     """List the partitions of those topics that exist. Asking for one by its name could make it."""
-    async with asyncio.timeout(_ANSWER_S):
-        present = await consumer.topics()
-    return [
-        TopicPartition(topic, number)
-        for topic in topics
-        if topic in present
-        for number in sorted(consumer.partitions_for_topic(topic) or ())
-    ]
+    async with asyncio.timeout(2 * _ANSWER_S), admin_client(settings) as admin:
+        present = await partition_counts(admin)
+    return [TopicPartition(topic, number) for topic in topics for number in range(present.get(topic, 0))]
 
 
 class _Picture:
     """One reading of the picture, from the beginning until the connection is given up."""
 
     def __init__(self, settings: Settings, board: UnitBoard) -> None:
+        self._settings = settings
         self._names = {settings.topic(name): name for name in PICTURE_TOPICS}
         self._board = board
         self._away_since: float | None = None
@@ -109,7 +105,7 @@ class _Picture:
     async def read(self, consumer: AIOKafkaConsumer) -> None:
         """Read from the beginning to the end, then live."""
         self._board.blindness.broker_answers(answers=True)
-        tps = await _partitions(consumer, self._names)
+        tps = await _partitions(self._settings, self._names)
         if {tp.topic for tp in tps} != self._names.keys():
             raise _BeginAgainError("not all topics are there; `dialysis-alerts topics --create` makes them")
         active = next(full for full, name in self._names.items() if name == ALERTS_ACTIVE)
@@ -168,13 +164,14 @@ class _Story:
     """The reading of the story: it goes on where it was after a lost connection."""
 
     def __init__(self, settings: Settings, board: UnitBoard) -> None:
+        self._settings = settings
         self._names = {settings.topic(name): name for name in STORY_TOPICS}
         self._board = board
         self._next: dict[TopicPartition, int] = {}
 
     async def read(self, consumer: AIOKafkaConsumer) -> None:
         """Read the last 24 h, then live."""
-        tps = await _partitions(consumer, self._names)
+        tps = await _partitions(self._settings, self._names)
         if not tps:
             raise _BeginAgainError("no topic is there yet")
         consumer.assign(tps)
