@@ -57,6 +57,9 @@ class Tiles:
 
     def __init__(self, site: Site, picture: Picture, journal: Journal, desk: AnswerDesk) -> None:
         self._site, self._picture, self._journal, self._desk = site, picture, journal, desk
+        # The first room that names a chair; searched for each alert that is drawn.
+        named = [((room.unit, chair), room.name) for room in site.rooms for chair in room.chairs]
+        self._rooms = dict(reversed(named))
 
     # -- whole pages
 
@@ -178,8 +181,7 @@ class Tiles:
         }
 
     def _seating_place(self, key: tuple[str | None, str]) -> Place:
-        room = self._site.room_of(*key)
-        return Place(key[1], room.name if room else None, key[0])
+        return Place(key[1], self._rooms.get(key) or self._rooms.get((None, key[1])), key[0])
 
     def full(self, alert_id: str, now: datetime) -> Json | None:
         """Return an alert in full; None if it is not known."""

@@ -83,11 +83,12 @@ def _run(settings: Settings, seconds: float | None, folder: Path, started: conte
         settings = settings.model_copy(update={"board_http": f"{HOST}:{screen.number}"})
         _now(f"The unit screen: {unit_screen.address(settings)}")
     _now("Starting Kafka …")
-    kafka = EmbeddedKafka(settings.data, _free(_BROKER_PORT))
+    port = _free(_BROKER_PORT)
+    kafka = EmbeddedKafka(settings.data, port)
     started.callback(kafka.close)
     programs = []
     if board:
-        programs.append(unit_screen.start(settings.model_copy(update={"brokers": kafka.bootstrap}), folder))
+        programs.append(unit_screen.start(settings.model_copy(update={"brokers": f"{HOST}:{port}"}), folder))
         started.callback(programs[0].end, _PATIENCE_S)
     kafka.start()
     wanted = settings.http_address[1]

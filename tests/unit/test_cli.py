@@ -15,7 +15,14 @@ from streams import cli
 from streams.simulator.planned import Scenario
 
 CONTRACT_COMMANDS = ["demo", "broker", "worker", "simulate", "replay", "rules", "topics", "dead-letters", "board"]
-SUBCOMMANDS = [["board", "token"], ["board", "user", "add"], ["rules", "list"], ["rules", "show"], ["rules", "check"], ["dead-letters", "redrive"]]
+SUBCOMMANDS = [
+    ["board", "token"],
+    ["board", "user", "add"],
+    ["rules", "list"],
+    ["rules", "show"],
+    ["rules", "check"],
+    ["dead-letters", "redrive"],
+]
 HEAVY = {"faust", "mode", "aiokafka", "aiohttp", "prometheus_client"}
 
 
