@@ -16,7 +16,7 @@ async def test_the_page_shows_why_and_what_to_do(board: FakeBoard, page: Page) -
     await page.goto(f"{board.url}/alerts/a-bp")
     await expect(page.locator("h1")).to_have_text("Blood pressure falls")
     await expect(page.locator("#head")).to_contain_text("Chair A7")
-    await expect(page.locator("#guidance")).to_contain_text("Lower or stop ultrafiltration")
+    await expect(page.locator("#guidance")).to_contain_text("Review the ultrafiltration rate")
     await expect(page.locator("#guidance cite").first).to_have_text("article L44; KDOQI 2015")
     await expect(page.locator("#evidence tr").first).to_contain_text("84 mmHg")
     await expect(page.locator("#history li")).to_have_count(1)
