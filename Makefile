@@ -28,7 +28,7 @@ chromium:
 	@command -v chromium > /dev/null || (apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y chromium) > /dev/null 2>&1 || true
 
 test: $(STAMP) chromium ## Run all tests (they start their own Kafka): make test ARGS="-k magnesium", one by one with ARGS="-n0"
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(STAMP) ## Kill workers and brokers for about 20 minutes: make soak ARGS="--fault kill-late --seed 7"
 	$(BIN)/python -m tests.chaos $(ARGS)
