@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -13,6 +14,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 #: Longest path and address that a setting takes.
 _LONGEST: Final = 1000
 _PORT_DIGITS: Final = 5
+_HEADER: Final = r"^[A-Za-z0-9-]{1,100}$"
 
 
 class Settings(BaseSettings):
@@ -60,9 +62,18 @@ class Settings(BaseSettings):
     on_lost_state: Literal["stop", "continue"] = Field(
         "stop", description="What an empty changelog of a group with committed offsets does"
     )
+    board_http: str = Field("127.0.0.1:6080", description="Where the unit screen answers, host:port")
+    board_site: Path | None = Field(None, description="A TOML file with this site's rooms, chairs and water loops")
+    board_users: Path | None = Field(None, description="A TOML file with who may sign in to the unit screen")
+    board_proxies: str = Field("", description="Addresses of proxies whose headers say who asks, separated by commas")
+    board_user_header: str = Field("X-Remote-User", pattern=_HEADER, description="In it a trusted proxy names who asks")
+    board_role_header: str = Field("X-Remote-Role", pattern=_HEADER, description="In it the proxy gives the role")
+    board_session_hours: float = Field(12.0, gt=0, le=168, description="How long a sign-in lasts")
+    board_snooze_high_minutes: float = Field(30.0, gt=0, le=1440, description="Longest snooze of a high alert")
+    board_snooze_minutes: float = Field(720.0, gt=0, le=10080, description="Longest snooze of every other alert")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("rules", "data", mode="before")
+    @field_validator("rules", "data", "board_site", "board_users", mode="before")
     @classmethod
     def _path(cls, value: Any) -> Any:
         """Refuse what is not a path; an empty one would be the folder in which the process happens to run."""
@@ -78,7 +89,13 @@ class Settings(BaseSettings):
             _host_port(server.strip())
         return value
 
-    @field_validator("http")
+    @field_validator("board_proxies")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        _networks(value)
+        return value
+
+    @field_validator("http", "board_http")
     @classmethod
     def _http(cls, value: str) -> str:
         _host_port(value, lowest=0)
@@ -88,6 +105,16 @@ class Settings(BaseSettings):
     def http_address(self) -> tuple[str, int]:
         """Return host and port of the HTTP server; port 0 lets the kernel choose."""
         return _host_port(self.http, lowest=0)
+
+    @property
+    def board_address(self) -> tuple[str, int]:
+        """Return host and port of the unit screen; port 0 lets the kernel choose."""
+        return _host_port(self.board_http, lowest=0)
+
+    @property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the addresses of the proxies that the unit screen trusts."""
+        return _networks(self.board_proxies)
 
     @property
     def retention(self) -> timedelta:
@@ -105,6 +132,13 @@ def _host_port(text: str, lowest: int = 1) -> tuple[str, int]:
     if not colon or not _is_host(host) or not is_port:
         raise ValueError(f"{text!r} is not host:port with a port from {lowest} to 65535")
     return host, int(port)
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(f"{text[:100]!r} is not a list of addresses such as 127.0.0.1, 10.0.0.0/24") from None
 
 
 def _is_host(host: str) -> bool:

@@ -28,10 +28,15 @@ app = typer.Typer(
 )
 rules_app = typer.Typer(help="The rule catalogue with thresholds, sources and on/off state.")
 dead_letters_app = typer.Typer(help="What could not be used, by reason; and publishing it again.")
+board_app = typer.Typer(help="The unit screen: what hangs on the wall of a unit and lies on a nurse's phone.")
+board_user_app = typer.Typer(help="Who may sign in to the unit screen.", no_args_is_help=True)
+board_app.add_typer(board_user_app, name="user")
+app.add_typer(board_app, name="board")
 app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
 
 Scenario = Literal["quiet", "normal", "dense", "garbage", "catalogue"]
+Role = Literal["viewer", "responder"]
 Reason = Annotated[str | None, typer.Option(help="Only those with this reason.")]
 Topic = Annotated[str | None, typer.Option(help="Only those from this topic, with or without the prefix.")]
 
@@ -86,12 +91,13 @@ def _root(
 @app.command()
 def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End by itself so long after the unit is live.")] = None,
+    no_board: Annotated[bool, typer.Option("--no-board", help="Leave out the unit screen.")] = False,
 ) -> None:
-    """Run everything on this machine: an embedded Kafka, a simulated unit, a worker."""
+    """Run everything on this machine: an embedded Kafka, a simulated unit, a worker, the unit screen."""
     settings = _settings()
     from streams.demo import run
 
-    _leave(run(settings, seconds))
+    _leave(run(settings, seconds, board=not no_board))
 
 
 @app.command()
@@ -215,6 +221,44 @@ def rules_check(file: Annotated[Path, typer.Argument(help="A rule-settings file 
     from streams.commands.rules import check_rules
 
     _leave(check_rules(file))
+
+
+@board_app.callback(invoke_without_command=True)
+def _board(
+    context: typer.Context,
+    user: Annotated[
+        str | None, typer.Option(help="On loopback without a sign-in: who answers alerts; else everybody only looks.")
+    ] = None,
+) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    settings = _settings()
+    from streams.board.command import run
+
+    _leave(run(settings, user))
+
+
+@board_user_app.command("add")
+def board_user_add(
+    name: Annotated[str, typer.Argument(help="The name, as it stands with each answer.")],
+    role: Annotated[Role, typer.Option(help="A viewer looks, a responder also answers.")] = "responder",
+) -> None:
+    """Add a user, or give one another password; asks for it, or reads a line of a pipe."""
+    settings = _settings()
+    from streams.board.command import user_add
+
+    _leave(user_add(settings, name, role))
+
+
+@board_app.command("token")
+def board_token(
+    name: Annotated[str, typer.Argument(help="The screen's name; an older token of it no longer holds.")] = "wall",
+) -> None:
+    """Make a viewer token for a wall screen's bookmark."""
+    settings = _settings()
+    from streams.board.command import token
+
+    _leave(token(settings, name))
 
 
 @dead_letters_app.callback(invoke_without_command=True)

@@ -1,4 +1,4 @@
-"""`dialysis-alerts demo`: broker, simulated unit, worker and a live view, all on one machine."""
+"""`dialysis-alerts demo`: broker, simulated unit, worker, unit screen and a live view, all on one machine."""
 
 from streams.demo.command import run
 

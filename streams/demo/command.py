@@ -17,7 +17,7 @@ from streams.broker.errors import BrokerError
 from streams.broker.kafka import EmbeddedKafka
 from streams.broker.tcp_ports import HOST
 from streams.commands.console import complain, say
-from streams.demo import summary
+from streams.demo import summary, unit_screen
 from streams.demo.programs import DemoError, reserve
 from streams.demo.stage import Stage
 from streams.exit_status import DONE, FAILED, WRONG_USE
@@ -26,15 +26,18 @@ from streams.rules.catalogue import RuleSettingsError, load_settings
 
 #: The usual port of a broker; if it is taken, the demo uses another one.
 _BROKER_PORT: Final = 9092
+#: How long the unit screen may take to end.
+_PATIENCE_S: Final = 5.0
 _TOO_EARLY: Final = "Interrupted before the demo was ready."
 
 
-def run(settings: Settings, seconds: float | None = None) -> int:
+def run(settings: Settings, seconds: float | None = None, *, board: bool = True) -> int:
     """Run the demo until its time is over, SIGINT, SIGTERM or SIGHUP.
 
     Args:
         settings: Names of topics, number of partitions, data folder and so on; the demo replaces addresses.
         seconds: End after this time, counted from the moment when the unit is live; without end when `None`.
+        board: Whether the unit screen runs as well.
 
     Returns:
         The exit status.
@@ -51,7 +54,7 @@ def run(settings: Settings, seconds: float | None = None) -> int:
     status, keep = FAILED, False
     with signals_interrupt(), contextlib.ExitStack() as started:
         try:
-            status = _run(settings, seconds, folder, started)
+            status = _run(settings, seconds, folder, started, board=board)
         except (BrokerError, KafkaFailedError, DemoError) as error:
             for line in str(error).splitlines():
                 complain(line)
@@ -73,10 +76,20 @@ def run(settings: Settings, seconds: float | None = None) -> int:
     return status
 
 
-def _run(settings: Settings, seconds: float | None, folder: Path, started: contextlib.ExitStack) -> int:
+def _run(settings: Settings, seconds: float | None, folder: Path, started: contextlib.ExitStack, *, board: bool) -> int:
+    screen = reserve(settings.board_address[1]) if board else None
+    if screen is not None:
+        started.callback(screen.release)
+        settings = settings.model_copy(update={"board_http": f"{HOST}:{screen.number}"})
+        _now(f"The unit screen: {unit_screen.address(settings)}")
     _now("Starting Kafka …")
-    kafka = EmbeddedKafka(settings.data, _free(_BROKER_PORT))
+    port = _free(_BROKER_PORT)
+    kafka = EmbeddedKafka(settings.data, port)
     started.callback(kafka.close)
+    programs = []
+    if board:
+        programs.append(unit_screen.start(settings.model_copy(update={"brokers": f"{HOST}:{port}"}), folder))
+        started.callback(programs[0].end, _PATIENCE_S)
     kafka.start()
     wanted = settings.http_address[1]
     http = reserve(wanted)
@@ -91,7 +104,8 @@ def _run(settings: Settings, seconds: float | None, folder: Path, started: conte
         "replication": 1,
         "rules": settings.rules and settings.rules.absolute(),
     }
-    stage = Stage(settings.model_copy(update=ours), kafka, folder, started)
+    stage = Stage(settings.model_copy(update=ours), kafka, folder, started, programs)
+    stage.scene.board = unit_screen.address(settings) if board else None
     live = asyncio.run(stage.play(seconds))
     ignore_signals()
     if live is None:

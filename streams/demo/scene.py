@@ -19,6 +19,7 @@ class Scene:
         begin: Where the simulated past begins.
         start: Where it ends and the live unit begins.
         live: Whether the worker has processed the past.
+        board: The address of the unit screen, if there is one.
     """
 
     settings: Settings
@@ -28,6 +29,7 @@ class Scene:
     screen_state: ScreenState = field(default_factory=ScreenState)
     gauges: Gauges = field(default_factory=Gauges)
     live: bool = False
+    board: str | None = None
 
     def progress(self) -> float:
         """Return the share of the past that the worker has processed."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -38,7 +39,14 @@ _STOP_ALONE_S: Final = 1.0
 class Stage:
     """Starts the programs, shows their results, and reports why the demo cannot continue."""
 
-    def __init__(self, settings: Settings, kafka: EmbeddedKafka, folder: Path, started: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        kafka: EmbeddedKafka,
+        folder: Path,
+        started: contextlib.ExitStack,
+        programs: Sequence[Program] = (),
+    ) -> None:
         """Set it up; nothing starts before `play`.
 
         Args:
@@ -46,13 +54,14 @@ class Stage:
             kafka: The running broker.
             folder: For logs and commands.
             started: Ends the programs that are started here.
+            programs: Those that run already; if one ends, the demo ends.
         """
         now = datetime.now(UTC)
         self.scene = Scene(settings, folder, now - BACKFILL, now)
         self._settings = settings
         self._kafka = kafka
         self._folder = folder
-        self._programs: list[Program] = []
+        self._programs: list[Program] = list(programs)
         self._stop = asyncio.Event()
         started.callback(self._end_programs)
         self._urgent: str | None = None

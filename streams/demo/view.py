@@ -111,9 +111,11 @@ def _transitions(scene: Scene, width: int, number: int) -> list[Text]:
 
 def _footer(scene: Scene, width: int, *, tall: bool) -> list[Text]:
     shown = hints.long_hints if tall and width >= _WIDE else hints.short_hints
+    screen = [hints.Hint("the unit screen, in a browser", scene.board)] if scene.board else []
+    lines = (*screen, *shown(scene.settings, scene.folder))
     return [
         _title(width, "Next, in another terminal (Ctrl-C here stops everything)"),
-        *(Text(f" {hint.purpose}: ").append(hint.command, "bold") for hint in shown(scene.settings, scene.folder)),
+        *(Text(f" {hint.purpose}: ").append(hint.command, "bold") for hint in lines),
     ]
 
 

@@ -27,8 +27,9 @@ class Demo:
 
     def __init__(self, folder: Path, *arguments: str, terminal: bool = False, **environment: str) -> None:
         self.out = folder / "out"
-        # Ports of its own: 9092 and 6066 may be somebody else's, and must not be needed.
-        env = os.environ | {"TMPDIR": str(folder), "DIALYSIS_HTTP": "127.0.0.1:0"} | environment
+        # Ports of its own: 9092, 6066 and 6080 may be somebody else's, and must not be needed.
+        ports = {"DIALYSIS_HTTP": "127.0.0.1:0", "DIALYSIS_BOARD_HTTP": "127.0.0.1:0"}
+        env = os.environ | {"TMPDIR": str(folder)} | ports | environment
         out = self._terminal() if terminal else os.open(self.out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "streams.cli", "demo", *arguments],

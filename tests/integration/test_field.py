@@ -78,6 +78,8 @@ def moved(row: Row, until: datetime) -> list[Sent]:
         body = json.loads(text) | {name: value for place, name, value in row.add if place == number}
         body.pop("received_at", None)
         body["patient_id"] = prefix(row) + body["patient_id"]
+        if body.get("chair"):  # all rows are played at one time: each in a room of its own
+            body["chair"] = prefix(row) + body["chair"]
         body |= {name: _later(body[name], by) for name in _TIMES if body.get(name)}
         if "alert_id" in body:
             body["alert_id"] = _as_moved(body["alert_id"], told_given, told_moved)

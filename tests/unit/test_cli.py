@@ -14,8 +14,15 @@ from models.settings import Settings
 from streams import cli
 from streams.simulator.planned import Scenario
 
-CONTRACT_COMMANDS = ["demo", "broker", "worker", "simulate", "replay", "rules", "topics", "dead-letters"]
-SUBCOMMANDS = [["rules", "list"], ["rules", "show"], ["rules", "check"], ["dead-letters", "redrive"]]
+CONTRACT_COMMANDS = ["demo", "broker", "worker", "simulate", "replay", "rules", "topics", "dead-letters", "board"]
+SUBCOMMANDS = [
+    ["board", "token"],
+    ["board", "user", "add"],
+    ["rules", "list"],
+    ["rules", "show"],
+    ["rules", "check"],
+    ["dead-letters", "redrive"],
+]
 HEAVY = {"faust", "mode", "aiokafka", "aiohttp", "prometheus_client"}
 
 
@@ -128,9 +135,24 @@ def test_demo_and_broker(body: Callable[..., Calls], monkeypatch: pytest.MonkeyP
     demo, broker = body("streams.demo", "run"), body("streams.broker.command", "run")
     monkeypatch.setenv("DIALYSIS_DATA", "/var/lib/kafka")
     assert invoke("demo").exit_code == invoke("demo", "--seconds", "90").exit_code == 0
-    assert [words[1] for _, words, _ in demo] == [None, 90.0]
+    assert invoke("demo", "--no-board").exit_code == 0
+    assert [words[1] for _, words, _ in demo] == [None, 90.0, None]
+    assert [options["board"] for _, _, options in demo] == [True, True, False]
     assert invoke("broker").exit_code == invoke("broker", "--port", "0", "--data", "/tmp/x").exit_code == 0
     assert [words for _, words, _ in broker] == [(9092, Path("/var/lib/kafka")), (0, Path("/tmp/x"))]
+
+
+def test_board(body: Callable[..., Calls]) -> None:
+    calls = body("streams.board.command", "run", "user_add", "token")
+    assert invoke("board").exit_code == invoke("board", "--user", "anna").exit_code == 0
+    assert invoke("board", "user", "add", "anna", "--role", "viewer").exit_code == 0
+    assert invoke("board", "token", "wall-1").exit_code == 0
+    assert [(name, words[1:]) for name, words, _ in calls] == [
+        ("run", (None,)),
+        ("run", ("anna",)),
+        ("user_add", ("anna", "viewer")),
+        ("token", ("wall-1",)),
+    ]
 
 
 def test_simulate(body: Callable[..., Calls]) -> None:

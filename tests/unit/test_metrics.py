@@ -36,7 +36,7 @@ def test_an_unknown_label_value_is_counted_as_other() -> None:
 
 def test_event_types_are_those_of_the_models() -> None:
     assert {"lab_result", "telemetry", "alert_response", "unit_signal"} <= EVENT_TYPES
-    assert len(EVENT_TYPES) == 16
+    assert len(EVENT_TYPES) == 18
 
 
 def test_dead_letters_start_at_zero_so_that_a_first_one_is_an_increase() -> None:

@@ -1,0 +1,52 @@
+"""What all handlers share, and the keys under which a request carries who asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import web
+
+from streams.board.answer_desk import Limits
+from streams.board.answer_sender import AnswerSender
+from streams.board.front_end import FrontEnd
+from streams.board.tiles import FILTERS, Filters
+from streams.board.unit_board import UnitBoard
+from streams.board.visitors import SignInLimit, Visitor, Visitors
+
+
+@dataclass(slots=True)
+class Context:
+    """The parts of the running screen."""
+
+    board: UnitBoard
+    visitors: Visitors
+    sender: AnswerSender
+    front: FrontEnd
+    limits: Limits = field(default_factory=Limits)
+    attempts: SignInLimit = field(default_factory=SignInLimit)
+    #: Connections that carry an event stream: they may stay open.
+    streams: set[Any] = field(default_factory=set)
+
+
+CONTEXT: Final = web.AppKey("context", Context)
+#: In a request: who asks (absent where nobody has signed in), and a cookie that goes back with the answer.
+VISITOR: Final = web.RequestKey("visitor", Visitor)
+NEW_COOKIE: Final = web.RequestKey("new_cookie", tuple[str, float])
+_LONGEST_FILTER: Final = 200
+
+
+def context(request: web.Request) -> Context:
+    """Return what all handlers share."""
+    return request.app[CONTEXT]
+
+
+def visitor_of(request: web.Request) -> Visitor:
+    """Return who asks; the guard lets nobody else through."""
+    return request[VISITOR]
+
+
+def filters_of(request: web.Request) -> Filters:
+    """Return the filters of an address; what is too long to be a name is no filter."""
+    found = {name: request.query[name] for name in FILTERS if request.query.get(name)}
+    return Filters({name: value for name, value in found.items() if len(value) <= _LONGEST_FILTER})
