@@ -144,7 +144,7 @@ def details(found: Json, chair: str | None, patient: str | None) -> Json:
         })  # fmt: skip
     return found | {
         "guidance": [
-            {"text": "Review the ultrafiltration rate and the position of the patient.", "basis": "article L44; KDOQI 2015"},
+            {"text": "Review the ultrafiltration rate and the position.", "basis": "article L44; KDOQI 2015"},
             {"text": "Look at the dry weight before the next session.", "basis": "clinical.md 2.6"},
         ],
         "evidence": [
