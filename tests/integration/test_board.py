@@ -143,12 +143,12 @@ async def test_with_a_real_worker_that_is_killed(bootstrap: str, tmp_path: Path)
         worker = await unit.start_worker()
         room = await until_seeing(browser, seconds=40)
         async with events(browser, f"?after={room['event_id']}") as stream:
+            # One after the other: the session lies on another topic, and an alert before it would name no chair.
             await unit.publish(
-                [
-                    session_started("mg1", "s1", ago(600), machine_id="m1", chair="c1", planned_minutes=240),
-                    lab("mg1", 0.8, ago(60), result_id="r1"),
-                ]
+                [session_started("mg1", "s1", ago(600), machine_id="m1", chair="c1", planned_minutes=240)]
             )
+            await stream.next("change", seconds=10)
+            await unit.publish([lab("mg1", 0.8, ago(60), result_id="r1")])
             found: dict[str, Any] = {}
             while "low_magnesium" not in found:
                 _, _, change = await stream.next("change", seconds=10)
