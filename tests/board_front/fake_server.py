@@ -91,7 +91,9 @@ class FakeBoard:
         self.tell("change", {"tiles": [tile], "alerts": tile["alerts"], "gone": list(gone)})
 
     def status(self) -> Json:
-        self.room["now"] = self.room["shown_at"] = made_up.iso(made_up.now())
+        self.room["now"] = made_up.iso(made_up.now())
+        if not self.room["blind"]["is_blind"]:
+            self.room["shown_at"] = self.room["now"]
         return {key: self.room[key] for key in ("now", "blind", "shown_at")}
 
     def find(self, alert_id: str) -> tuple[Json, Json | None] | None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from playwright.async_api import Browser
 
+from tests.board_front import made_up
 from tests.board_front.browser import PHONE, WALL, chromium, watched_page
 from tests.board_front.fake_server import FakeBoard
 
@@ -25,17 +26,15 @@ SHOTS: Final[list[tuple[str, str, tuple[int, int], dict[str, Any]]]] = [
     ("load", "/load", (1280, 900), {"theme": "day"}),
     ("sign-in", "/sign-in", (1280, 900), {"theme": "night"}),
 ]
-BLIND: Final = {
-    "is_blind": True,
-    "reasons": [{"code": "no_status", "partitions": [2, 5], "since": "2026-11-29T14:03:22Z"}],
-}
 
 
 async def shoot(browser: Browser, folder: Path, name: str, path: str, size: tuple[int, int], wish: Any) -> None:
     async with FakeBoard(lang=wish.get("lang", "en")) as board, watched_page(browser, size) as page:
         await page.add_init_script(f"localStorage.setItem('theme', '{wish['theme']}')")
         if wish.get("blind"):
-            board.room["blind"] = BLIND
+            since = made_up.ago(0.7)
+            reasons = [{"code": "no_status", "partitions": [2, 5], "since": since}]
+            board.room.update(blind={"is_blind": True, "reasons": reasons}, shown_at=since)
         await page.goto(board.url + path)
         await page.wait_for_timeout(1600)
         await page.evaluate("document.getAnimations().forEach(a => a.cancel())")

@@ -21,6 +21,7 @@ async def test_the_server_says_that_it_is_blind(board: FakeBoard, page: Page) ->
     await expect(banner).to_contain_text("THIS SCREEN IS NOT CURRENT")
     await expect(banner).to_contain_text("The message broker cannot be reached")
     await expect(banner).to_contain_text("part 1, 4")
+    await expect(page.locator("#blind-age")).to_contain_text("3 s ago", timeout=5000)
     assert await page.locator("main").evaluate("node => getComputedStyle(node).filter") == "grayscale(1)"
     assert await page.locator(".tile .lamp").first.evaluate("node => getComputedStyle(node).visibility") == "hidden"
     board.room["blind"] = {"is_blind": False, "reasons": []}

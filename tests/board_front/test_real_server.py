@@ -1,0 +1,84 @@
+"""The pages on the real server, which gets its records from the test: no Kafka, everything else as it is used."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from streams.board.front_end import FrontEnd
+from tests.board.web import Served, served
+
+
+@pytest.fixture
+async def real(tmp_path: Path) -> AsyncIterator[Served]:
+    """A screen with one patient on chair 01 and one open alert of priority high, answered by `me`."""
+    async with served(tmp_path) as screen:
+        screen.shared.front = FrontEnd()
+        flushing = asyncio.create_task(flush(screen))
+        yield screen
+        flushing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await flushing
+
+
+async def flush(screen: Served) -> None:
+    """What the program's timer does."""
+    while True:
+        await asyncio.sleep(0.1)
+        screen.unit.board.flush()
+
+
+async def test_an_alert_appears_is_acknowledged_and_comes_back(real: Served, page: Page) -> None:
+    await page.goto(real.base)
+    first = page.locator(".tile").first
+    await expect(first.locator(".prio")).to_have_text("!!! HIGH")
+    await expect(page.locator(".room h2")).to_have_text(["Room 1", "Room 2"])
+    await expect(page.locator("#blind")).to_be_hidden()
+    real.unit.alert("b", rule="high_potassium", family="electrolytes", priority="medium", summary="Potassium 6.2")
+    await expect(first).to_contain_text("Potassium high", timeout=2000)
+    await first.get_by_role("link", name="Magnesium low").click()
+    await page.get_by_role("button", name="Acknowledge", exact=True).click()
+    await expect(page.locator("#answer-state")).to_have_attribute("data-state", "sent")
+    sent = json.loads(real.sender.sent[0].value)
+    assert (sent["alert_id"], sent["action"], sent["by"]) == ("a", "acknowledge", "me")
+    real.unit.answered("a", by="me")
+    real.unit.alert("a", 2, status="acknowledged", transition="acknowledged", reason="acknowledged")
+    await expect(page.locator("#answer-state")).to_have_attribute("data-state", "done")
+    await expect(page.locator("#head")).to_contain_text("seen by me")
+    await expect(page.locator("#history li")).to_have_count(2)
+
+
+async def test_what_the_server_refuses_is_said_in_its_words(real: Served, page: Page) -> None:
+    await page.goto(f"{real.base}/alerts/a")
+    await page.get_by_text("Snooze or resolve").click()
+    await page.get_by_role("button", name="1 h", exact=True).click()
+    await expect(page.locator("#answer-error")).to_contain_text("rests at most 30 min")
+    await expect(page.locator("#answer-state")).to_be_hidden()
+    assert real.sender.sent == []
+
+
+async def test_every_page_is_whole_in_both_languages(real: Served, page: Page) -> None:
+    for path, words in (("/", "Magnesium niedrig"), ("/alerts/a", "Was zu prüfen ist"), ("/load", "Alarmlast")):
+        await page.goto(f"{real.base}{path}?lang=de")
+        await expect(page.locator("main")).to_contain_text(words)
+        await expect(page.locator("#shown-age")).to_contain_text("Stand")
+    await expect(page.locator("#load-rules tr")).to_have_count(1)
+    await expect(page.locator("#load-waiting")).to_have_text("1")
+
+
+async def test_chairs_move_and_chairs_that_the_site_does_not_know_come_and_go(real: Served, page: Page) -> None:
+    await page.goto(real.base)
+    real.unit.session("s9", "p9", chair="99")
+    await expect(page.locator(".room h2")).to_have_text(["Room 1", "Room 2", "Other chairs"])
+    await expect(page.locator(".tile").last).to_contain_text("p9")
+    real.unit.session("s1", "p1", chair="03")
+    moved = page.locator(".tile").filter(has_text="p1")
+    await expect(moved.locator(".chair")).to_have_text("03")
+    await expect(moved.locator(".prio")).to_have_text("!!! HIGH")
+    await expect(page.locator(".tile").first).to_contain_text("free")
