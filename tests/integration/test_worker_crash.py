@@ -32,6 +32,7 @@ from tests.integration.unit_under_test import SILENT, UnitUnderTest
 from tests.integration.worker_process import WorkerProcess, until
 
 
+@pytest.mark.timeout(300)  # the events are played three times, and evaluated twice beside it
 async def test_kill_9_in_the_middle_of_100_000_waiting_events_loses_nothing(bootstrap: str) -> None:
     chance = random.Random(9)
     async with busy_unit(bootstrap, partitions=4) as unit:
