@@ -42,6 +42,8 @@ class FakeBoard:
         self.refusal: tuple[int, str] | None = None
         self.url = ""
         self._queues: set[asyncio.Queue[tuple[str, Json] | None]] = set()
+        self._is_watched = asyncio.Event()
+        self._is_answered = asyncio.Condition()
         self._environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FRONT / "templates"), autoescape=True)
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,8 +79,19 @@ class FakeBoard:
         for queue in self._queues:
             queue.put_nowait((event, data))
 
+    async def watched(self) -> None:
+        """Wait until the page that was opened last listens: what is told before that reaches nobody."""
+        await asyncio.wait_for(self._is_watched.wait(), 20)
+
+    async def answered(self, count: int = 1) -> list[Json]:
+        """Wait until so many answers have arrived: a page shows one as sent before it is sent."""
+        async with asyncio.timeout(20), self._is_answered:
+            await self._is_answered.wait_for(lambda: len(self.answers) >= count)
+        return self.answers
+
     def hang_up(self) -> None:
         """Close the connection of every page."""
+        self._is_watched.clear()
         for queue in self._queues:
             queue.put_nowait(None)
 
@@ -110,6 +123,7 @@ class FakeBoard:
     # Pages.
 
     def _page(self, name: str, request: web.Request, **more: Any) -> web.Response:
+        self._is_watched.clear()
         html = self._environment.get_template(name).render(
             t=texts(self.lang), lang=self.lang, user=self.user, csrf=CSRF, filters=dict(request.query), zone=self.zone,
             version="0.1.0", **more,
@@ -159,7 +173,9 @@ class FakeBoard:
         if request.headers.get("X-CSRF-Token") != CSRF or not self.user or self.user["role"] != "responder":
             return web.json_response({"error": "Not allowed."}, status=403)
         body = await request.json()
-        self.answers.append(body | {"alert_id": request.match_info["id"]})
+        async with self._is_answered:
+            self.answers.append(body | {"alert_id": request.match_info["id"]})
+            self._is_answered.notify_all()
         if self.refusal:
             return web.json_response({"error": self.refusal[1]}, status=self.refusal[0])
         answer = {"action": body["action"], "state": "sent", "by": self.user["name"], "at": made_up.ago(0)}
@@ -190,6 +206,7 @@ class FakeBoard:
         await response.prepare(request)
         queue: asyncio.Queue[tuple[str, Json] | None] = asyncio.Queue()
         self._queues.add(queue)
+        self._is_watched.set()
         try:
             await self._send_all(response, queue)
         except ConnectionResetError:

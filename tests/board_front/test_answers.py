@@ -35,7 +35,7 @@ async def test_acknowledged_by_a_click(board: FakeBoard, page: Page) -> None:
     board.answers_back = False
     await page.get_by_role("button", name="Acknowledge", exact=True).click()
     await expect(page.locator("#answer-state")).to_have_attribute("data-state", "sent")
-    assert [answer["action"] for answer in board.answers] == ["acknowledge"]
+    assert [answer["action"] for answer in await board.answered()] == ["acknowledge"]
     await board.come_back("a-bp", "acknowledge")
     await expect(page.locator("#answer-state")).to_have_attribute("data-state", "done")
     await expect(page.locator("#head")).to_contain_text("seen by N. Meyer")
@@ -82,7 +82,7 @@ async def test_snooze_and_resolve_need_what_they_need(board: FakeBoard, page: Pa
     await page.locator("#reason").fill("seen at the bedside")
     await page.keyboard.press("Enter")
     await expect(page.locator("#answer-error")).to_be_hidden()
-    assert board.answers == [{"action": "resolve", "reason": "seen at the bedside", "alert_id": "a-bp"}]
+    assert await board.answered() == [{"action": "resolve", "reason": "seen at the bedside", "alert_id": "a-bp"}]
 
 
 async def test_each_snooze_says_how_long(board: FakeBoard, page: Page) -> None:
@@ -95,8 +95,8 @@ async def test_each_snooze_says_how_long(board: FakeBoard, page: Page) -> None:
         await expect(page.locator("#answer-state")).to_be_hidden()
     await page.locator("#snooze-time").fill("07:30")
     await page.get_by_role("button", name="Snooze until then").click()
-    await page.wait_for_timeout(300)
-    wanted = [{key: answer[key] for key in answer if key not in ("alert_id", "action")} for answer in board.answers]
+    answers = await board.answered(4)
+    wanted = [{key: answer[key] for key in answer if key not in ("alert_id", "action")} for answer in answers]
     assert wanted[:3] == [{"minutes": 15}, {"minutes": 60}, {"until_session_end": True}]
     until = datetime.fromisoformat(wanted[3]["until"])
     assert f"{until.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" == "07:30"

@@ -77,7 +77,7 @@ async def test_the_chime_is_off_until_turned_on_and_can_be_tried(board: FakeBoar
         OscillatorNode.prototype.start = function (...at) { window.tones += 1; return real.apply(this, at); };
     """)
     await page.goto(board.url)
-    await page.wait_for_timeout(500)
+    await board.watched()
     board.tile("A1")["alerts"].append(made_up.alert("first", "high_potassium", "high"))
     board.tell_tile("A1")
     await expect(page.locator(".tile").first).to_contain_text("Potassium high")
@@ -86,12 +86,13 @@ async def test_the_chime_is_off_until_turned_on_and_can_be_tried(board: FakeBoar
     await page.locator("#sound").click()
     await expect(page.locator("#sound")).to_have_attribute("aria-pressed", "true")
     await page.locator("#sound-test").click()
+    await page.wait_for_function(
+        "() => window.tones > 40"
+    )  # three pulses when it was turned on, ten tried, four tones each
     tried = await page.evaluate("window.tones")
-    assert tried > 0
     board.tile("A2")["alerts"].append(made_up.alert("second", "high_potassium", "high"))
     board.tell_tile("A2")
-    await page.wait_for_timeout(1500)
-    assert await page.evaluate("window.tones") > tried
+    await page.wait_for_function(f"() => window.tones > {tried}")
 
 
 async def test_a_browser_that_blocks_sound_has_a_sign(board: FakeBoard, page: Page) -> None:

@@ -33,7 +33,7 @@ async def test_the_server_says_that_it_is_blind(board: FakeBoard, page: Page) ->
 async def test_silence_is_blindness(board: FakeBoard, page: Page, path: str) -> None:
     await page.goto(board.url + path)
     banner = page.locator("#blind")
-    await page.wait_for_timeout(1500)
+    await expect(page.locator("#shown-age")).to_contain_text("ago")
     board.is_silent = True
     await page.wait_for_timeout(4000)
     await expect(banner).to_be_hidden()
@@ -46,7 +46,7 @@ async def test_silence_is_blindness(board: FakeBoard, page: Page, path: str) -> 
 
 async def test_a_server_that_is_away_is_blindness_and_comes_back(board: FakeBoard, page: Page) -> None:
     await page.goto(board.url)
-    await page.wait_for_timeout(1500)
+    await board.watched()
     board.is_away = True
     board.hang_up()
     await expect(page.locator("#blind")).to_be_visible(timeout=11000)
@@ -78,7 +78,7 @@ async def test_a_page_that_was_frozen_reads_everything_again(board: FakeBoard, p
 
 async def test_a_room_that_cannot_be_read_again_is_blindness(board: FakeBoard, page: Page) -> None:
     await page.goto(board.url)
-    await page.wait_for_timeout(1500)
+    await board.watched()
     board.is_away = True
     board.tell("reload", {})
     await expect(page.locator("#blind")).to_be_visible(timeout=3000)

@@ -65,7 +65,7 @@ async def test_who_asked_for_less_motion_sees_no_flash(board: FakeBoard, browser
 
 async def test_a_change_reaches_its_tile_and_no_other(board: FakeBoard, page: Page) -> None:
     await page.goto(board.url)
-    await page.wait_for_timeout(1500)
+    await board.watched()
     await page.evaluate("""() => {
         window.touched = new Set();
         new MutationObserver(all => all.forEach(one => {
@@ -82,7 +82,7 @@ async def test_a_change_reaches_its_tile_and_no_other(board: FakeBoard, page: Pa
 
 async def test_an_alert_never_goes_back_in_revision(board: FakeBoard, page: Page) -> None:
     await page.goto(board.url)
-    await page.wait_for_timeout(500)
+    await board.watched()
     found = board.tile("A7")["alerts"][0]
     old = dict(found)
     found.update(status="acknowledged", revision=3, acknowledged_by="K. Sommer", acknowledged_at=made_up.ago(0))
@@ -96,7 +96,7 @@ async def test_an_alert_never_goes_back_in_revision(board: FakeBoard, page: Page
 
 async def test_what_is_gone_leaves_and_a_chair_becomes_free(board: FakeBoard, page: Page) -> None:
     await page.goto(board.url)
-    await page.wait_for_timeout(500)
+    await board.watched()
     board.tile("A7").update(made_up.free("Room A", "A7"))
     board.tell_tile("A7", gone=("a-bp", "u-al"))
     await expect(tile(page, "A7")).to_contain_text("free")
@@ -135,7 +135,7 @@ async def test_a_phone_does_not_scroll_sideways(board: FakeBoard, browser: Brows
 async def test_words_of_a_screen_reader_do_not_flood(board: FakeBoard, page: Page) -> None:
     """Many new alerts of less than high priority are one sentence."""
     await page.goto(board.url)
-    await page.wait_for_timeout(500)
+    await board.watched()
     await page.evaluate("""() => {
         window.said = [];
         new MutationObserver(() => window.said.push(document.getElementById('say-polite').textContent))

@@ -46,7 +46,7 @@ async def test_no_request_to_another_host_and_light_pages(board: FakeBoard, page
 async def test_a_script_in_a_name_does_not_run(board: FakeBoard, page: Page) -> None:
     tile = board.tile("A1")
     tile["chair"] = HOSTILE
-    tile["patient_id"] = HOSTILE
+    tile["patient_id"] = tile["room"] = HOSTILE
     evil = {"rule": HOSTILE, "title": HOSTILE, "summary": HOSTILE, "acknowledged_by": HOSTILE, "status": "acknowledged"}
     tile["alerts"] = [made_up.alert("evil", "high_potassium", "high") | evil]
     board.room["rooms"][0]["name"] = HOSTILE
@@ -60,8 +60,10 @@ async def test_a_script_in_a_name_does_not_run(board: FakeBoard, page: Page) -> 
         made_up.alert("more", "uf_rate_high", "high", title=HOSTILE) | {"rule": "none"}
     )
     await page.goto(board.url)
+    await board.watched()
+    board.tile(HOSTILE)["alerts"].append(made_up.alert("third", "uf_rate_high", "high", title=HOSTILE))
     board.tell_tile(HOSTILE)
-    await page.wait_for_timeout(1500)
+    await expect(page.locator(".tile").first.locator(".more")).to_be_visible()
     assert await page.evaluate("window.hacked") is None
 
 
@@ -73,13 +75,13 @@ async def test_a_filter_with_markup_is_text(board: FakeBoard, page: Page) -> Non
 
 async def test_garbage_in_an_event_reads_the_room_again(board: FakeBoard, page: Page) -> None:
     await page.goto(board.url)
-    await page.wait_for_timeout(800)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
-    board.tell("change", {"tiles": None, "alerts": [], "gone": None})
-    board.tell("reload", {})
-    await page.wait_for_timeout(800)
-    assert "/api/room" in asked
+    await board.watched()
+    async with page.expect_response("**/api/room") as asked:
+        board.tell("change", {"tiles": ["A1"], "alerts": [7], "gone": 3})
+    assert (await asked.value).ok
+    async with page.expect_response("**/api/room") as asked:
+        board.tell("reload", {})
+    assert (await asked.value).ok
     await expect(page.locator("#blind")).to_be_hidden()
 
 
@@ -116,7 +118,7 @@ async def churn(board: FakeBoard, page: Page, name: str) -> tuple[int, int]:
 async def test_thousands_of_transitions_leave_no_trace_in_memory(browser: Browser) -> None:
     async with FakeBoard() as board, watched_page(browser) as page:
         await page.goto(board.url)
-        await page.wait_for_timeout(800)
+        await board.watched()
         await churn(board, page, "first")  # by then the browser has compiled what runs often
         nodes, heap = await churn(board, page, "second")
         for name in ("third", "fourth"):

@@ -137,8 +137,13 @@ function flush() {
   flushTimer = 0;
   if (isReading) return;
   const touched = new Set();
-  for (const change of queue) for (const key of state.takeChange(change)) touched.add(key);
+  const changes = queue;
   queue = [];
+  try {
+    for (const change of changes) for (const key of state.takeChange(change)) touched.add(key);
+  } catch {
+    readRoom();  // a change of another form than ours: the whole room is right again
+  }
   for (const key of touched) drawTile(key);
   drawLoose();
   drawSummary();
