@@ -22,6 +22,8 @@ from streams.worker.set_aside import SetAside
 
 #: A task that receives nothing for this share of the checkpoint interval does not wait for the rest of it.
 REST_SHARE: Final = 0.25
+#: Multiples of the golden ratio spread evenly, whichever partitions a worker owns.
+_GOLDEN: Final = 0.6180339887
 #: How often a task retires subjects, by its clock.
 RETIRE_EVERY: Final = timedelta(days=1)
 #: With samples of more sessions and machines than this since it was stored, a record is stored whole.
@@ -49,7 +51,9 @@ class Checkpoint(Generic[StateT]):
         self.sources: defaultdict[bytes, set[Source]] = defaultdict(set)
         #: How to acknowledge each handled batch; the records themselves are dropped.
         self._handled: list[Callable[[], None]] = []
+        #: Since when something waits to be stored, and for how many seconds at the longest.
         self._since: float | None = None
+        self._longest = 0.0
         self._handled_at = 0.0
         self._retired_at = BEGINNING
         #: Whether nothing was ever stored here.
@@ -73,20 +77,18 @@ class Checkpoint(Generic[StateT]):
     def touch(self, key: bytes, state: StateT | None) -> None:
         """Mark a subject to be stored whole; None deletes it."""
         self.changed[key] = state
-        if self._since is None:
-            self._since = time.monotonic()
+        self._begin()
 
     def has_handled(self) -> None:
         """Note that records were handled just now; the caller has put what they changed into the mappings."""
         self._handled_at = time.monotonic()
-        if self._since is None and (self.changed or self.sampled):
-            self._since = self._handled_at
+        if self.changed or self.sampled:
+            self._begin()
 
     def acknowledge_later(self, acknowledge: Callable[[], None]) -> None:
         """Acknowledge a handled batch once what it changed is stored."""
         self._handled.append(acknowledge)
-        if self._since is None:
-            self._since = time.monotonic()
+        self._begin()
 
     def store_again(self, keys: Collection[bytes]) -> None:
         """Mark keys for storing whose newest record in the log is not ours, though ours holds."""
@@ -98,6 +100,17 @@ class Checkpoint(Generic[StateT]):
                 subject = key.removeprefix(PREFIX)
                 self.touch(subject, self._owned.by_key.get(subject))
 
+    def _begin(self) -> None:
+        """Note that something waits to be stored, until the next of this partition's own moments.
+
+        Each partition has one an interval, at a distance from those of the others: an alert would wait for all of them
+        if they stored together.
+        """
+        if self._since is None:
+            self._since, interval = time.monotonic(), self._owned.settings.checkpoint_interval
+            own = self._owned.partition * _GOLDEN % 1 * interval
+            self._longest = interval - (self._since - own) % interval
+
     def is_due(self) -> bool:
         """Whether it is time to store."""
         if self._since is None:
@@ -105,7 +118,7 @@ class Checkpoint(Generic[StateT]):
         settings, now = self._owned.settings, time.monotonic()
         return (
             len(self.changed) + len(self.sampled) >= settings.checkpoint_patients
-            or now - self._since >= settings.checkpoint_interval
+            or now - self._since >= self._longest
             or now - max(self._handled_at, self._since) >= settings.checkpoint_interval * REST_SHARE
         )
 
