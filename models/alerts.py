@@ -117,8 +117,27 @@ class Evidence(BaseModel):
     at: AwareDatetime
 
 
+class Earlier(BaseModel):
+    """A value before the one that decided, in the unit of that one or another name of it."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    at: AwareDatetime
+    value: float
+    unit: str | None
+
+
+class DecidingBound(BaseModel):
+    """The bound that decided, in the unit of the first piece of evidence."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    value: float
+    unit: str | None
+
+
 class Alert(BaseModel):
-    """One transition. Every key but those of inhibition is present; an unknown value is null.
+    """One transition. Every key is present but those that may be absent; an unknown value is null.
 
     It holds no wall-clock time: that is `ce_time`.
     """
@@ -145,6 +164,10 @@ class Alert(BaseModel):
     summary: str
     guidance: list[Guidance]
     evidence: list[Evidence]
+    #: Up to ten values before the one that decided, the oldest first, and the bound: what a screen plots. Absent where
+    #: there is none.
+    context: Annotated[list[Earlier], Field(max_length=10)] = []
+    bound: DecidingBound | None = None
     #: The greater alerts that lower this one, and the lesser ones that it lowers; absent where there is none.
     inhibited_by: list[str] = []
     inhibits: list[str] = []
@@ -153,11 +176,15 @@ class Alert(BaseModel):
 if TYPE_CHECKING:
     GuidanceRecord = Guidance
     EvidenceRecord = Evidence
+    EarlierRecord = Earlier
+    BoundRecord = DecidingBound
     AlertRecord = Alert
 else:
     #: The same as slim records, for the engine (see `models.records`).
     GuidanceRecord = record_type(Guidance)
     EvidenceRecord = record_type(Evidence)
+    EarlierRecord = record_type(Earlier)
+    BoundRecord = record_type(DecidingBound)
     AlertRecord = record_type(Alert)
 
 

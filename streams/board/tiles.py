@@ -265,12 +265,22 @@ def _values(detail: AlertDetail) -> list[Measured]:
 
 
 def _curve(detail: AlertDetail) -> list[list[Any]]:
-    """Return the earlier values as pairs of time and number: what cannot be plotted is left out."""
-    return [[each.at.isoformat(), each.value] for each in _values(detail)]
+    """Return the earlier values and the one that decided as pairs of time and number; what is no number is left out."""
+    return [[each.at.isoformat(), each.value] for each in (*_values(detail), *_decided(detail))]
+
+
+def _decided(detail: AlertDetail) -> list[Measured]:
+    """Return what decided: the first piece of evidence and the later ones on the same thing, if they are numbers."""
+    if not detail.evidence:
+        return []
+    first = detail.evidence[0]
+    same = [one for one in detail.evidence if (one.kind, one.name, one.unit) == (first.kind, first.name, first.unit)]
+    told = {each.at for each in _values(detail)}
+    return sorted((one for one in same if _is_number(one.value) and one.at not in told), key=lambda one: one.at)
 
 
 def _unit(detail: AlertDetail) -> str | None:
-    return next((each.unit for each in _values(detail) if each.unit), None)
+    return next((each.unit for each in (*_values(detail), *_decided(detail)) if each.unit), None)
 
 
 def _is_number(value: Any) -> bool:

@@ -12,6 +12,7 @@ from models.state import Entry, LoopState, PatientState
 from models.text import all_on_one_line, is_plain
 from models.topics import ALERTS_ACTIVE, ALERTS_UNIT
 from streams.engine.lifecycle import Step
+from streams.engine.trend import earlier_values
 from streams.rules.api import Rule
 from streams.rules.facts import bedside
 from streams.rules.facts.treatments import treatment_at, treatments
@@ -36,16 +37,14 @@ def tell(state: PatientState | LoopState, rule: Rule[Any], step: Step) -> AlertR
     alert = step.alert
     if step.finding is None:
         shown = _decoder.decode(state.alerts[alert.alert_id].value)
-        summary, guidance, evidence, session_id = (
-            shown.summary,
-            shown.guidance,
-            shown.evidence,
-            shown.session_id,
-        )
+        summary, guidance, evidence = shown.summary, shown.guidance, shown.evidence
+        session_id = shown.session_id
+        context, bound = shown.context, shown.bound
     else:
         finding = step.finding
         summary, guidance, evidence = finding.summary, list(finding.guidance), list(finding.evidence)
         session_id = finding.session_id
+        context, bound = earlier_values(state, finding), finding.bound
     place = _place(state, step, session_id)
     message = AlertRecord(
         alert_id=alert.alert_id,
@@ -68,6 +67,8 @@ def tell(state: PatientState | LoopState, rule: Rule[Any], step: Step) -> AlertR
         summary=summary,
         guidance=guidance,
         evidence=evidence,
+        context=context,
+        bound=bound,
         inhibited_by=alert.inhibited_by,
         inhibits=alert.inhibits,
     )

@@ -56,8 +56,12 @@ class AluminumLevelLimits(Limits):
 
     def band(self, result: labs.Result) -> int:
         """Return the index of the highest band that the level certainly reaches; -1 is normal."""
-        bounds = (self.above_normal, self.raised, self.high, self.encephalopathy)
-        return sum(result.below(bound) is False for bound in bounds) - 1
+        return sum(result.below(bound) is False for bound in self.bounds) - 1
+
+    @property
+    def bounds(self) -> tuple[labs.PerUnit, ...]:
+        """Return the lower bound of each band."""
+        return self.above_normal, self.raised, self.high, self.encephalopathy
 
 
 def find(view: PatientView) -> Iterator[Outcome]:
@@ -98,6 +102,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
             *(level.evidence() for level in sorted(shown.values(), key=lambda level: level.at)),
             *(orders.step_evidence(step) for step in (*drugs.chelation, *drugs.contrast)),
         ),
+        bound=labs.bound_record(limits.bounds[band], newest),
     )
 
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
-from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
+from models.alerts import BoundRecord, EvidenceRecord, GuidanceRecord, Priority, Reason, Status
 from models.state import Bound, LoopState, PatientState, SubjectState
 from streams.rules.inhibition import Inhibition
 from streams.rules.inputs import Facets, Input, channel, channels_of, held_rules, holds, kinds_of
@@ -59,6 +59,7 @@ class Finding:
         inhibited_by: the alerts that lower it (the engine's `inhibit` stage fills this in).
         news: what a reader must know of; an open alert is shown anew only where this, its priority or its advice
             differs. None stands for onset, summary and evidence: readings that go on are no news.
+        bound: the bound that decided, in the unit of the first piece of evidence; None where a number does not say it.
     """
 
     key: str
@@ -76,6 +77,7 @@ class Finding:
     unmet_at: datetime | None = None
     inhibited_by: tuple[str, ...] = ()
     news: tuple[str, ...] | None = None
+    bound: BoundRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from models.alerts import Priority
+from models.alerts import BoundRecord, Priority
 from models.state.machine_setting import Origin, Run
 from streams.rules.api import Finding, Limits, Lingering, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts.chair_settings import Set, dialysed_now, endings, look_at_end, set_now
@@ -55,6 +55,13 @@ class DialysateSodiumLimits(Limits):
     keep_minutes: Minutes = Field(
         default=5, description="min for which a higher value counts after it was left (ours): one alert, no flapping"
     )
+
+    def bound_of(self, value: float) -> float:
+        """Return the bound of the band that a value reaches."""
+        compared = as_compared(value)
+        if compared > self.critical:
+            return self.critical
+        return self.high if compared >= self.high else self.note
 
 
 def find(view: PatientView) -> Iterator[Outcome]:
@@ -119,6 +126,7 @@ def _finding(limits: DialysateSodiumLimits, found: Set, level: Priority) -> Find
         ),
         evidence=(found.evidence(found.value, since),),
         session_id=treatment.session_id,
+        bound=BoundRecord(value=limits.bound_of(found.value), unit=found.unit),
     )
 
 

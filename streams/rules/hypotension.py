@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from models.alerts import EvidenceRecord, GuidanceRecord, Priority
+from models.alerts import BoundRecord, EvidenceRecord, GuidanceRecord, Priority
 from models.events import SymptomKind
 from models.records import Symptom
 from models.state import Bound
@@ -221,6 +221,7 @@ def _finding(view: PatientView, running: Treatment, forms: list[_Form], signs: l
         evidence=tuple(_evidence(running, worst, shown)),
         session_id=running.session_id,
         news=(summary, *(one.symptom_id for one in shown)),
+        bound=BoundRecord(value=worst.limit, unit=_UNIT),
     )
 
 

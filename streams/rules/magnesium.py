@@ -89,6 +89,7 @@ def find(view: PatientView) -> Iterator[Outcome]:
             *((bedside.rhythm_evidence(qtc),) if qtc else ()),
         ),
         reason=Reason.CONDITION_MET,
+        bound=labs.bound_record(limits.severe if severe else limits.low, newest),
     )
 
 

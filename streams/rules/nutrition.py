@@ -125,6 +125,7 @@ def _low_finding(run: list[labs.Result], limits: NutritionLimits) -> Finding:
         summary=f"Albumin {newest.shown()}, low (below {bound}), and cramps recur",
         guidance=(_NUTRITION, _MAGNESIUM_TOO),
         evidence=(newest.evidence(),),
+        bound=labs.bound_record(limits.albumin, newest),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from models.alerts import EvidenceRecord, Priority, Reason, Status
+from models.alerts import BoundRecord, EvidenceRecord, Priority, Reason, Status
 from models.analytes import Analyte
 from models.records import Rhythm
 from models.state import MAX_EVIDENCE, PatientState
@@ -84,6 +84,7 @@ def _qtc_finding(view: PatientView, run: list[Rhythm], low: list[Abnormal]) -> F
         summary=f"QTc {run[0].qtc_ms:g} ms, above {bound:g}" + (f", with {_named(with_low)}" if with_low else ""),
         guidance=tuple_of(_TORSADES if with_low else None, _QTC_REVIEW),
         evidence=(bedside.rhythm_evidence(run[0]), *(one.run[0].evidence() for one in with_low)),
+        bound=BoundRecord(value=float(bound), unit="ms"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import Field
 
-from models.alerts import EvidenceRecord, Priority
+from models.alerts import BoundRecord, EvidenceRecord, Priority
 from models.events import Modality, SymptomKind
 from models.records import Symptom
 from models.state import Bound
@@ -220,6 +220,7 @@ def _watching(running: Treatment, cool: _Reading, limits: HypothermiaLimits) -> 
         guidance=(_WATCH,),
         evidence=(cool.evidence,),
         session_id=running.session_id,
+        bound=BoundRecord(value=limits.cool_c, unit=_CELSIUS),
     )
 
 
@@ -246,6 +247,7 @@ def _symptomatic(
             *map(bedside.symptom_evidence, shivering),
         ),
         session_id=running.session_id,
+        bound=BoundRecord(value=limits.cool_c, unit=_CELSIUS),
     )
 
 

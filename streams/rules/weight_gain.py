@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import Field
 
-from models.alerts import EvidenceRecord, Priority, Reason, Status
+from models.alerts import BoundRecord, EvidenceRecord, Priority, Reason, Status
 from models.state import PatientState
 from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
 from streams.rules.facts.bedside import treated
@@ -183,6 +183,7 @@ def _finding(view: PatientView, key: str, run: list[_Weighing], last: _Weighing,
         guidance=tuple_of(_ISOLATED, _INTAKE, _MISSED if is_missed else None),
         evidence=(newest.evidence, last.evidence, dry),
         session_id=treatment.session_id if treatment else None,
+        bound=BoundRecord(value=round(last.kg + dry.value * bound / 100, 2), unit="kg"),
     )
 
 

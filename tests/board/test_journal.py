@@ -115,6 +115,11 @@ def test_the_trend_is_plotted_from_the_context_in_either_form() -> None:
         full = unit.board.alert(f"a{number}")
         assert full is not None
         assert (full["context"], full["bound"]) == ([[at(-60), 92.0], [at(0), 84.0]], bound)
+    unit.alert("decided", context=[{"at": at(-60), "value": 1.9, "unit": "mg/dL"}])
+    full = unit.board.alert("decided")
+    assert full is not None
+    assert full["context"] == [[at(-60), 1.9], [at(0), 0.8]]  # the first evidence is the value that decided
+    assert full["context_unit"] == "mg/dL"
     unit.alert("odd", context="none of these")
     full = unit.board.alert("odd")
     assert full is not None

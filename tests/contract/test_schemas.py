@@ -132,7 +132,9 @@ def test_fields_of_an_event(name: str) -> None:
 def test_fields_of_an_alert_are_all_required() -> None:
     found = schema("alert")
     assert set(ALERT.split()) == set(found["required"])
-    assert set(found["properties"]) == set(found["required"]) | {"inhibited_by", "inhibits"}
+    assert set(found["properties"]) == set(found["required"]) | {"inhibited_by", "inhibits", "context", "bound"}
+    assert set(found["$defs"]["Earlier"]["required"]) == {"at", "value", "unit"}
+    assert set(found["$defs"]["DecidingBound"]["required"]) == {"value", "unit"}
     assert set(found["$defs"]["Evidence"]["required"]) == {"kind", "id", "name", "value", "unit", "at"}
     assert set(found["$defs"]["Guidance"]["required"]) == {"text", "basis"}
 
@@ -202,7 +204,7 @@ def test_a_record_shows_every_key_and_null_where_unknown() -> None:
     ward = Unit()
     ward.lab("magnesium", 1.2, at="08:10")
     shown = json.loads(msgspec.json.encode(ward.told[0]))
-    assert set(shown) == set(ALERT.split())
+    assert set(shown) == set(ALERT.split()) | {"bound"}  # of those that may be absent, what this alert has
     assert shown["unit_id"] is shown["session_id"] is shown["chair"] is shown["water_loop_id"] is None
     assert shown["escalation"] == 0
     Alert.model_validate_json(msgspec.json.encode(ward.told[0]))

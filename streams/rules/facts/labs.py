@@ -14,7 +14,7 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Annotated, Final
 
-from models.alerts import EvidenceRecord
+from models.alerts import BoundRecord, EvidenceRecord
 from models.analytes import (
     LOINC,
     PATIENT_SPECIMENS,
@@ -315,6 +315,11 @@ def evidence(record: LabResult, analyte: Analyte | None) -> EvidenceRecord:
     return EvidenceRecord(
         kind="lab_result", id=record.result_id, name=name, value=value, unit=record.unit, at=record.at
     )
+
+
+def bound_record(bound: Mapping[str, float], result: Result) -> BoundRecord:
+    """Return the bound in the unit of the result, for a plot."""
+    return BoundRecord(value=float(bound[result.unit]), unit=result.record.unit)
 
 
 def shown_bound(bound: Mapping[str, float], result: Result) -> str:

@@ -207,6 +207,7 @@ class _Bands:
             summary=self._summary(newest, limits),
             guidance=self.advice(view, newest.result),
             evidence=(newest.result.evidence(), *newest.context.evidence),
+            bound=labs.bound_record(getattr(limits, self.bands[newest.band].name), newest.result),
         )
 
     def doubts(self, view: PatientView, result: labs.Result) -> str | None:

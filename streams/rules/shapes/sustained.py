@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
-from models.alerts import EvidenceRecord, GuidanceRecord, Priority, Reason, Status
+from models.alerts import BoundRecord, EvidenceRecord, GuidanceRecord, Priority, Reason, Status
 from models.state import Bound, Channel, PatientState
 from models.state.channel import LASTS_S, NEVER_S
 from streams.rules.api import Ending, Finding, Limits, Lingering, Outcome, PatientRule, PatientView, Rule, Unchanged
@@ -270,6 +270,7 @@ class SustainedShape:
             session_id=running.session_id,
             counts_from=min(reached.values()) if standing is None else None,
             unmet_at=None if unmet == NEVER_S else _moment(unmet),
+            bound=BoundRecord(value=float(f"{beyond.bounds[band.name].value:.4g}"), unit=self.unit[0]),
         )
 
     def _where(self, band: SustainedBand, beyond: _Beyond) -> str:
