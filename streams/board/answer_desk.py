@@ -54,6 +54,14 @@ class Limits:
     high: timedelta = timedelta(minutes=30)
     other: timedelta = timedelta(hours=12)
 
+    def of(self, priority: Priority) -> timedelta:
+        """Return how long an alert of a priority may be snoozed."""
+        return self.high if priority is Priority.HIGH else self.other
+
+
+#: Where no setting says otherwise.
+USUAL: Final = Limits()
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -166,7 +174,7 @@ def _until(
         )
     name = given[0]
     until = _moment(name, body[name], session, now)
-    longest = limits.high if alert.priority is Priority.HIGH else limits.other
+    longest = limits.of(alert.priority)
     if until <= now:
         raise AnswerRefusedError(422, f"{name} lies in the past: choose a later time.", name)
     if until > now + longest:

@@ -58,7 +58,7 @@ async def answer(request: web.Request) -> web.Response:
         return problem(404, "There is no such alert, or it is no longer kept.")
     session = board.picture.session_of(kept.alert.patient_id)
     try:
-        given = checked(await _body(request), kept.alert, session, visitor.name, board.now(), shared.limits)
+        given = checked(await _body(request), kept.alert, session, visitor.name, board.now(), board.limits)
     except AnswerRefusedError as refusal:
         board.metrics.answers.labels("any", "refused").inc()
         return problem(refusal.status, str(refusal), refusal.field)

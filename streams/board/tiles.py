@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from models.alerts import Priority, Status
-from streams.board.answer_desk import AnswerDesk, planned_end
+from streams.board.answer_desk import AnswerDesk, Limits, planned_end
 from streams.board.foreign_records import AlertDetail, Measured, ShownAlert, ShownSession, read_detail
 from streams.board.journal import Journal, Story
 from streams.board.picture import Changes, Picture
@@ -55,8 +55,8 @@ class Filters:
 class Tiles:
     """Draws picture, journal and answers as the interface names them."""
 
-    def __init__(self, site: Site, picture: Picture, journal: Journal, desk: AnswerDesk) -> None:
-        self._site, self._picture, self._journal, self._desk = site, picture, journal, desk
+    def __init__(self, site: Site, picture: Picture, journal: Journal, desk: AnswerDesk, limits: Limits) -> None:
+        self._site, self._picture, self._journal, self._desk, self._limits = site, picture, journal, desk, limits
         # The first room that names a chair; searched for each alert that is drawn.
         named = [((room.unit, chair), room.name) for room in site.rooms for chair in room.chairs]
         self._rooms = dict(reversed(named))
@@ -199,6 +199,7 @@ class Tiles:
             "inhibits": list(kept.alert.inhibits),
             "inhibited_by_all": list(kept.alert.inhibited_by),
             "history": self._journal.story(alert_id).told(),
+            "snooze_most_minutes": self._limits.of(kept.alert.priority) // timedelta(minutes=1),
             "session_end": _iso(planned_end(self._picture.session_of(kept.alert.patient_id))),
         }
 

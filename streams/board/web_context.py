@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from streams.board.answer_desk import Limits
 from streams.board.answer_sender import AnswerSender
 from streams.board.front_end import FrontEnd
 from streams.board.tiles import FILTERS, Filters
@@ -23,7 +22,6 @@ class Context:
     visitors: Visitors
     sender: AnswerSender
     front: FrontEnd
-    limits: Limits = field(default_factory=Limits)
     attempts: SignInLimit = field(default_factory=SignInLimit)
     #: Connections that carry an event stream: they may stay open.
     streams: set[Any] = field(default_factory=set)

@@ -57,7 +57,8 @@ async def test_an_alert_appears_is_acknowledged_and_comes_back(real: Served, pag
 async def test_what_the_server_refuses_is_said_in_its_words(real: Served, page: Page) -> None:
     await page.goto(f"{real.base}/alerts/a")
     await page.get_by_text("Snooze or resolve").click()
-    await page.get_by_role("button", name="1 h", exact=True).click()
+    await page.locator("#snooze-time").fill("23:00")
+    await page.get_by_role("button", name="Snooze until then").click()
     await expect(page.locator("#answer-error")).to_contain_text("rests at most 30 min")
     await expect(page.locator("#answer-state")).to_be_hidden()
     assert real.sender.sent == []
@@ -82,3 +83,32 @@ async def test_chairs_move_and_chairs_that_the_site_does_not_know_come_and_go(re
     await expect(moved.locator(".chair")).to_have_text("03")
     await expect(moved.locator(".prio")).to_have_text("!!! HIGH")
     await expect(page.locator(".tile").first).to_contain_text("free")
+
+
+async def test_equal_chairs_of_two_units_are_two_tiles(real: Served, page: Page) -> None:
+    real.unit.session("s8", "p8", chair="99", unit_id="U1")
+    await page.goto(real.base)
+    await expect(page.locator(".tile").filter(has_text="p8")).to_be_visible()
+    real.unit.session("s9", "p9", chair="99", unit_id="U2")
+    await expect(page.locator(".tile").filter(has_text="p9")).to_be_visible()
+    await expect(page.locator(".tile .chair")).to_have_text(["01", "02", "03", "99", "99"])
+    real.unit.session("s9", "p9", chair="98", unit_id="U2")
+    await expect(page.locator(".tile .chair")).to_have_text(["01", "02", "03", "98", "99"])
+    await page.reload()
+    await expect(page.locator(".tile .chair")).to_have_text(["01", "02", "03", "98", "99"])
+
+
+@pytest.mark.parametrize("path", ["/", "/alerts/a", "/load"])
+async def test_a_page_has_an_age_before_the_first_word_of_the_server(real: Served, page: Page, path: str) -> None:
+    await page.route("**/api/**", lambda route: route.abort())
+    await page.goto(real.base + path)
+    await expect(page.locator("#shown-age")).to_contain_text("as of")
+
+
+async def test_a_snooze_that_is_too_long_is_not_offered(real: Served, page: Page) -> None:
+    await page.goto(f"{real.base}/alerts/a")
+    await page.get_by_text("Snooze or resolve").click()
+    await expect(page.get_by_role("button", name="15 min", exact=True)).to_be_visible()
+    await expect(page.get_by_role("button", name="1 h", exact=True)).to_be_hidden()
+    real.unit.alert("a", 2, priority="medium", transition="escalated", reason="severity_changed")
+    await expect(page.get_by_role("button", name="1 h", exact=True)).to_be_visible()

@@ -19,7 +19,8 @@ async def test_from_the_topics_to_a_browser_and_back(bootstrap: str, tmp_path: P
     now = datetime.now(UTC)
     when: dict[str, Any] = {"at": now.isoformat(), "onset_at": now.isoformat()}
     since = (now - timedelta(minutes=5)).isoformat()
-    async with UnitUnderTest(bootstrap) as unit, words_of_a_worker(unit):
+    settings = {"DIALYSIS_BOARD_SNOOZE_HIGH_MINUTES": "20"}
+    async with UnitUnderTest(bootstrap, environment=settings) as unit, words_of_a_worker(unit):
         garbage = [
             Message("alerts.active", b"", b"no key"),
             Message("alerts.active", b"x", b'{"alert_id": "x", "revision": "7"}'),
@@ -38,6 +39,7 @@ async def test_from_the_topics_to_a_browser_and_back(bootstrap: str, tmp_path: P
             assert alerts_of(room).keys() == {"a"}
             assert room["rooms"][0]["chairs"][1]["patient_id"] == "p1"
             assert room["hint"] == {"unreadable": 4}
+            assert (await browser.json("/api/alerts/a"))["snooze_most_minutes"] == 20
 
             async with events(browser, f"?after={room['event_id']}") as stream:
                 await unit.publish([Message("alerts.active", b"b", alert_value("b", **when))])
