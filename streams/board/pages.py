@@ -67,7 +67,7 @@ async def alert(request: web.Request) -> web.Response:
 
 async def load(request: web.Request) -> web.Response:
     """Answer with the page of the alarm load."""
-    return _page(request, "load.html")
+    return _page(request, "load.html", state=context(request).board.load())
 
 
 async def static(request: web.Request) -> web.Response:
