@@ -54,14 +54,36 @@ async def test_an_alert_appears_is_acknowledged_and_comes_back(real: Served, pag
     await expect(page.locator("#history li")).to_have_count(2)
 
 
-async def test_what_the_server_refuses_is_said_in_its_words(real: Served, page: Page) -> None:
-    await page.goto(f"{real.base}/alerts/a")
-    await page.get_by_text("Snooze or resolve").click()
+@pytest.mark.parametrize(
+    ("language", "more", "until", "words"),
+    [
+        ("en", "Snooze or resolve", "Snooze until then", "rests at most 30 min: choose"),
+        ("de", "Zurückstellen oder erledigen", "Bis dahin zurückstellen", "ruht höchstens 30 min: Bitte"),
+    ],
+)
+async def test_what_the_server_refuses_is_said_in_the_language_of_the_page(
+    real: Served, page: Page, language: str, more: str, until: str, words: str
+) -> None:
+    await page.goto(f"{real.base}/alerts/a?lang={language}")
+    await page.get_by_text(more).click()
     await page.locator("#snooze-time").fill("23:00")
-    await page.get_by_role("button", name="Snooze until then").click()
-    await expect(page.locator("#answer-error")).to_contain_text("rests at most 30 min")
+    await page.get_by_role("button", name=until).click()
+    await expect(page.locator("#answer-error")).to_contain_text(words)
     await expect(page.locator("#answer-state")).to_be_hidden()
     assert real.sender.sent == []
+
+
+async def test_who_has_no_page_is_refused_in_the_language_of_the_browser(real: Served) -> None:
+    async with real.browser(**{"Accept-Language": "de-CH,de;q=0.9"}) as browser:
+        acknowledge = {"action": "acknowledge"}
+        assert "dieses Bildschirms" in (await browser.answer("a", acknowledge, csrf="x"))[1]["error"]
+        assert "gibt es nicht" in (await browser.answer("b", acknowledge))[1]["error"]
+        real.sender.is_away = True
+        assert "nicht bestätigt" in (await browser.answer("a", acknowledge))[1]["error"]
+        assert "Zugangszeichen" in (await browser.get("/?token=x"))[1]
+        for _ in range(20):
+            status, text = await browser.get("/?token=x")
+        assert (status, "Zu viele Versuche" in text) == (429, True)
 
 
 async def test_every_page_is_whole_in_both_languages(real: Served, page: Page) -> None:
