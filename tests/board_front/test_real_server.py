@@ -12,13 +12,21 @@ import pytest
 from playwright.async_api import Page, expect
 
 from streams.board.front_end import FrontEnd
+from streams.board.site_file import Room, Site
+from tests.board.records import SITE
 from tests.board.web import Served, served
 
 
 @pytest.fixture
 async def real(tmp_path: Path) -> AsyncIterator[Served]:
     """A screen with one patient on chair 01 and one open alert of priority high, answered by `me`."""
-    async with served(tmp_path) as screen:
+    async with shown(tmp_path, SITE) as screen:
+        yield screen
+
+
+@contextlib.asynccontextmanager
+async def shown(folder: Path, site: Site) -> AsyncIterator[Served]:
+    async with served(folder, site=site) as screen:
         screen.shared.front = FrontEnd()
         flushing = asyncio.create_task(flush(screen))
         yield screen
@@ -118,6 +126,22 @@ async def test_equal_chairs_of_two_units_are_two_tiles(real: Served, page: Page)
     await expect(page.locator(".tile .chair")).to_have_text(["01", "02", "03", "98", "99"])
     await page.reload()
     await expect(page.locator(".tile .chair")).to_have_text(["01", "02", "03", "98", "99"])
+
+
+async def test_a_patient_of_another_unit_on_a_chair_of_the_same_name_stays(tmp_path: Path, page: Page) -> None:
+    """A room that names no unit has one place for both, so each who comes or goes moves the other."""
+    async with shown(tmp_path, Site("UTC", (Room("Room 1", None, ("01",)),))) as real:
+        await page.goto(real.base)
+        taken = page.locator(".tile:not([data-free=free])")
+        await expect(taken.locator(".patient")).to_have_text(["p1"])
+        real.unit.session("s0", "p0", unit_id="U0")
+        await expect(taken.locator(".patient")).to_have_text(["p0", "p1"])
+        await expect(page.locator(".room h2")).to_have_text(["Room 1", "Other chairs"])
+        await expect(taken.last.locator(".line-title")).to_have_text("Magnesium low")
+        real.unit.board.take("sessions.active", b"s0", None)
+        await expect(page.locator(".tile .patient")).to_have_text(["p1"])
+        await expect(page.locator(".tile .line-title")).to_have_text("Magnesium low")
+        await expect(page.locator(".room:visible h2")).to_have_text(["Room 1"])
 
 
 @pytest.mark.parametrize("path", ["/", "/alerts/a", "/load"])
