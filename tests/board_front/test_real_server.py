@@ -116,15 +116,15 @@ async def test_chairs_move_and_chairs_that_the_site_does_not_know_come_and_go(re
 
 
 async def test_equal_chairs_of_two_units_are_two_tiles(real: Served, page: Page) -> None:
-    real.unit.session("s8", "p8", chair="99", unit_id="U1")
-    await page.goto(real.base)
-    await expect(page.locator(".tile").filter(has_text="p8")).to_be_visible()
     real.unit.session("s9", "p9", chair="99", unit_id="U2")
-    await expect(page.locator(".tile").filter(has_text="p9")).to_be_visible()
-    await expect(page.locator(".tile .chair")).to_have_text(["01", "02", "03", "99", "99"])
-    real.unit.session("s9", "p9", chair="98", unit_id="U2")
-    await expect(page.locator(".tile .chair")).to_have_text(["01", "02", "03", "98", "99"])
+    await page.goto(real.base)
+    await expect(page.locator(".tile .chair")).to_have_text(["01", "02", "03", "99"])
+    real.unit.session("s8", "p8", chair="99", unit_id="U1")
+    both = ["01", "02", "03", "99 · U1", "99 · U2"]
+    await expect(page.locator(".tile .chair")).to_have_text(both)
     await page.reload()
+    await expect(page.locator(".tile .chair")).to_have_text(both)
+    real.unit.session("s9", "p9", chair="98", unit_id="U2")
     await expect(page.locator(".tile .chair")).to_have_text(["01", "02", "03", "98", "99"])
 
 
