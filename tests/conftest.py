@@ -1,14 +1,17 @@
-"""One real Kafka for all tests that need one; each test uses topics of its own."""
+"""One real Kafka and one Chromium for all tests that need them; each uses topics, and a page, of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from streams.broker.kafka import EmbeddedKafka
+from tests.board_front.browser import chromium
 
 #: Folders whose tests mostly wait for brokers and workers; all others compute.
 _WAITING: Final = frozenset({"chaos", "hostile", "integration"})
@@ -19,6 +22,7 @@ _LONGEST: Final = (
     "test_faults.py",
     "test_demo.py",
     "test_sabotage.py",
+    "test_board_browser.py",
     "test_broker.py",
     "test_simulated_alerts.py",
     "test_tables.py",
@@ -49,3 +53,10 @@ def kafka() -> Iterator[EmbeddedKafka]:
 @pytest.fixture(scope="session")
 def bootstrap(kafka: EmbeddedKafka) -> str:
     return kafka.bootstrap
+
+
+@pytest_asyncio.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """A running Chromium that the whole session shares: see `watched_page`."""
+    async with chromium() as running:
+        yield running

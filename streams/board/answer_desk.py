@@ -18,6 +18,7 @@ from models.events import ResponseAction
 from models.text import one_line
 from models.topics import CLINICAL_EVENTS, UNIT_SIGNALS
 from streams.board.foreign_records import ShownAlert, ShownSession
+from streams.board.languages import filled
 
 #: An answer whose transition has not come back after so many seconds is late.
 LATE_S: Final = 5.0
@@ -32,19 +33,34 @@ _COMES_BACK: Final = {
 }
 #: The statuses to which an action has nothing to add.
 _NOTHING_TO_DO: Final = {
-    (ResponseAction.ACKNOWLEDGE, Status.ACKNOWLEDGED): "The alert is acknowledged already.",
-    (ResponseAction.UNACKNOWLEDGE, Status.ACTIVE): "The alert is not acknowledged, so there is nothing to take back.",
+    (ResponseAction.ACKNOWLEDGE, Status.ACKNOWLEDGED): ("refused_acknowledged", "The alert is acknowledged already."),
+    (ResponseAction.UNACKNOWLEDGE, Status.ACTIVE): (
+        "refused_unacknowledged",
+        "The alert is not acknowledged, so there is nothing to take back.",
+    ),
+}
+_TOO_LONG: Final = {
+    True: ("refused_snooze_high", "An alert of priority high rests at most {minutes} min: choose a shorter snooze."),
+    False: ("refused_snooze", "An alert rests at most {minutes} min: choose a shorter snooze."),
 }
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class AnswerRefusedError(Exception):
-    """The answer cannot be given: the HTTP status, the field at fault, and one sentence with the fix."""
+    """The answer cannot be given: the HTTP status, the field at fault, and one sentence with the fix.
 
-    def __init__(self, status: int, sentence: str, field: str | None = None) -> None:
+    A sentence that a person can meet on a page has a key among the texts, and values for their places; one that only
+    a program can meet has none, and stays English.
+    """
+
+    def __init__(
+        self, status: int, sentence: str, field: str | None = None, key: str = "", **values: str | int
+    ) -> None:
         super().__init__(sentence)
         self.status = status
         self.field = field
+        self.key = key
+        self.values = values
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +69,14 @@ class Limits:
 
     high: timedelta = timedelta(minutes=30)
     other: timedelta = timedelta(hours=12)
+
+    def of(self, priority: Priority) -> timedelta:
+        """Return how long an alert of a priority may be snoozed."""
+        return self.high if priority is Priority.HIGH else self.other
+
+
+#: Where no setting says otherwise.
+USUAL: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +160,17 @@ def checked(
         words = ", ".join(ResponseAction)
         raise AnswerRefusedError(422, f"action is none of them: use one of {words}.", "action") from None
     if not alert.status.is_open:
-        raise AnswerRefusedError(409, "The alert is over, so it takes no answer.")
+        raise _refused(409, None, "refused_over", "The alert is over, so it takes no answer.")
     if (action, alert.status) in _NOTHING_TO_DO:
-        raise AnswerRefusedError(409, _NOTHING_TO_DO[action, alert.status])
+        raise _refused(409, None, *_NOTHING_TO_DO[action, alert.status])
     reason = _reason(body, action)
     until = _until(body, alert, session, now, limits) if action is ResponseAction.SNOOZE else None
     return Answer(alert.alert_id, alert.revision, action, by, now, until, reason)
+
+
+def _refused(status: int, field: str | None, key: str, sentence: str, **values: str | int) -> AnswerRefusedError:
+    """Make a refusal that a person can meet: key and sentence side by side, as the texts have them."""
+    return AnswerRefusedError(status, filled(sentence, values), field, key, **values)
 
 
 def _reason(body: dict[str, Any], action: ResponseAction) -> str | None:
@@ -150,9 +179,15 @@ def _reason(body: dict[str, Any], action: ResponseAction) -> str | None:
         raise AnswerRefusedError(422, "reason is no text: write why, in words.", "reason")
     reason = one_line(reason).strip() if reason else ""
     if len(reason) > _LONGEST_REASON:
-        raise AnswerRefusedError(422, f"reason is too long: use at most {_LONGEST_REASON} characters.", "reason")
+        raise _refused(
+            422,
+            "reason",
+            "refused_reason_long",
+            "The reason is too long: use at most {most} characters.",
+            most=_LONGEST_REASON,
+        )
     if action is ResponseAction.RESOLVE and not reason:
-        raise AnswerRefusedError(422, "reason is missing: say why the alert is resolved.", "reason")
+        raise _refused(422, "reason", "refused_reason_missing", "The reason is missing: say why the alert is resolved.")
     return reason or None
 
 
@@ -166,13 +201,16 @@ def _until(
         )
     name = given[0]
     until = _moment(name, body[name], session, now)
-    longest = limits.high if alert.priority is Priority.HIGH else limits.other
+    longest = limits.of(alert.priority)
     if until <= now:
-        raise AnswerRefusedError(422, f"{name} lies in the past: choose a later time.", name)
+        raise _refused(422, name, "refused_past", "The snooze would end in the past: choose a later time.")
     if until > now + longest:
-        minutes = int(longest.total_seconds() // 60)
-        kind = "An alert of priority high" if alert.priority is Priority.HIGH else "An alert"
-        raise AnswerRefusedError(422, f"{kind} rests at most {minutes} min: choose a shorter snooze.", name)
+        raise _refused(
+            422,
+            name,
+            *_TOO_LONG[alert.priority is Priority.HIGH],
+            minutes=longest // timedelta(minutes=1),
+        )
     return until
 
 
@@ -191,8 +229,11 @@ def _moment(name: str, value: Any, session: ShownSession | None, now: datetime) 
         return moment
     end = planned_end(session)
     if value is not True or end is None:
-        raise AnswerRefusedError(
-            422, "The end of the session is not known: snooze for some minutes or until a time.", name
+        raise _refused(
+            422,
+            name,
+            "refused_session_end",
+            "The end of the session is not known: snooze for some minutes or until a time.",
         )
     return end
 

@@ -152,12 +152,12 @@ async def running(
     Raises:
         BoardAddressError: It cannot listen on the address.
     """
-    board = UnitBoard(site, settings.partitions, BoardMetrics())
-    sender = AnswerSender(settings)
     limits = Limits(
         timedelta(minutes=settings.board_snooze_high_minutes), timedelta(minutes=settings.board_snooze_minutes)
     )
-    shared = Context(board, visitors, sender, front or FrontEnd(), limits)
+    board = UnitBoard(site, settings.partitions, BoardMetrics(), limits)
+    sender = AnswerSender(settings)
+    shared = Context(board, visitors, sender, front or FrontEnd())
     async with BoardServer(settings.board_address, shared) as server, contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(sender.stop)
         tasks = [

@@ -12,11 +12,12 @@ from prometheus_client.exposition import choose_encoder
 
 from streams.board.answer_desk import AnswerRefusedError, checked
 from streams.board.answer_sender import AnswerNotSentError
-from streams.board.web_context import context, filters_of, visitor_of
-from streams.board.web_guard import problem
+from streams.board.web_context import context, filters_of, said, visitor_of
+from streams.board.web_guard import FORGED, problem
 
 log = logging.getLogger(__name__)
 
+_GONE: Final = ("refused_gone", "There is no such alert, or it is no longer kept.")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -34,7 +35,7 @@ async def room(request: web.Request) -> web.Response:
 async def alert(request: web.Request) -> web.Response:
     """Answer with one alert in full."""
     found = context(request).board.alert(request.match_info["alert_id"].lower())
-    return _json(found) if found is not None else problem(404, "There is no such alert, or it is no longer kept.")
+    return _json(found) if found is not None else problem(404, said(request, *_GONE))
 
 
 async def load(request: web.Request) -> web.Response:
@@ -49,26 +50,28 @@ async def answer(request: web.Request) -> web.Response:
     origin, host = request.headers.get(hdrs.ORIGIN), request.headers.get(hdrs.HOST)
     if not shared.visitors.is_own_page(visitor.cookie, request.headers.get("X-CSRF-Token"), origin, host):
         board.metrics.answers.labels("any", "forged").inc()
-        return problem(403, "The request does not come from a page of this screen: reload the page.")
+        return problem(403, said(request, *FORGED))
     if not visitor.may_answer:
         board.metrics.answers.labels("any", "viewer").inc()
-        return problem(403, "You may look at alerts, not answer them: sign in as a responder.")
+        return problem(
+            403, said(request, "refused_viewer", "You may look at alerts, not answer them: sign in as a responder.")
+        )
     kept = board.picture.alerts.get(alert_id)
     if kept is None:
-        return problem(404, "There is no such alert, or it is no longer kept.")
+        return problem(404, said(request, *_GONE))
     session = board.picture.session_of(kept.alert.patient_id)
     try:
-        given = checked(await _body(request), kept.alert, session, visitor.name, board.now(), shared.limits)
+        given = checked(await _body(request), kept.alert, session, visitor.name, board.now(), board.limits)
     except AnswerRefusedError as refusal:
         board.metrics.answers.labels("any", "refused").inc()
-        return problem(refusal.status, str(refusal), refusal.field)
+        return problem(refusal.status, said(request, refusal.key, str(refusal), **refusal.values), refusal.field)
     told = board.sent(given)
     try:
         await shared.sender.send(given.message(kept.alert))
     except AnswerNotSentError as error:
         board.failed(given)
         board.metrics.answers.labels(given.action.value, "not_sent").inc()
-        return problem(503, str(error))
+        return problem(503, said(request, "refused_not_sent", str(error)))
     board.metrics.answers.labels(given.action.value, "sent").inc()
     log.info("answer: %s of alert %s at revision %d by %s", given.action, alert_id, given.revision, given.by)
     return _json({"answer": told}, 202)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final
 LANGUAGES: Final = ("en", "de")
 COOKIE: Final = "dialysis_board_lang"
 _LONGEST_HEADER: Final = 200
+_PLACE: Final = re.compile(r"\{(\w+)\}")
 
 
 def chosen(query: str | None, cookie: str | None, accepted: str | None) -> str:
@@ -28,6 +30,11 @@ def chosen(query: str | None, cookie: str | None, accepted: str | None) -> str:
         if language in LANGUAGES and weight > 0:
             weighed.append((-weight, place, language))
     return min(weighed)[2] if weighed else LANGUAGES[0]
+
+
+def filled(text: str, values: Mapping[str, Any]) -> str:
+    """Fill the places of a text, as {minutes}; a place without a value stays, so that it is noticed."""
+    return _PLACE.sub(lambda place: str(values.get(place[1], place[0])), text)
 
 
 def read_texts(folder: Path) -> dict[str, dict[str, Any]]:

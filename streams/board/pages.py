@@ -8,24 +8,17 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from streams.board import languages
 from streams.board.board_metrics import product_version
 from streams.board.user_file import NAME
 from streams.board.visitors import COOKIE, TOKEN_S
-from streams.board.web_context import NEW_COOKIE, VISITOR, context, filters_of, visitor_of
-from streams.board.web_guard import client_address, problem
+from streams.board.web_context import NEW_COOKIE, VISITOR, context, filters_of, language_of, said, visitor_of
+from streams.board.web_guard import FORGED, client_address, problem
 
 log = logging.getLogger(__name__)
 
 _LONGEST_PATH: Final = 2000
 #: A password is checked on at most so many threads: each takes 64 MiB for a moment.
 _checks: Final = asyncio.Semaphore(2)
-
-
-def language_of(request: web.Request) -> str:
-    """Return the language of a page."""
-    accepted = request.headers.get(hdrs.ACCEPT_LANGUAGE)
-    return languages.chosen(request.query.get("lang"), request.cookies.get(languages.COOKIE), accepted)
 
 
 def _page(request: web.Request, template: str, status: int = 200, **more: Any) -> web.Response:
@@ -67,7 +60,7 @@ async def alert(request: web.Request) -> web.Response:
 
 async def load(request: web.Request) -> web.Response:
     """Answer with the page of the alarm load."""
-    return _page(request, "load.html")
+    return _page(request, "load.html", state=context(request).board.load())
 
 
 async def static(request: web.Request) -> web.Response:
@@ -96,7 +89,7 @@ def _form(request: web.Request, status: int = 200, error: tuple[str, str] | None
         return web.Response(status=303, headers={hdrs.LOCATION: "/"})
     cookie = shared.visitors.stranger()
     request[NEW_COOKIE] = (cookie, TOKEN_S)
-    told = shared.front.text(language_of(request), *error) if error else None
+    told = said(request, *error) if error else None
     return _page(
         request,
         "sign_in.html",
@@ -114,18 +107,18 @@ async def sign_in(request: web.Request) -> web.Response:
     cookie = request.cookies.get(COOKIE, "")
     address = client_address(request)
     if not _is_own(request, cookie, str(form.get("csrf", ""))):
-        return _form(request, 403, ("sign_in_expired", "The form was open for too long: try again."))
+        return _form(request, 403, ("sign_in_expired", "The form was open for too long. Try again."))
     known_name = name if NAME.match(name) else ""
     if shared.attempts.wait_s(known_name, address) > 0:
         shared.board.metrics.sign_ins.labels("limited").inc()
-        return _form(request, 429, ("sign_in_wait", "Too many attempts: wait five minutes."))
+        return _form(request, 429, ("sign_in_wait", "Too many attempts. Wait five minutes."))
     # Counted before the check: attempts that run side by side count as well.
     shared.attempts.failed(known_name, address)
     async with _checks:
         session = await asyncio.to_thread(shared.visitors.sign_in, name, password)
     shared.board.metrics.sign_ins.labels("done" if session else "refused").inc()
     if session is None:
-        return _form(request, 403, ("sign_in_wrong", "Name or password are wrong."))
+        return _form(request, 403, ("sign_in_wrong", "The name or the password is wrong."))
     shared.attempts.succeeded(known_name, address)
     log.info("signed in: %s", known_name)
     request[NEW_COOKIE] = (session, shared.visitors.doors.session_s)
@@ -136,7 +129,7 @@ async def sign_out(request: web.Request) -> web.Response:
     """End a session."""
     shared, form, visitor = context(request), await request.post(), visitor_of(request)
     if not _is_own(request, visitor.cookie, str(form.get("csrf", ""))):
-        return problem(403, "The request does not come from a page of this screen: reload the page.")
+        return problem(403, said(request, *FORGED))
     shared.visitors.sign_out(visitor.cookie)
     request[NEW_COOKIE] = ("", 0)
     return web.Response(status=303, headers={hdrs.LOCATION: "/sign-in" if shared.visitors.has_sign_in else "/"})

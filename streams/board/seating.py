@@ -27,7 +27,8 @@ class Seating:
 
     def __init__(self, site: Site, seats: dict[ChairKey, ShownSession]) -> None:
         self.rooms: list[tuple[Room, list[tuple[Place, ShownSession | None]]]] = []
-        self._place_of: dict[ChairKey, Place] = {}
+        #: Where the chairs are drawn on which somebody sits.
+        self.seated: dict[ChairKey, Place] = {}
         left = dict(seats)
         claimed: set[ChairKey] = {
             (room.unit, chair) for room in site.rooms if room.unit is not None for chair in room.chairs
@@ -40,23 +41,15 @@ class Seating:
                 session = left.pop(key, None) if key is not None else None
                 place = Place(chair, room.name, room.unit or (session.unit_id if session else None))
                 drawn.append((place, session))
-                self._place_of[key or (room.unit, chair)] = place
+                if key is not None and session is not None:
+                    self.seated[key] = place
             self.rooms.append((room, drawn))
         #: Chairs that the site's file does not know.
         self.elsewhere: list[tuple[Place, ShownSession]] = []
         for key in sorted(left, key=lambda each: (each[0] or "", each[1])):
             place = Place(key[1], None, key[0])
             self.elsewhere.append((place, left[key]))
-            self._place_of[key] = place
-        self._site = site
-
-    def place_of(self, key: ChairKey) -> Place:
-        """Return how a chair is drawn, also one that is free."""
-        place = self._place_of.get(key)
-        if place is None:
-            room = self._site.room_of(*key)
-            place = Place(key[1], room.name if room else None, key[0])
-        return place
+            self.seated[key] = place
 
 
 def _key_for(

@@ -58,11 +58,6 @@ class Site:
     #: Names of water loops by id.
     water_loops: dict[str, str] = field(default_factory=dict)
 
-    def room_of(self, unit: str | None, chair: str) -> Room | None:
-        """Return the room of a chair; one that names the unit goes before one that names none."""
-        found = [room for room in self.rooms if chair in room.chairs and room.unit in (unit, None)]
-        return min(found, key=lambda room: room.unit is None, default=None)
-
 
 def read_site(path: Path | None) -> Site:
     """Read the site's file; None gives a site without rooms.

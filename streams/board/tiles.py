@@ -9,10 +9,10 @@ from functools import cache
 from typing import Any, Final
 
 from models.alerts import Priority, Status
-from streams.board.answer_desk import AnswerDesk, planned_end
+from streams.board.answer_desk import AnswerDesk, Limits, planned_end
 from streams.board.foreign_records import AlertDetail, Measured, ShownAlert, ShownSession, read_detail
 from streams.board.journal import Journal, Story
-from streams.board.picture import Changes, Picture
+from streams.board.picture import ChairKey, Changes, Picture
 from streams.board.seating import Place, Seating
 from streams.board.site_file import Site
 from streams.rules.catalogue import ALL_RULES
@@ -55,11 +55,13 @@ class Filters:
 class Tiles:
     """Draws picture, journal and answers as the interface names them."""
 
-    def __init__(self, site: Site, picture: Picture, journal: Journal, desk: AnswerDesk) -> None:
-        self._site, self._picture, self._journal, self._desk = site, picture, journal, desk
+    def __init__(self, site: Site, picture: Picture, journal: Journal, desk: AnswerDesk, limits: Limits) -> None:
+        self._site, self._picture, self._journal, self._desk, self._limits = site, picture, journal, desk, limits
         # The first room that names a chair; searched for each alert that is drawn.
         named = [((room.unit, chair), room.name) for room in site.rooms for chair in room.chairs]
         self._rooms = dict(reversed(named))
+        #: Where each chair that is taken was drawn when changes were last told of.
+        self._drawn = self._seating().seated
 
     # -- whole pages
 
@@ -95,11 +97,7 @@ class Tiles:
 
     def change(self, changes: Changes, now: datetime) -> Json | None:
         """Return what changed as an event; None where nothing of it is shown."""
-        seating, seats = self._seating(), self._picture.seats()
-        tiles = [
-            self.tile(seating.place_of(key), seats.get(key), Filters(), now)
-            for key in sorted(changes.chairs, key=lambda each: (each[0] or "", each[1]))
-        ]
+        tiles = self._changed_tiles(changes.chairs, now)
         shown, gone = [], []
         for name in sorted(changes.alerts):
             kept = self._picture.alerts.get(name)
@@ -108,6 +106,20 @@ class Tiles:
             else:
                 gone.append(name)
         return {"tiles": tiles, "alerts": shown, "gone": gone} if tiles or shown or gone else None
+
+    def _changed_tiles(self, chairs: set[ChairKey], now: datetime) -> list[Json]:
+        """Return the tiles of chairs, and of those that another session moves: two units may have a chair of one name.
+
+        What was left comes first, empty: whoever sits there now is drawn over it.
+        """
+        seats, before, after = self._picture.seats(), self._drawn, self._seating().seated
+        self._drawn = after
+        moved = {key for key, place in before.items() if after.get(key, place) != place}
+        touched = sorted(chairs | moved, key=lambda each: (each[0] or "", each[1]))
+        left = [before[key] for key in touched if key in before and before[key] != after.get(key)]
+        return [self.tile(place, None, Filters(), now) for place in left] + [
+            self.tile(after[key], seats[key], Filters(), now) for key in touched if key in after
+        ]
 
     def _seating(self) -> Seating:
         return Seating(self._site, self._picture.seats())
@@ -199,6 +211,7 @@ class Tiles:
             "inhibits": list(kept.alert.inhibits),
             "inhibited_by_all": list(kept.alert.inhibited_by),
             "history": self._journal.story(alert_id).told(),
+            "snooze_most_minutes": self._limits.of(kept.alert.priority) // timedelta(minutes=1),
             "session_end": _iso(planned_end(self._picture.session_of(kept.alert.patient_id))),
         }
 

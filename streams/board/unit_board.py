@@ -16,7 +16,7 @@ import msgspec
 
 from models.alerts import Status
 from models.topics import ALERTS_ACTIVE, SESSIONS_ACTIVE, WORKER_STATUS
-from streams.board.answer_desk import Answer, AnswerDesk
+from streams.board.answer_desk import USUAL, Answer, AnswerDesk, Limits
 from streams.board.blindness import BlindCode, Blindness
 from streams.board.board_metrics import BoardMetrics
 from streams.board.change_feed import ChangeFeed
@@ -50,6 +50,7 @@ class UnitBoard:
         site: Site,
         partitions: int,
         metrics: BoardMetrics,
+        limits: Limits = USUAL,
         *,
         now: Callable[[], datetime] = _now,
         mono: Callable[[], float] = time.monotonic,
@@ -57,6 +58,7 @@ class UnitBoard:
         self.now, self.mono = now, mono
         self.site = site
         self.metrics = metrics
+        self.limits = limits
         self.blindness = Blindness(partitions)
         self.journal = Journal()
         self.desk = AnswerDesk()
@@ -64,7 +66,7 @@ class UnitBoard:
         self.unreadable = 0
         self.picture = Picture()
         self._coming: Picture | None = None
-        self._tiles = Tiles(site, self.picture, self.journal, self.desk)
+        self._tiles = Tiles(site, self.picture, self.journal, self.desk, limits)
         self._flushed_at = now()
         self._shown_at: datetime | None = None
 
@@ -121,7 +123,7 @@ class UnitBoard:
         if self._coming is not None:
             self.picture, self._coming = self._coming, None
             self.picture.changes()
-            self._tiles = Tiles(self.site, self.picture, self.journal, self.desk)
+            self._tiles = Tiles(self.site, self.picture, self.journal, self.desk, self.limits)
             self.feed.begin_again()
         self.blindness.is_read(done=True)
 

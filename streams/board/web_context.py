@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from streams.board.answer_desk import Limits
+from streams.board import languages
 from streams.board.answer_sender import AnswerSender
 from streams.board.front_end import FrontEnd
 from streams.board.tiles import FILTERS, Filters
@@ -23,7 +23,6 @@ class Context:
     visitors: Visitors
     sender: AnswerSender
     front: FrontEnd
-    limits: Limits = field(default_factory=Limits)
     attempts: SignInLimit = field(default_factory=SignInLimit)
     #: Connections that carry an event stream: they may stay open.
     streams: set[Any] = field(default_factory=set)
@@ -44,6 +43,18 @@ def context(request: web.Request) -> Context:
 def visitor_of(request: web.Request) -> Visitor:
     """Return who asks; the guard lets nobody else through."""
     return request[VISITOR]
+
+
+def language_of(request: web.Request) -> str:
+    """Return the language of a page, and of what its scripts ask for."""
+    accepted = request.headers.get(hdrs.ACCEPT_LANGUAGE)
+    return languages.chosen(request.query.get("lang"), request.cookies.get(languages.COOKIE), accepted)
+
+
+def said(request: web.Request, key: str, english: str, **values: str | int) -> str:
+    """Return a sentence in the language of the page; the English one where the front end has none."""
+    text = context(request).front.text(language_of(request), key, english)
+    return languages.filled(text, values)
 
 
 def filters_of(request: web.Request) -> Filters:

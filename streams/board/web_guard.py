@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from streams.board import languages
 from streams.board.visitors import COOKIE, TOKEN_S
-from streams.board.web_context import NEW_COOKIE, VISITOR, Context, context
+from streams.board.web_context import NEW_COOKIE, VISITOR, Context, context, said
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +25,13 @@ HEADERS: Final = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+#: What two handlers say, by the key of the text.
+FORGED: Final = ("refused_forged", "The request does not come from a page of this screen: reload the page.")
 _PUBLIC: Final = frozenset({"/healthz", "/metrics", "/sign-in"})
 _LONGEST_TOKEN: Final = 200
 
@@ -52,7 +54,14 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _let_through(request: web.Request, handler: Handler) -> web.StreamResponse:
     shared = context(request)
     if not shared.visitors.is_expected_host(request.headers.get(hdrs.HOST)):
-        return problem(421, "This screen is not asked under this name: use the address that the command printed.")
+        return problem(
+            421,
+            said(
+                request,
+                "refused_host",
+                "This screen is not asked under this name: use the address that the command printed.",
+            ),
+        )
     if request.path.startswith("/static/"):
         return await _answered(request, handler)
     if "token" in request.query and request.method == hdrs.METH_GET:
@@ -78,7 +87,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         raise
     except Exception:
         log.exception("a request failed")
-        return problem(500, "The screen failed at this request; its log says why.")
+        return problem(500, said(request, "refused_failed", "The screen failed at this request; its log says why."))
 
 
 def _with_token(request: web.Request, shared: Context) -> web.StreamResponse:
@@ -87,21 +96,28 @@ def _with_token(request: web.Request, shared: Context) -> web.StreamResponse:
     path = request.rel_url.without_query_params("token")
     token = request.query["token"]
     if shared.attempts.wait_s("", address) > 0:
-        return problem(429, "Too many attempts to sign in: wait five minutes.")
+        return problem(429, said(request, "sign_in_wait", "Too many attempts. Wait five minutes."))
     cookie = shared.visitors.sign_in_with_token(token) if len(token) <= _LONGEST_TOKEN else None
     shared.board.metrics.sign_ins.labels("token" if cookie else "token_refused").inc()
     if cookie is None:
         shared.attempts.failed("", address)
-        return problem(403, "The token does not hold: make another one with `dialysis-alerts board token`.")
+        return problem(
+            403,
+            said(
+                request,
+                "refused_token",
+                "The token does not hold: make another one with `dialysis-alerts board token`.",
+            ),
+        )
     request[NEW_COOKIE] = (cookie, TOKEN_S)
     return web.Response(status=303, headers={hdrs.LOCATION: str(path)})
 
 
 def _sign_in_first(request: web.Request) -> web.Response:
     if not context(request).visitors.has_sign_in:
-        return problem(401, "The proxy in front of this screen has to say who asks.")
+        return problem(401, said(request, "refused_proxy", "The proxy in front of this screen has to say who asks."))
     if request.path.startswith("/api/"):
-        return problem(401, "Sign in first: open /sign-in.")
+        return problem(401, said(request, "refused_sign_in", "Sign in first: open /sign-in."))
     return web.Response(status=303, headers={hdrs.LOCATION: f"/sign-in?next={quote(request.path_qs, safe='')}"})
 
 

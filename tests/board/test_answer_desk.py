@@ -75,6 +75,13 @@ def test_snoozes(unit: Unit) -> None:
         ask(unit, {"action": "snooze", "until_session_end": True}, "low")
 
 
+def test_the_page_is_told_the_longest_snooze(unit: Unit) -> None:
+    for name, most in (("a", 30), ("low", 720)):
+        full = unit.board.alert(name)
+        assert full is not None
+        assert full["snooze_most_minutes"] == most
+
+
 def test_the_message_is_one_that_the_worker_reads(unit: Unit) -> None:
     answer = ask(unit, {"action": "snooze", "minutes": 15, "reason": "at the\nchair"})
     message = answer.message(unit.board.picture.alerts["a"].alert)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from streams.board import picture
+from streams.board.site_file import Room, Site
 from tests.board.records import NOW, Unit, alert_value, session_value
 
 
@@ -159,6 +161,40 @@ def test_changes_are_one_event_and_name_what_moved() -> None:
     assert (ids(event["alerts"]), event["gone"]) == (["a"], ["b"])
     assert event["alerts"][0]["place"] == "without_chair"
     assert changes(unit, unit.board.feed.event_id) == []
+
+
+def _drawn(tiles: list[dict[str, Any]], rooms_of_units: bool) -> dict[Any, Any]:
+    """Who sits where, by what tells tiles apart on a page."""
+    found = {}
+    for tile in tiles:
+        key = (tile["room"], tile["chair"], tile["unit_id"] if rooms_of_units or tile["room"] is None else None)
+        found[key] = (tile["patient_id"], tuple(ids(tile["alerts"])))
+    return found
+
+
+@pytest.mark.parametrize("units", [(None,), ("U1",), ("U1", "U2")])
+def test_changes_lead_to_the_room_that_a_reload_shows(units: tuple[str | None, ...]) -> None:
+    site = Site("UTC", tuple(Room("Room 1", unit, ("c1", "c2")) for unit in units))
+    unit, rooms_of_units = Unit(site), units != (None,)
+    for number in range(4):
+        unit.alert(f"a{number}", patient_id=f"p{number}")
+    page: dict[Any, Any] = {}
+    choose = random.Random(7)
+    for _ in range(400):
+        before = unit.board.feed.event_id
+        for _ in range(choose.randint(1, 2)):
+            number = choose.randrange(4)
+            if choose.random() < 0.4:
+                unit.board.take("sessions.active", f"s{number}".encode(), None)
+            else:
+                where = {"chair": choose.choice(["c1", "c2", "c9"]), "unit_id": choose.choice(["U1", "U2", None])}
+                unit.session(f"s{number}", f"p{number}", **where)
+        for event in changes(unit, before):
+            page |= _drawn(event["tiles"], rooms_of_units)
+        room = unit.room()
+        tiles = [tile for each in room["rooms"] for tile in each["chairs"]] + room["elsewhere"]
+        taken = {key: who for key, who in _drawn(tiles, rooms_of_units).items() if who[0]}
+        assert {key: who for key, who in page.items() if who[0]} == taken
 
 
 def test_a_reading_from_the_beginning_replaces_the_picture_at_once() -> None:

@@ -69,7 +69,7 @@ async def test_every_answer_has_the_security_headers(screen: Served) -> None:
                 assert "unsafe" not in policy
                 assert "http" not in policy
                 assert response.headers["X-Content-Type-Options"] == "nosniff"
-                assert response.headers["Referrer-Policy"] == "no-referrer"
+                assert response.headers["Referrer-Policy"] == "same-origin"
                 assert "Server" not in response.headers
                 if not path.startswith("/static"):
                     assert response.headers["Cache-Control"] == "no-store"

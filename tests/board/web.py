@@ -16,9 +16,10 @@ from streams.board.answer_desk import Message
 from streams.board.answer_sender import AnswerNotSentError
 from streams.board.board_server import BoardServer
 from streams.board.front_end import FrontEnd
+from streams.board.site_file import Site
 from streams.board.visitors import Doors, Visitors
 from streams.board.web_context import Context
-from tests.board.records import Unit
+from tests.board.records import SITE, Unit
 
 #: Pages as small as can be: what the front end draws is its own matter.
 PAGES: Final = {
@@ -111,9 +112,9 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(folder: Path, visitors: Visitors | None = None) -> AsyncIterator[Served]:
+async def served(folder: Path, visitors: Visitors | None = None, site: Site = SITE) -> AsyncIterator[Served]:
     """Serve a screen with one patient on chair 01 and one open alert; on loopback, answered by `me`, unless told."""
-    unit, sender = Unit(), KeptSender()
+    unit, sender = Unit(site), KeptSender()
     unit.session()
     unit.alert("a")
     unit.sees()

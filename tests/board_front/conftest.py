@@ -1,21 +1,14 @@
-"""A Chromium for all tests of the pages, and a page of its own for each."""
+"""A server and a page of its own for each test of the pages."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from tests.board_front.browser import chromium, watched_page
+from tests.board_front.browser import watched_page
 from tests.board_front.fake_server import FakeBoard
-
-
-@pytest_asyncio.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as running:
-        yield running
 
 
 @pytest.fixture

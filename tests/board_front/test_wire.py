@@ -131,6 +131,10 @@ def texts(lang: str) -> dict[str, str]:
     return tomllib.loads((FRONT / "texts" / f"{lang}.toml").read_text(encoding="utf-8"))
 
 
+def server() -> str:
+    return "".join(path.read_text(encoding="utf-8") for path in sorted(FRONT.parent.glob("*.py")))
+
+
 def test_both_languages_have_the_same_keys_and_places() -> None:
     english, german = texts("en"), texts("de")
     assert english.keys() == german.keys()
@@ -142,11 +146,18 @@ def test_every_text_is_used_and_every_used_one_is_there() -> None:
     known = texts("en").keys()
     pages = "".join(path.read_text(encoding="utf-8") for path in (FRONT / "templates").glob("*.html"))
     scripts = "".join(path.read_text(encoding="utf-8") for path in (FRONT / "static").glob("*.js"))
-    scripts += (FRONT.parent / "pages.py").read_text(encoding="utf-8")  # the server says what is wrong with a sign-in
+    scripts += server()  # which says what it refuses
     used = set(re.findall(r"\bt\.(\w+)", pages)) - {"get"} | set(re.findall(r'\bt\("(\w+)"', scripts))
     assert used - known == set()
     quoted = used | set(re.findall(r'"(\w+)"', scripts))
     assert {key for key in known if key not in quoted and not key.startswith(MADE)} == set()
+
+
+def test_the_server_refuses_in_the_words_of_the_english_texts() -> None:
+    said = dict(re.findall(r'(?<!counter\()"((?:refused|sign_in)_\w+)",\s*f?"([^"]+)"', server()))
+    known = {key: text for key, text in texts("en").items() if key.startswith("refused_")}
+    assert {key: text for key, text in said.items() if texts("en").get(key) != text} == {}
+    assert {key for key in known.keys() - said.keys() if known[key] not in server()} == set()
 
 
 def test_every_rule_and_reason_has_its_words() -> None:

@@ -38,6 +38,11 @@ function titleOf(room) {
   return isShared && room.unit_id ? `${room.name} · ${room.unit_id}` : room.name;
 }
 
+/** A chair's name, with its unit where another chair that the site does not know has the same. */
+function chairOf(tile) {
+  return tile.unit_id && state.namesakes(tile).length > 1 ? `${tile.chair} · ${tile.unit_id}` : tile.chair;
+}
+
 /** The list of a room, made where it is not there yet; chairs that the site does not know come last. */
 function sectionOf(room) {
   const name = room?.key ?? "";
@@ -63,7 +68,7 @@ function drawTile(key) {
     return;
   }
   const view = known ?? new TileView(key);
-  view.update(tile, alerts, now());
+  view.update(tile, alerts, now(), chairOf(tile));
   if (known) return;
   views.set(key, view);
   place(view, tile);
@@ -78,7 +83,7 @@ function place(view, tile) {
   const isAfter = (node) => {
     const other = order.indexOf(node.dataset.key);
     if (own >= 0 && other >= 0) return other > own;
-    return own < 0 && other < 0 ? collator.compare(node.querySelector(".chair").textContent, tile.chair) > 0 : other < 0;
+    return own < 0 && other < 0 ? collator.compare(node.querySelector(".chair").textContent, view.chair.textContent) > 0 : other < 0;
   };
   view.node.dataset.key = view.key;
   const last = list.lastElementChild;

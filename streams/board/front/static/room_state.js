@@ -45,7 +45,11 @@ export class RoomState {
   /** Take one `change` event; return the keys of the tiles that are to be drawn. */
   takeChange(change) {
     const touched = new Set();
-    for (const tile of change.tiles || []) touched.add(this.#takeTile(tile));
+    for (const tile of change.tiles || []) {
+      const own = this.#takeTile(tile);
+      for (const key of this.namesakes(tile)) touched.add(key);
+      touched.add(own);
+    }
     for (const alert of change.alerts || []) {
       const key = this.#tileOf(alert.alert_id);
       if (key) this.#replaceIn(key, alert, touched);
@@ -64,6 +68,12 @@ export class RoomState {
     if ((tile.room ?? null) === null) return null;
     return this.rooms.find((room) => room.name === tile.room && (room.unit_id ?? tile.unit_id) === tile.unit_id)
       ?? this.rooms.find((room) => room.name === tile.room) ?? { name: tile.room, key: roomKey({ name: tile.room }), keys: [] };
+  }
+
+  /** Chairs of one name that the site does not know: where there are several, each says of which unit it is. */
+  namesakes(tile) {
+    if ((tile.room ?? null) !== null) return [];
+    return [...this.tiles].filter(([, other]) => other.chair === tile.chair && (other.room ?? null) === null).map(([key]) => key);
   }
 
   #keyOf(tile) {

@@ -53,7 +53,7 @@ export class TileView {
   }
 
   /** Draw a tile with those of its alerts that the filter lets through. */
-  update(tile, alerts, now) {
+  update(tile, alerts, now, chair) {
     this.tile = tile;
     this.alerts = [...alerts].sort(byUrgency);
     this.takenAt = now;
@@ -64,7 +64,7 @@ export class TileView {
       alignFlash(this.lamp);
     }
     setData(this.node, "free", tile.patient_id || tile.session_id ? "" : "free");
-    setText(this.chair, tile.chair);
+    setText(this.chair, chair);
     setData(this.node, "ended", open ? "" : ended);
     const endedText = ended ? `${MARKS[ended]} ${t("priority_ended")}` : "";
     const isAnswered = open !== null && rank(flash) < rank(open);
