@@ -12,6 +12,7 @@ from pydantic import Field
 from models.alerts import EvidenceRecord, Priority, Reason, Status
 from models.identity import alarm_name, alarm_ref
 from models.machine_codes import known_code, one_name
+from models.records import MachineAlarm
 from models.state import MAX_ALARM_STARTS, PatientState
 from models.text import one_line
 from streams.rules.api import Ending, Finding, Limits, Outcome, PatientRule, PatientView, guidance, tuple_of
@@ -234,9 +235,13 @@ def _evidence(word: Word, code: str) -> EvidenceRecord:
 
 def _named_by(state: PatientState, key: str) -> list[str]:
     """Return the messages of the code in sessions of that id: any may have been the first that was known."""
-    treatment, _, code = key.rpartition("|")
-    ids = tuple(f"{name}|{code}|" for name in (treatment, treatment.rpartition("@")[0]) if name)
-    return [alarm_ref(name) for name in state.machine_alarms if name.startswith(ids)]
+    return [alarm_ref(name) for name, alarm in state.machine_alarms.items() if _is_about(alarm, key)]
+
+
+def _is_about(alarm: MachineAlarm, key: str) -> bool:
+    """Return whether a message may belong to the alarm of a key; ids and codes may hold what joins them in a key."""
+    name, code = alarm_name(alarm), one_name(alarm.code)
+    return key == name or (key.startswith(f"{alarm.session_id}@") and key.endswith(f"|{code}"))
 
 
 def _about(*codes: str) -> Callable[[str, str], bool]:

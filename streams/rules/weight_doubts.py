@@ -96,10 +96,11 @@ def pounds(view: PatientView) -> Iterator[Finding]:
 
     Rates per kg take the lower one, so that a rate is never thought lower than it is.
     """
-    pairs = [(greater, lower) for greater, lower in in_pounds(view) if view.now < max(greater.at, lower.at) + _SAID_FOR]
+    found = in_pounds(view)
+    pairs = [pair for pair in found if view.now < _told_at(pair) + _SAID_FOR]
     if not pairs:
         return
-    moments = sorted(max(greater.at, lower.at) for greater, lower in pairs)
+    moments = sorted(map(_told_at, pairs))
     view.look_at(moments[0] + _SAID_FOR)
     told = list(dict.fromkeys([*(greater for greater, _ in pairs), pairs[0][1]]))
     yield Finding(
@@ -108,7 +109,8 @@ def pounds(view: PatientView) -> Iterator[Finding]:
         priority=Priority.MEDIUM,
         onset_at=moments[0],
         known_at=moments[-1],
-        level_known_at=moments[-1],
+        # Whoever acknowledged one attends to the unit: neither another one nor the end of its day calls again.
+        level_known_at=min(map(_told_at, found)),
         summary=f"In pounds? {' and '.join(map(_shown, told[:-1]))} would be {POUNDS:.1f} times {_shown(told[-1])}; "
         "rates per kg take the lower one",
         guidance=(
@@ -120,6 +122,11 @@ def pounds(view: PatientView) -> Iterator[Finding]:
         ),
         evidence=tuple(one.evidence for one in told),
     )
+
+
+def _told_at(pair: tuple[ToldWeight, ToldWeight]) -> datetime:
+    """Return when both weights of a pair were told."""
+    return max(weight.at for weight in pair)
 
 
 def _shown(weight: ToldWeight) -> str:

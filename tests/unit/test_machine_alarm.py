@@ -89,6 +89,19 @@ def test_one_of_which_no_start_came_keeps_its_onset() -> None:
     assert [(alert.transition, alert.onset_at) for alert in unit.watched] == [("raised", START)]
 
 
+def test_floods_of_others_leave_the_onset_of_one_of_which_no_start_came() -> None:
+    unit = on_dialysis()
+    for second in range(0, 1200, 15):
+        send(unit, second, "198256", "continue", priority="low")
+        for number in range(8):
+            flood(unit, f"9000{number}", 10, begin=second + 1 + number)
+    held = [one for one in state_of(unit).machine_alarms.values() if one.code == "198256"]
+    assert len(state_of(unit).machine_alarms) <= MAX_OTHERS
+    assert min(one.at for one in held) == START
+    told = [alert for alert in unit.watched if "composition of the dialysate" in alert.summary]
+    assert [(alert.transition, alert.onset_at) for alert in told] == [("raised", START)]
+
+
 @pytest.mark.parametrize(("seed", "late"), [(1, 180), (2, 180), (3, 600), (4, 7200)])
 def test_what_is_open_does_not_depend_on_the_order_of_arrival(seed: int, late: int) -> None:
     """Nor does what is kept, unless so many messages are so late that there are more stretches than are kept."""
