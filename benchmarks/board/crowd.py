@@ -9,8 +9,12 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict, dataclass
+from typing import Final
 
 import aiohttp
+
+#: A change of a busy unit at once: reading in small pieces costs more than the server's sending.
+_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ async def crowd(url: str, count: int, seconds: float) -> list[Read]:
     reads = [Read() for _ in range(count)]
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout) as session:
+    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout, read_bufsize=_READ_BYTES) as session:
         tasks = [asyncio.create_task(follow(session, read)) for read in reads]
         await asyncio.sleep(seconds)
         for task in tasks:

@@ -55,7 +55,7 @@ class Sent:
     records: list[Record]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class LiveAlert:
     """An alert and how far its life has come."""
 
@@ -175,7 +175,7 @@ class UnitTraffic:
         yield self._answer(alert, at + timedelta(minutes=4))
         for minute in range(5, 7):
             yield self._update(alert, at + timedelta(minutes=minute))
-        self.open.remove(alert)
+        self._close(alert)
         alert.status = "resolved"
         yield self._step(alert, at + timedelta(minutes=8), "resolved", "condition_cleared")
 
@@ -217,10 +217,16 @@ class UnitTraffic:
             alert = self._random.choice(self.open)
         if now - alert.onset < _LEAST_LIFE:
             return self._update(alert, now)
-        self.open.remove(alert)
+        self._close(alert)
         alert.status = "resolved"
         self._over.append((now, alert))
         return self._step(alert, now, "resolved", "condition_cleared")
+
+    def _close(self, alert: LiveAlert) -> None:
+        """Take an alert out of the open ones; the last one takes its place."""
+        last = self.open.pop()
+        if last is not alert:
+            self.open[self.open.index(alert)] = last
 
     def _update(self, alert: LiveAlert, now: datetime) -> Sent:
         if alert.status == "active" and alert.escalation < 2 and self._random.randrange(8) == 0:
