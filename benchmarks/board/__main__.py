@@ -53,7 +53,10 @@ def show(figures: Figures) -> None:
     print(_ROW.format("1 browser", f"{following.server_busy:.2f}", "", ""))
     name = f"{crowded.browsers} browsers"
     print(_ROW.format(name, f"{crowded.busy:.2f}", f"{crowded.megabytes:.1f}", str(crowded.changes)))
-    print()
+    print(
+        f"\nOther processes used {following.others:.2f} cores meanwhile: what waits for a core is late, and the figures"
+        " are better on a machine at rest.\n"
+    )
 
 
 if __name__ == "__main__":

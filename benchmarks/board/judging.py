@@ -84,10 +84,6 @@ class Lags:
             self._waiting[alert_id] = left
         self.seconds += [at - sent for _, sent in shown]
 
-    def forget(self) -> None:
-        """Leave out what was shown until now: the browser compiles what it runs in the first moments."""
-        self.seconds = []
-
     @property
     def missing(self) -> int:
         """How many were sent and never shown."""
@@ -119,6 +115,8 @@ class Following:
     rate: float
     server_busy: float
     blind: int
+    #: Cores that processes of others used meanwhile.
+    others: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

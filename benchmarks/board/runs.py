@@ -17,6 +17,7 @@ from playwright.async_api import Browser
 
 from benchmarks.board.crowd import Read
 from benchmarks.board.judging import Crowded, Figures, Following, Heap, Lags, Picture
+from benchmarks.board.others import Others
 from benchmarks.board.page_eyes import PageEyes, first_picture
 from benchmarks.board.screen import Screen
 from benchmarks.board.sender import Sender, sender
@@ -24,12 +25,14 @@ from benchmarks.board.unit_traffic import UnitTraffic
 from models.settings import Settings
 from streams.broker.kafka import EmbeddedKafka
 from streams.kafka.topic_setup import ensure_topics
-from tests.board_front.browser import chromium
+from tests.board_front.browser import chromium, chromium_path
 
 #: Looks at the page, samples of both heaps, and the rest after a run, in seconds.
 _LOOK_S: Final = 1.0
 _HEAP_S: Final = 10.0
 _GRACE_S: Final = 5.0
+#: One sample in so many is told of meanwhile.
+_TOLD: Final = 6
 #: What is not judged yet: the browser compiles, caches fill.
 _WARM_UP: Final = 0.2
 _MOST_WARM_UP_S: Final = 120.0
@@ -57,6 +60,7 @@ class Plan:
 
 async def measure(plan: Plan, say: Say) -> Figures:
     """Run everything."""
+    chromium_path()  # says what to install before anything takes time
     traffic = UnitTraffic(plan.seed, plan.chairs, plan.alerts)
     with tempfile.TemporaryDirectory(prefix="dialysis-bench-board-") as name, EmbeddedKafka() as kafka:
         settings = Settings(brokers=kafka.bootstrap)
@@ -91,21 +95,22 @@ async def _follow(plan: Plan, sending: Sender, screen: Screen, browser: Browser,
         while True:
             pages.append(await eyes.heap())
             servers.append(float(screen.usage().rss))
-            say(
-                f"  page {pages[-1] / 1e6:.1f} MB, server {servers[-1] / 1e6:.0f} MB, "
-                f"lag at most {lags.at(100) * 1000:.0f} ms, {lags.missing} on the way"
-            )
+            if len(pages) % _TOLD == 0:
+                say(
+                    f"  page {pages[-1] / 1e6:.1f} MB, server {servers[-1] / 1e6:.0f} MB, "
+                    f"lag at most {lags.at(100) * 1000:.0f} ms, {lags.missing} on the way"
+                )
             await asyncio.sleep(min(_HEAP_S, seconds / 20))
 
-    before = screen.usage()
+    before, others = screen.usage(), Others()
     async with _looking(eyes), _beside(sample()):
         rate = await sending.transitions(plan.rate, seconds, lags.sent)
-        after = screen.usage()
+        after, cores = screen.usage(), others.cores()
     await asyncio.sleep(_GRACE_S)
     await eyes.look()
     await eyes.close()
     busy = (after.cpu - before.cpu) / (after.at - before.at)
-    return Following(lags, Heap(pages), Heap(servers), rate, busy, eyes.blind)
+    return Following(lags, Heap(pages), Heap(servers), rate, busy, eyes.blind, cores)
 
 
 async def _crowd(plan: Plan, sending: Sender, screen: Screen, browser: Browser) -> Crowded:
