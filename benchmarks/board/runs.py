@@ -27,10 +27,10 @@ from streams.broker.kafka import EmbeddedKafka
 from streams.kafka.topic_setup import ensure_topics
 from tests.board_front.browser import chromium, chromium_path
 
-#: Looks at the page, samples of both heaps, and the rest after a run, in seconds.
+#: Looks at the page and samples of both heaps, and how long the last transitions may take, in seconds.
 _LOOK_S: Final = 1.0
 _HEAP_S: Final = 10.0
-_GRACE_S: Final = 5.0
+_GRACE_S: Final = 30.0
 #: One sample in so many is told of meanwhile.
 _TOLD: Final = 6
 #: What is not judged yet: the browser compiles, caches fill.
@@ -106,11 +106,19 @@ async def _follow(plan: Plan, sending: Sender, screen: Screen, browser: Browser,
     async with _looking(eyes), _beside(sample()):
         rate = await sending.transitions(plan.rate, seconds, lags.sent)
         after, cores = screen.usage(), others.cores()
-    await asyncio.sleep(_GRACE_S)
-    await eyes.look()
+    await _drawn(eyes, lags)
     await eyes.close()
     busy = (after.cpu - before.cpu) / (after.at - before.at)
     return Following(lags, Heap(pages), Heap(servers), rate, busy, eyes.blind, cores)
+
+
+async def _drawn(eyes: PageEyes, lags: Lags) -> None:
+    """Wait until everything that was sent is drawn: what is not, after so long, never will be."""
+    deadline = time.monotonic() + _GRACE_S
+    await eyes.look()
+    while lags.missing and time.monotonic() < deadline:
+        await asyncio.sleep(_LOOK_S / 4)
+        await eyes.look()
 
 
 async def _crowd(plan: Plan, sending: Sender, screen: Screen, browser: Browser) -> Crowded:

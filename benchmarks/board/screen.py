@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.peers import Usage
 from models.settings import Settings
-from models.topics import WORKER_STATUS
+from streams.board.topic_reader import STORY_TOPICS
 
 _START_S: Final = 60.0
 _READ_S: Final = 300.0
@@ -86,7 +86,7 @@ class Screen:
         return Usage(time.time(), times.user + times.system, self._watched.memory_info().rss)
 
     async def has_read(self, records: int) -> None:
-        """Wait until it has taken so many records, statuses left out, and sees."""
+        """Wait until it has taken so many records of its story, and has read its picture."""
         deadline = time.monotonic() + _READ_S
         async with aiohttp.ClientSession(self.url) as session:
             while await self._taken(session) < records or await self._is_blind(session):
@@ -97,8 +97,9 @@ class Screen:
     async def _taken(session: aiohttp.ClientSession) -> float:
         async with session.get("/metrics") as answer:
             lines = (await answer.text()).splitlines()
-        counts = [line for line in lines if line.startswith(f"{_RECORDS}{{") and WORKER_STATUS not in line]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in counts)
+        found = [line.removeprefix(_RECORDS) for line in lines if line.startswith(_RECORDS)]
+        counts = dict(line.rsplit(" ", 1) for line in found)
+        return sum(float(counts.get(f'{{topic="{topic}"}}', 0)) for topic in STORY_TOPICS)
 
     @staticmethod
     async def _is_blind(session: aiohttp.ClientSession) -> bool:
