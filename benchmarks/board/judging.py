@@ -158,6 +158,7 @@ def judge(figures: Figures) -> list[tuple[str, bool]]:
     """Each promise with its figure, and whether it was kept."""
     picture, following, crowded = median_picture(figures.pictures), figures.following, figures.crowded
     worst, missing = following.lags.at(100), following.lags.missing
+    late = sum(lag >= 1 for lag in following.lags.seconds)
     fed = f"{figures.sent_a_second:g} transitions a second"
     cost = f"{crowded.browsers} browsers cost the server {crowded.busy:.2f} of a core, under 0.50"
     is_fed = min(following.rate, crowded.rate) > 0.98 * figures.sent_a_second
@@ -168,7 +169,7 @@ def judge(figures: Figures) -> list[tuple[str, bool]]:
         ),
         (f"{fed} were sent ({min(following.rate, crowded.rate):.1f})", is_fed),
         (
-            f"{fed} are followed with {worst * 1000:.0f} ms of lag at most, under 1 s; {missing} are not shown",
+            f"{fed} are followed with {worst * 1000:.0f} ms of lag at most, under 1 s: {late} late, {missing} lost",
             worst < 1 and not missing,
         ),
         (f"the banner stays away meanwhile ({following.blind} looks saw it)", following.blind == 0),
