@@ -50,8 +50,9 @@ class Plan:
     rate: float = 200.0
     chairs: int = 500
     alerts: int = 2000
-    #: Alerts of the last 24 h: as many as the screen keeps stories of, so that it does not grow into them.
-    past: int = 20_000
+    #: Alerts of the last 24 h: with those of the last half hour as many as the screen keeps stories of, so that it does
+    #: not grow into them.
+    past: int = 14_000
     browsers: int = 50
     crowd_s: float = 60.0
     pictures: int = 7

@@ -26,6 +26,9 @@ _UNIT_ALERTS: Final = 200
 KEPT: Final = timedelta(seconds=30)
 #: No alert ends sooner: raised, answered and over within one look of the screen, it would never be on it.
 _LEAST_LIFE: Final = timedelta(seconds=5)
+#: How long the unit has lived at the start, and how many transitions an alert of it has had in that time: three lives.
+_LIVED: Final = timedelta(minutes=30)
+_STEPS: Final = 24
 #: A running session is told of every 30 s (contract, Topics).
 SESSION_EVERY_S: Final = 30.0
 #: Of a hundred transitions of alerts that are open: so many acknowledge or snooze one that waits for an answer.
@@ -153,12 +156,17 @@ class UnitTraffic:
     # -- alerts
 
     def opening(self, now: datetime) -> Iterator[Sent]:
-        """Yield how the wanted number of alerts was raised, and half of them answered, in the last hour."""
-        for index in range(self.wanted):
-            at = now - timedelta(minutes=self._random.uniform(2, 60))
-            yield self._step(self._new(at), at, "raised", "condition_met")
-            if index % 2:
-                yield self._answer(self.open[-1], at + timedelta(minutes=1))
+        """Yield how the wanted number of alerts came to be as it will stay: some old, some new, half of them answered.
+
+        A unit whose alerts were all raised just now would change its make-up while it is measured, and its memory too.
+        """
+        start, steps = now - _LIVED, _STEPS * self.wanted
+        for _ in range(self.wanted):
+            yield self._step(self._new(start), start, "raised", "condition_met")
+        for step in range(steps):
+            at = start + (step + 1) / steps * _LIVED
+            yield self.transition(at)
+            yield from self.tombstones(at)
 
     def past(self, alerts: int, now: datetime) -> Iterator[Record]:
         """Yield the lives of alerts of the last 23 h that are over: only their stories are left on Kafka."""
