@@ -6,10 +6,10 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo chromium test soak hostile mutants lint bench lock clean
+.PHONY: help install demo chromium test soak hostile mutants lint bench bench-board lock clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## Install everything into .venv, pinned and checked by hash
 
@@ -49,6 +49,9 @@ lint: $(STAMP) ## Ruff, strict types, import directions, file length
 
 bench: $(STAMP) ## Measure against an idiomatic Faust app on a real Kafka
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-board: $(STAMP) chromium ## Measure the unit screen, server and Chromium, about 15 minutes: make bench-board ARGS="--minutes 2"
+	$(BIN)/python -m benchmarks.board $(ARGS)
 
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate

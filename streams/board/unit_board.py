@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +37,23 @@ from streams.board.tiles import Filters, Tiles
 
 _encode: Final = msgspec.json.Encoder().encode
 Json = dict[str, Any]
+#: A room is drawn anew after so long, whether something has changed or not: it shows how long treatments have run.
+_ALIKE: Final = timedelta(seconds=1)
+#: Rooms that are kept as they were drawn, each with other filters.
+_MOST_DRAWN: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A room as it was drawn at a moment."""
+
+    event_id: str
+    at: datetime
+    room: Json
+
+    def holds(self, event_id: str, now: datetime) -> bool:
+        """Return whether it would be drawn alike: nothing has changed, and no time that it shows is old."""
+        return self.event_id == event_id and timedelta(0) <= now - self.at < _ALIKE
 
 
 def _now() -> datetime:
@@ -67,6 +85,7 @@ class UnitBoard:
         self.picture = Picture()
         self._coming: Picture | None = None
         self._tiles = Tiles(site, self.picture, self.journal, self.desk, limits)
+        self._drawn: dict[tuple[tuple[str, str], ...], _Drawn] = {}
         self._flushed_at = now()
         self._shown_at: datetime | None = None
 
@@ -138,6 +157,7 @@ class UnitBoard:
         changes = self.picture.changes()
         if changes and (event := self._tiles.change(changes, now)):
             self.feed.publish(_encode(event))
+            self._drawn.clear()
         self.metrics.alerts.set(len(self.picture.alerts))
         self.metrics.sessions.set(len(self.picture.sessions))
 
@@ -162,7 +182,17 @@ class UnitBoard:
     def room(self, filters: Filters) -> Json:
         """Return the state of the room page: `event_id` is where the event stream goes on."""
         self.flush()
-        return {**self.status(), "event_id": self.feed.event_id, **self._tiles.room(filters, self.now())}
+        return {**self.status(), "event_id": self.feed.event_id, **self._room(filters)}
+
+    def _room(self, filters: Filters) -> Json:
+        """Draw a room once for all who ask at once: after a `reload` that is every browser there is."""
+        key, now, event_id = tuple(sorted(filters.words.items())), self.now(), self.feed.event_id
+        self._drawn = {name: each for name, each in self._drawn.items() if each.holds(event_id, now)}
+        if key not in self._drawn:
+            if len(self._drawn) >= _MOST_DRAWN:
+                self._drawn.clear()
+            self._drawn[key] = _Drawn(event_id, now, self._tiles.room(filters, now))
+        return self._drawn[key].room
 
     def alert(self, alert_id: str) -> Json | None:
         """Return the state of an alert's page; None where the alert is not known."""

@@ -11,6 +11,7 @@ import pytest
 
 from streams.board import picture
 from streams.board.site_file import Room, Site
+from streams.board.tiles import Filters
 from tests.board.records import NOW, Unit, alert_value, session_value
 
 
@@ -48,6 +49,33 @@ def test_no_alert_is_lost_for_want_of_a_chair() -> None:
     assert sorted(ids(room["without_chair"])) == ["a3", "a4"]
     assert ids(room["unit_alerts"]) == ["loop"]
     assert room["unit_alerts"][0]["water_loop"] == "Ring A"
+
+
+def test_a_room_is_drawn_once_for_all_who_ask_at_once_and_anew_when_it_would_differ() -> None:
+    unit = Unit()
+    unit.session()
+    unit.alert("a")
+
+    def drawn(**words: str) -> Any:
+        return unit.board.room(Filters(words))["rooms"]
+
+    first = drawn()
+    assert drawn() is first
+    assert drawn(priority="low") is not first
+    assert drawn(priority="low")[0]["chairs"][0]["alerts"] == []
+    assert drawn() is first
+    unit.alert("b")
+    assert ids(drawn()[0]["chairs"][0]["alerts"]) == ["a", "b"]
+    second = drawn()
+    unit.later(60)
+    assert drawn() is not second
+    assert drawn()[0]["chairs"][0]["elapsed_minutes"] == 31
+    unit.board.start_over()
+    unit.board.finish_over()
+    assert [chair["alerts"] for chair in drawn()[0]["chairs"]] == [[], []]
+    for number in range(50):
+        drawn(priority=str(number))
+    assert len(unit.board._drawn) <= 8
 
 
 def test_filters_choose_rooms_and_alerts() -> None:

@@ -20,11 +20,11 @@ PHONE: Final = (360, 740)
 
 
 def chromium_path() -> str:
-    """Return where Chromium is; a missing one fails the tests with what to do, it does not skip them."""
+    """Return where Chromium is; where it is missing, tests and benchmark fail with what to do."""
     for name in _NAMES:
         if found := shutil.which(name):
             return found
-    raise AssertionError("The tests of the unit screen need Chromium: install it with `apt-get install -y chromium`.")
+    raise AssertionError("The unit screen is looked at in Chromium: install it with `apt-get install -y chromium`.")
 
 
 @asynccontextmanager

@@ -112,9 +112,17 @@ export class TileView {
   }
 }
 
+const unaligned = new Set();
+
 /** All lamps of one priority flash together: their animations count from the same moment. */
 export function alignFlash(lamp) {
-  requestAnimationFrame(() => {
-    for (const animation of lamp.getAnimations()) animation.startTime = 0;
-  });
+  if (!unaligned.size) requestAnimationFrame(align);
+  unaligned.add(lamp);
+}
+
+/** All are asked for before one is set: each question after a change costs a pass over the styles of the page. */
+function align() {
+  const animations = [...unaligned].flatMap((lamp) => lamp.getAnimations());
+  unaligned.clear();
+  for (const animation of animations) animation.startTime = 0;
 }
