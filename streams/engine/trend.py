@@ -6,6 +6,7 @@ values before it; of other inputs there is nothing to plot.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -47,15 +48,17 @@ def _results(state: PatientState, decided: EvidenceRecord) -> list[EarlierRecord
     analyte = _ANALYTES.get(decided.name)
     if analyte is None or decided.unit is None:
         return []
-    before = (one for one in state.labs.values() if one.at < decided.at and analyte_of(one) is analyte)
     unit = canonical_unit(analyte, decided.unit)
-    usable = [
-        result
-        for record in before
-        if record.comparator is None and (result := labs.read(state, record)) is not None and result.unit == unit
+    before = [
+        one
+        for one in state.labs.values()
+        # Most records name their analyte and need no call.
+        if (one.analyte or analyte_of(one)) is analyte and one.at < decided.at and one.comparator is None
     ]
-    usable.sort(key=lambda result: result.order)
-    return [EarlierRecord(at=one.at, value=one.value, unit=one.record.unit) for one in usable[-MOST:]]
+    before.sort(key=lambda record: labs.order_of(state, record), reverse=True)
+    read = (result for record in before if (result := labs.read(state, record)) is not None and result.unit == unit)
+    newest = list(itertools.islice(read, MOST))
+    return [EarlierRecord(at=one.at, value=one.value, unit=one.record.unit) for one in reversed(newest)]
 
 
 def _samples(state: PatientState, decided: EvidenceRecord) -> list[EarlierRecord]:

@@ -59,7 +59,7 @@ async def recovered(bootstrap: str, patients: int) -> Recovered:
         while chunk := list(itertools.islice(messages, _CHUNK)):
             await unit.publish(chunk)
         first = await unit.start_worker()
-        await unit.until_done(170)
+        await unit.until_done(600)
         await first.stop(20)
         records = await unit.read(changelog(unit.settings.group, "patients"))
         size = sum(len(record.key) + len(record.value or b"") for record in records)
