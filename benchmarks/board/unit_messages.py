@@ -69,13 +69,15 @@ def alert_value(kind: Kind, message: dict[str, Any], value: float, number: int, 
                 _measured(kind, f"r-{number}-{index}", value + index / 10, now - timedelta(minutes=5 * index))
                 for index in range(3)
             ],
-            "context": {
-                "values": [
-                    _measured(kind, f"c-{index}", value + index / 20, now - timedelta(minutes=10 * (_CONTEXT - index)))
-                    for index in range(_CONTEXT)
-                ],
-                "bound": {"value": kind.bound, "unit": kind.unit},
-            },
+            "context": [
+                {
+                    "at": (now - timedelta(minutes=10 * (_CONTEXT + 2 - index))).isoformat(),
+                    "value": round(value + index / 20, 2),
+                    "unit": kind.unit,
+                }
+                for index in range(_CONTEXT)
+            ],
+            "bound": {"value": kind.bound, "unit": kind.unit},
         }
     )
 
