@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.board_front import made_up
 from tests.board_front.browser import watched_page
@@ -43,6 +44,27 @@ async def test_acknowledged_by_a_click(board: FakeBoard, page: Page) -> None:
     await expect(page.locator("#history li")).to_have_count(2)
 
 
+async def test_a_button_is_disabled_until_the_page_listens(board: FakeBoard, page: Page) -> None:
+    """A press before that would be lost without a word."""
+    is_held, may_go = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        is_held.set()
+        await may_go.wait()
+        await route.continue_()
+
+    await page.route("**/static/answers.js", hold)
+    await page.goto(f"{board.url}/alerts/a-bp", wait_until="commit")
+    async with asyncio.timeout(20):
+        await is_held.wait()
+    buttons = page.locator("#answer-forms button")
+    await expect(buttons).to_have_count(7)
+    assert await page.locator("#answer-forms button:not([aria-disabled=true])").count() == 0
+    may_go.set()
+    await page.get_by_role("button", name="Acknowledge", exact=True).click()
+    assert [answer["action"] for answer in await board.answered()] == ["acknowledge"]
+
+
 async def test_acknowledged_by_keyboard_alone(board: FakeBoard, page: Page) -> None:
     await page.goto(board.url)
     await page.keyboard.press("Tab")
@@ -54,6 +76,7 @@ async def test_acknowledged_by_keyboard_alone(board: FakeBoard, page: Page) -> N
             break
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/alerts/a-high")
+    await expect(page.locator("[data-action=acknowledge]")).to_have_attribute("aria-disabled", "false")
     for _ in range(12):
         await page.keyboard.press("Tab")
         if await page.evaluate("document.activeElement.dataset.action === 'acknowledge'"):

@@ -193,7 +193,7 @@ async def test_alerts_are_on_the_topic_of_their_family_with_cloudevents_headers(
             alert = Alert.model_validate_json(record.value)
             absent = {"inhibited_by", "inhibits", "context", "bound"}  # where there is none
             assert set(json.loads(record.value)) - absent == set(Alert.model_fields) - absent
-            assert alert.bound is not None
+            assert alert.bound is not None or alert.rule not in {"low_magnesium", "aluminum_level"}
             assert f"alerts.{alert.family}" == name
             key = alert.water_loop_id if name == "alerts.unit" else alert.patient_id
             assert key is not None

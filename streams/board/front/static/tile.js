@@ -94,7 +94,12 @@ export class TileView {
     const isRunning = Number.isFinite(elapsed);
     setText(this.time, isRunning ? this.#timeText(elapsed, now) : "");
     setHidden(this.bar, !isRunning || !tile.planned_minutes);
-    if (isRunning && tile.planned_minutes) this.bar.value = Math.min(1, Math.round((elapsed / tile.planned_minutes) * 100) / 100);
+    if (isRunning && tile.planned_minutes) this.#drawBar(elapsed / tile.planned_minutes);
+  }
+
+  #drawBar(share) {
+    const value = Math.min(1, Math.round(share * 100) / 100);
+    if (this.bar.value !== value || this.bar.position < 0) this.bar.value = value;
   }
 
   #elapsed(now) {
