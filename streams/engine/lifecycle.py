@@ -23,7 +23,7 @@ from models.state import MAX_EVIDENCE, AlertState, LoopState, PatientState
 from streams.engine.size_bounds import bounded
 from streams.rules.api import Ending, Finding, Outcome, Rule
 from streams.rules.catalogue import ResponseLimits
-from streams.rules.facts.responses import CountedAnswer, responses_to, settled_at
+from streams.rules.facts.responses import CountedAnswer, last_resolved, responses_to, settled_at
 
 State = PatientState | LoopState
 #: The rules of a subject's kind by their names.
@@ -94,12 +94,13 @@ def tend(state: State, rules: Rules, limits: ResponseLimits, now: datetime) -> l
     for alert in state.alerts.values():
         if alert.over_at is not None or (rule := rules.get(alert.rule)) is None:
             continue
-        if _is_settled(state, rule, alert):
+        said = _responses(state, rule, alert)
+        if _is_settled(alert, said):
             steps.append(_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now))
             continue
-        status = _answered(state, rule, alert, now)
+        status = _answered(alert, said, now)
         if status is not alert.status:
-            steps.append(_answer(state, rule, alert, status, now))
+            steps.append(_answer(alert, said, status, now))
         elif (due := _unanswered_at(alert, limits)) and due <= now:
             alert.escalation += 1
             steps.append(_step(alert, Transition.ESCALATED, Reason.UNACKNOWLEDGED, now))
@@ -201,11 +202,12 @@ def _follow(
     before, shown, grounds, was_under = alert.priority, alert.shown, alert.grounds, alert.inhibited_by
     _adopt(alert, finding)
     turned = _turned(was_under, alert.inhibited_by)
-    if _is_settled(state, rule, alert):
+    said = _responses(state, rule, alert)
+    if _is_settled(alert, said):
         return [_close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now)]
     if alert.priority is not before:
         worse = alert.priority.rank > before.rank
-        status = _answered(state, rule, alert, now)
+        status = _answered(alert, said, now)
         if status is Status.ACTIVE and (worse or alert.status is not Status.ACTIVE):
             _call_again(alert)
         alert.status = status
@@ -236,7 +238,7 @@ def _end(state: State, rule: Rule[Any], alert: AlertState, ending: Ending | None
         return _close(alert, ending.status, ending.reason, now)
     if cause.corrected in alert.grounds and cause.reason:
         return _close(alert, Status.WITHDRAWN, cause.reason, now)
-    if _is_settled(state, rule, alert):
+    if _is_settled(alert, _responses(state, rule, alert)):
         return _close(alert, Status.RESOLVED, Reason.RESOLVED_BY_PERSON, now)
     return _close(alert, Status.RESOLVED, cause.reason or Reason.CONDITION_CLEARED, now)
 
@@ -264,13 +266,16 @@ def _digest(finding: Finding) -> str:
 # -- people and the clock ---------------------------------------------------------------------------------------------
 
 
-def _is_settled(state: State, rule: Rule[Any], alert: AlertState) -> bool:
+def _is_settled(alert: AlertState, said: list[CountedAnswer]) -> bool:
     """Return whether a person has resolved what is known of the alert's condition."""
-    settled = settled_at(state, rule.name, alert.key, _names(state, rule, alert.key, alert.anchors))
+    settled = last_resolved(said)
     return settled is not None and settled >= alert.known_at
 
 
 def _responses(state: State, rule: Rule[Any], alert: AlertState) -> list[CountedAnswer]:
+    """Return people's answers to an alert, oldest first."""
+    if not state.responses:
+        return []
     return responses_to(state, rule.name, alert.key, _names(state, rule, alert.key, alert.anchors))
 
 
@@ -281,12 +286,12 @@ def _names(state: State, rule: Rule[Any], key: str, anchors: Iterable[str]) -> I
     return {*anchors, *rule.named_by(state, key)}
 
 
-def _answered(state: State, rule: Rule[Any], alert: AlertState, now: datetime) -> Status:
+def _answered(alert: AlertState, said: list[CountedAnswer], now: datetime) -> Status:
     """Return the status that people's newest answer to the present priority gives.
 
     Answers before a `resolve` belong to what it ended, not to what came after.
     """
-    for response in reversed(_responses(state, rule, alert)):
+    for response in reversed(said):
         if response.at < alert.level_known_at or response.action is ResponseAction.RESOLVE:
             break
         if response.action is ResponseAction.UNACKNOWLEDGE:
@@ -310,10 +315,9 @@ _ANSWERS: Final = {
 }
 
 
-def _answer(state: State, rule: Rule[Any], alert: AlertState, status: Status, now: datetime) -> Step:
+def _answer(alert: AlertState, said: list[CountedAnswer], status: Status, now: datetime) -> Step:
     transition, reason = _ANSWERS[status]
     if status is Status.ACTIVE:
-        said = _responses(state, rule, alert)
         if said and said[-1].action is ResponseAction.UNACKNOWLEDGE:
             transition, reason = Transition.UPDATED, Reason.UNACKNOWLEDGED_BY_PERSON
         elif alert.status is not Status.SNOOZED:

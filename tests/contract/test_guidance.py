@@ -17,8 +17,7 @@ from typing import Final
 import pytest
 
 from streams.rules.catalogue import ALL_RULES
-from tests.contract.corpus import cases as corpus_cases
-from tests.contract.corpus import run
+from tests.contract.corpus import expected
 from tests.rules.table import Runner
 from tests.rules.table import cases as table_cases
 
@@ -68,8 +67,7 @@ def advice() -> frozenset[tuple[str, str, str]]:
 
 
 def _told() -> Iterator[tuple[str, str, str]]:
-    alerts = [json.loads(line) for case in corpus_cases() for line in run(case)]
-    for alert in alerts:
+    for alert in (json.loads(line) for lines in expected().values() for line in lines):
         yield from ((alert["rule"], one["text"], one["basis"]) for one in alert["guidance"])
     for case in table_cases():
         for told in Runner(case).run().unit.told:

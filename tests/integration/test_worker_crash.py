@@ -32,17 +32,17 @@ from tests.integration.unit_under_test import SILENT, UnitUnderTest
 from tests.integration.worker_process import WorkerProcess, until
 
 
-@pytest.mark.timeout(300)  # the events are played three times, and evaluated twice beside it
+@pytest.mark.timeout(600)  # the events are played twice, and evaluated once beside it
 async def test_kill_9_in_the_middle_of_100_000_waiting_events_loses_nothing(bootstrap: str) -> None:
     chance = random.Random(9)
     async with busy_unit(bootstrap, partitions=4) as unit:
-        await unit.publish(busy_days(unit, 100_000))
-        records = await read_back(unit)
+        days = busy_days(unit, 100_000)
+        await unit.publish(days.messages)
         killed_at = []
         for share in (0.1, 0.5):
             worker = unit.worker()
             async with unit.pulse(worker) as pulse:
-                await reached(unit, worker, int(len(records) * (share + 0.1 * chance.random())))
+                await reached(unit, worker, int(len(days.messages) * (share + 0.1 * chance.random())))
                 await asyncio.sleep(chance.random() * 0.3)
                 # Ready once recovered, though much is still to be done; alive all the time.
                 await worker.is_ready()
@@ -50,16 +50,15 @@ async def test_kill_9_in_the_middle_of_100_000_waiting_events_loses_nothing(boot
             killed_at.append(await unit.handled())
             assert pulse.statuses == {200}
             assert pulse.longest_s < 5
-        assert killed_at[-1] < len(records), "the kills came too late to prove anything"
+        assert killed_at[-1] < len(days.messages), "the kills came too late to prove anything"
         worker = unit.worker()
         async with unit.pulse(worker) as pulse:
             await unit.until_done(90)
         assert pulse.statuses == {200}
         assert pulse.longest_s < 5
-        expected = evaluated(records)
-        assert len(expected.told) > 1_000
-        await everything_adds_up(unit, expected)
-        assert len(await unit.read("dead-letters")) >= expected.garbage > 100
+        assert len(days.expected.told) > 1_000
+        await everything_adds_up(unit, days.expected)
+        assert len(await unit.read("dead-letters")) >= days.expected.garbage > 100
         await worker.stop()
         assert not any(state.get("outbox") for state in (await unit.stored()).values())
 
@@ -70,23 +69,22 @@ async def test_kills_at_moments_of_chance(bootstrap: str) -> None:
     # Small batches and slow checkpoints: much is unstored and unacknowledged at any moment.
     settings = {"DIALYSIS_BATCH_MAX": "100", "DIALYSIS_CHECKPOINT_INTERVAL": "0.7"}
     async with busy_unit(bootstrap, partitions=2, environment=settings) as unit:
-        await unit.publish(busy_days(unit, 15_000, seed=4, patients=30))
-        expected = evaluated(await read_back(unit))
+        days = busy_days(unit, 15_000, seed=4, patients=30)
+        await unit.publish(days.messages)
         for _ in range(3):
             worker = unit.worker()
             await worker.until_said("owns partitions")
             await asyncio.sleep(chance.random() * 0.8)
             worker.kill()
         worker = unit.worker()
-        await everything_adds_up(unit, expected)
+        await everything_adds_up(unit, days.expected)
         await worker.stop()
 
 
 async def test_a_worker_told_to_stop_in_the_middle_stores_all_it_did(bootstrap: str) -> None:
     async with busy_unit(bootstrap, environment={"DIALYSIS_BATCH_MAX": "20"}) as unit:
-        await unit.publish(busy_days(unit, 30_000, seed=2, patients=30))
-        records = await read_back(unit)
-        expected = evaluated(records)
+        days = busy_days(unit, 30_000, seed=2, patients=30)
+        await unit.publish(days.messages)
         worker = unit.worker()
         machines = unit.topic("machine-events")
 
@@ -95,16 +93,16 @@ async def test_a_worker_told_to_stop_in_the_middle_stores_all_it_did(bootstrap: 
 
         await worker.until(at_work, 30, "work")
         await worker.stop()
-        assert await unit.handled() < len(records)
+        assert await unit.handled() < len(days.messages)
         assert not any(state.get("outbox") for state in (await unit.stored()).values())
         await unit.start_worker()
         # Everything was stored, sent and committed: nothing is even told twice.
-        assert await everything_adds_up(unit, expected) == 0
+        assert await everything_adds_up(unit, days.expected) == 0
 
 
 async def test_two_workers_share_the_work_and_one_leaves(bootstrap: str) -> None:
     async with busy_unit(bootstrap, partitions=4) as unit:
-        messages = busy_days(unit, 24_000, seed=3, patients=30)
+        messages = busy_days(unit, 24_000, seed=3, patients=30).messages
         await unit.publish(messages[:8_000])
         first = await unit.start_worker()
         second = await unit.start_worker()
@@ -159,7 +157,7 @@ def open_in(records: list[Record]) -> set[tuple[str, str, str, str]]:
 async def test_a_worker_rebuilt_from_the_changelog_alone_goes_on(bootstrap: str, tmp_path: Path) -> None:
     """Another machine: no file, no memory, and input topics that no longer hold what was handled."""
     async with busy_unit(bootstrap) as unit:
-        messages = busy_days(unit, 4_000, seed=5, patients=10)
+        messages = busy_days(unit, 4_000, seed=5, patients=10).messages
         await unit.publish(messages[:2_000])
         first = await unit.read(*PATIENT_TOPICS)
         worker = await unit.start_worker()
@@ -228,10 +226,10 @@ async def test_input_topics_made_anew_keep_the_state_and_clear_the_offsets(boots
 
 async def test_a_fresh_consumer_group_tells_everything_again_in_the_same_bytes(bootstrap: str) -> None:
     async with busy_unit(bootstrap) as unit:
-        await unit.publish(busy_days(unit, 3_000, seed=6, patients=10))
-        expected = evaluated(await read_back(unit))
+        days = busy_days(unit, 3_000, seed=6, patients=10)
+        await unit.publish(days.messages)
         worker = await unit.start_worker()
-        assert await everything_adds_up(unit, expected) == 0
+        assert await everything_adds_up(unit, days.expected) == 0
         await worker.stop()
         once, _ = await told_by_workers(unit)
         group = f"{unit.name}-second"
@@ -239,7 +237,7 @@ async def test_a_fresh_consumer_group_tells_everything_again_in_the_same_bytes(b
         await ensure_topics(fresh)
         unit.settings = fresh
         await unit.start_worker(DIALYSIS_GROUP=group)
-        assert await everything_adds_up(unit, expected) == len(once)
+        assert await everything_adds_up(unit, days.expected) == len(once)
 
 
 # -- the broker --------------------------------------------------------------------------------------------------------

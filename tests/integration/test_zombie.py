@@ -163,19 +163,19 @@ def kept(state: dict[str, Any]) -> dict[str, Any]:
 
 async def frozen_at_work(unit: UnitUnderTest) -> None:
     """The play in the middle of much work, at whatever moment."""
-    await unit.publish(busy_days(unit, 15_000, seed=8))
-    records = await read_back(unit)
+    days = busy_days(unit, 15_000, seed=8)
+    await unit.publish(days.messages)
     zombie = unit.worker()
     await reached(unit, zombie, 500)
     zombie.freeze()
     await zombie.until_frozen()
     successor = unit.worker()
     await successor.until_said("patients owns partitions")
-    assert await unit.handled() < len(records), "it comes back too late to do harm"
+    assert await unit.handled() < len(days.messages), "it comes back too late to do harm"
     await rejoined(zombie)
     successor.kill()
     third = await unit.start_worker()
-    await everything_adds_up(unit, evaluated(records))
+    await everything_adds_up(unit, days.expected)
     await third.stop()
 
 

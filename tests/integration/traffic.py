@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -33,7 +33,15 @@ def busy_unit(bootstrap: str, **more: Any) -> UnitUnderTest:
     return UnitUnderTest(bootstrap, own_time=True, rules=SILENT, **more)
 
 
-def busy_days(unit: UnitUnderTest, count: int, *, seed: int = 1, patients: int = 60) -> list[Message]:
+@dataclass(frozen=True)
+class Busy:
+    """Messages, and what must be told of them when all of them wait together."""
+
+    messages: list[Message]
+    expected: Expected
+
+
+def busy_days(unit: UnitUnderTest, count: int, *, seed: int = 1, patients: int = 60) -> Busy:
     """About `count` messages in the order of their stamps, which end two days ago: mostly telemetry.
 
     A rule may wait for a day for what is missing: the last sample, after which nothing is due, must lie in the past.
@@ -48,23 +56,13 @@ def busy_days(unit: UnitUnderTest, count: int, *, seed: int = 1, patients: int =
     moments = sorted(begin + (end - begin) * chance.random() for _ in range(count))
     course = _Course(chance)
     messages = [course.happens(chance.choice(names), moment.replace(microsecond=0)) for moment in moments]
-    return messages + _closing(unit, messages, end)
-
-
-def _closing(unit: UnitUnderTest, messages: Sequence[Message], end: datetime) -> list[Message]:
-    """One last sample on every partition, at a moment after which nothing is due for a while."""
-    partitions = evaluated(Record.of(message, unit.place(message.key or b"")) for message in messages).partitions
-    moment = end + timedelta(hours=1)
-    while True:
-        due = []
-        for partition in partitions.values():
-            list(partition.advance(moment))
-            due.append(partition.next_deadline())
-        if all(deadline is None or deadline > moment + QUIET for deadline in due):
-            break
-        moment += timedelta(minutes=7)
+    evaluation = Evaluation()
+    evaluation.take(Record.of(message, unit.place(message.key or b"")) for message in messages)
+    moment = evaluation.until_quiet(end + timedelta(hours=1))
     assert moment < datetime.now(UTC), "something is always due until now: let the messages end earlier"
-    return [telemetry(name, f"closing-{name}", moment) for name in unit.subjects(unit.partitions, "closing")]
+    closing = [telemetry(name, f"closing-{name}", moment) for name in unit.subjects(unit.partitions, "closing")]
+    evaluation.take(Record.of(message, unit.place(message.key or b"")) for message in closing)
+    return Busy(messages + closing, evaluation.result)
 
 
 class _Course:
@@ -219,30 +217,56 @@ class Expected:
 
 
 def evaluated(records: Iterable[Record], settings: RuleSettings | None = None) -> Expected:
-    """What must be told of records that wait together.
+    """What must be told of records that wait together."""
+    evaluation = Evaluation(settings)
+    evaluation.take(records)
+    return evaluation.result
 
-    The engine over the records of each partition, in the order of record timestamp, topic and offset.
-    """
-    settings = settings or parse_settings(QUIET_RULES)
-    partitions: dict[int, Partition[PatientState]] = {}
-    told: Told = {}
-    garbage = 0
-    order = {topic: number for number, topic in enumerate(PATIENT_TOPICS)}
-    for record in sorted(records, key=lambda record: (record.stamp, order[record.topic], record.offset)):
-        if record.partition not in partitions:
-            partitions[record.partition] = patient_partition(settings, RETENTION)
-        partition = partitions[record.partition]
-        parsed = parse_patient_event(record.value)
-        if isinstance(parsed, Rejected) or parsed.record.patient_id.encode() != record.key:
-            garbage += 1
-            continue
-        moment = datetime.fromtimestamp(record.stamp / 1000, UTC)
+
+class Evaluation:
+    """The engine over the records of each partition, in the order of record timestamp, topic and offset."""
+
+    def __init__(self, settings: RuleSettings | None = None) -> None:
+        self._settings = settings or parse_settings(QUIET_RULES)
+        self._partitions: dict[int, Partition[PatientState]] = {}
+        self._told: Told = {}
+        self._garbage = 0
+
+    @property
+    def result(self) -> Expected:
+        """What must be told of all that was taken."""
+        return Expected(self._told, self._partitions, self._garbage)
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Evaluate records, none of which comes before what was taken."""
+        order = {topic: number for number, topic in enumerate(PATIENT_TOPICS)}
+        for record in sorted(records, key=lambda record: (record.stamp, order[record.topic], record.offset)):
+            if record.partition not in self._partitions:
+                self._partitions[record.partition] = patient_partition(self._settings, RETENTION)
+            partition = self._partitions[record.partition]
+            parsed = parse_patient_event(record.value)
+            if isinstance(parsed, Rejected) or parsed.record.patient_id.encode() != record.key:
+                self._garbage += 1
+                continue
+            moment = datetime.fromtimestamp(record.stamp / 1000, UTC)
+            self._advance(partition, moment)
+            state, _, _ = partition.take(parsed.record.patient_id, parsed.record, moment)
+            _say(state, self._told)
+
+    def until_quiet(self, moment: datetime) -> datetime:
+        """Move on until nothing is due for a while; return when that is."""
+        while True:
+            for partition in self._partitions.values():
+                self._advance(partition, moment)
+            due = [partition.next_deadline() for partition in self._partitions.values()]
+            if all(deadline is None or deadline > moment + QUIET for deadline in due):
+                return moment
+            moment += timedelta(minutes=7)
+
+    def _advance(self, partition: Partition[PatientState], moment: datetime) -> None:
         list(partition.advance(moment))
         for state in partition.take_fired():
-            _say(state, told)
-        state, _, _ = partition.take(parsed.record.patient_id, parsed.record, moment)
-        _say(state, told)
-    return Expected(told, partitions, garbage)
+            _say(state, self._told)
 
 
 def _say(state: PatientState, told: Told) -> None:

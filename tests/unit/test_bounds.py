@@ -93,6 +93,8 @@ def test_a_record_with_every_window_at_its_cap_can_be_stored_at_the_smallest_mes
         ward.put(at, type="weight", kg=70.0, moment="pre", source=f"scale{n}")
         ward.put(at, type="rhythm", kind="af")
         ward.put(at, type="schedule", session_id=f"t{n}", planned_start=at.isoformat())
+    for n in range(210):  # last: with 210 of its alerts open, each event costs twenty times as much
+        at = FIRST_DAY + timedelta(minutes=210 + n)
         ward.put(at, type="machine_alarm", session_id="s", machine_id="m", code=f"{n}", phase="start", text=text)
     smallest = Settings.model_fields["max_message_bytes"].metadata[0].ge
     # The changelog takes twice the largest message, the outbox has an eighth of it.

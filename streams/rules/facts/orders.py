@@ -193,12 +193,13 @@ def step_known_at(state: PatientState, step: Medication) -> datetime:
 
 
 def refs_of_drugs(*drugs: Drug) -> Callable[[PatientState, str], list[str]]:
-    """Make a `Rule.named_by` that returns every step of the orders that bring some drugs as an anchor."""
+    """Make a `Rule.named_by` that returns every step under the ids that order some drugs as an anchor."""
     wanted = frozenset(drugs)
 
     def refs(state: PatientState, _key: str) -> list[str]:
-        found = (order for order in folded(state.medications.values()) if wanted & order.drugs)
-        return [step_ref(step) for order in found for step in order.steps]
+        steps = state.medications.values()
+        ids = {step.order_id for step in steps if not wanted.isdisjoint(drugs_of(step.drug) or ())}
+        return [step_ref(step) for step in steps if step.order_id in ids]
 
     return refs
 

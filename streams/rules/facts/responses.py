@@ -56,9 +56,12 @@ def responses_to(state: PatientState | LoopState, rule: str, key: str, anchors: 
 
 def settled_at(state: PatientState | LoopState, rule: str, key: str, anchors: Iterable[str]) -> datetime | None:
     """Return when a person last resolved the condition of `key`, or None."""
-    resolved = [
-        answer.at for answer in responses_to(state, rule, key, anchors) if answer.action is ResponseAction.RESOLVE
-    ]
+    return last_resolved(responses_to(state, rule, key, anchors))
+
+
+def last_resolved(answers: list[CountedAnswer]) -> datetime | None:
+    """Return when the last of the answers, oldest first, that resolves was given, or None."""
+    resolved = [answer.at for answer in answers if answer.action is ResponseAction.RESOLVE]
     return resolved[-1] if resolved else None
 
 
