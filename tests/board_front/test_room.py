@@ -159,3 +159,17 @@ async def test_german_words_and_the_zone_of_the_site(browser: Browser) -> None:
         await expect(tile(page, "A3").locator(".prio")).to_have_text("!!! HOCH")
         await expect(tile(page, "A3")).to_contain_text("Ionisiertes Kalzium niedrig")
         await expect(tile(page, "A1")).to_contain_text("12:15")
+
+
+async def test_tiles_out_of_sight_are_not_drawn_and_flash_with_the_others_once_they_are(browser: Browser) -> None:
+    async with FakeBoard(made_up.large()) as board, watched_page(browser) as page:
+        await page.goto(board.url)
+        await expect(page.locator(".tile")).to_have_count(500)
+        is_drawn = "node => node.firstChild.checkVisibility({contentVisibilityAuto: true})"
+        assert await page.locator(".tile").first.evaluate(is_drawn)
+        last = page.locator(".tile").last
+        assert not await last.evaluate(is_drawn)
+        await last.scroll_into_view_if_needed()
+        await page.wait_for_function(is_drawn, arg=await last.element_handle())
+        starts = "node => node.querySelector('.lamp').getAnimations().map((each) => each.startTime)"
+        assert await last.evaluate(starts) == [0]

@@ -1,6 +1,6 @@
 // A wall has no hand to scroll: tiles are made as large as lets all of them be seen at once.
 
-import { byId } from "./dom.js";
+import { byId, setData } from "./dom.js";
 
 const SIZES = ["large", "medium", "compact", "tight", "small"];
 const WALL_WIDTH = 1200;
@@ -12,6 +12,7 @@ let fitted = "";
 
 /** Plan a look at whether all tiles can be seen; many changes at once cost one look. */
 export function fit(count) {
+  setData(root, "many", count > MEASURED ? "yes" : "");
   const key = `${count} ${innerWidth} ${innerHeight}`;
   const isSettled = key === fitted && (count > MEASURED || root.dataset.size === "small" || root.scrollHeight <= innerHeight);
   if (isSettled) return;
