@@ -16,7 +16,7 @@ import { TileView } from "./tile.js";
 import { staleRoom, startWatch, takeStatus, whenBlind } from "./watch.js";
 import { collator, ruleTitle, t } from "./words.js";
 
-const FLUSH_MS = 100;
+const FLUSH_MS = 30;
 const views = new Map();
 const sections = new Map();
 const looseLines = new Map();
